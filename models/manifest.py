@@ -1,0 +1,232 @@
+"""The manifest: everything a checkpoint says about itself, and its JSON form.
+
+A worker needs nothing else to serve the weights beside it. Validation is by hand because
+`models` depends on torch, numpy and safetensors alone.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.prediction import PREDICTIONS, Prediction
+from models.sampler import SAMPLERS, VARIANCES, Sampler, Variance
+from models.schedule import Schedule
+from models.unet import UNetConfig
+
+FORMAT = 1
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be used; the message says which, why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diffusion:
+    """The forward process the network was trained on, and how samplers read its output.
+
+    Attributes:
+        clip: whether each estimate of x_0 is clamped to the pixel range while sampling.
+        variance: of the ``ddpm`` sampler, "fixedsmall" (beta-tilde) or "fixedlarge" (beta).
+    """
+
+    schedule: str
+    timesteps: int
+    prediction: Prediction
+    clip: bool = True
+    variance: Variance = "fixedsmall"
+
+    def __post_init__(self) -> None:
+        _choice("diffusion.prediction", self.prediction, PREDICTIONS)
+        _choice("diffusion.variance", self.variance, VARIANCES)
+        self.build_schedule()
+
+    def build_schedule(self) -> Schedule:
+        """The schedule these words name."""
+        return Schedule(self.schedule, self.timesteps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What a request gets when it does not ask: sampler, its steps, guidance lambda."""
+
+    sampler: Sampler = "dpmpp_2m"
+    steps: int = 20
+    guidance_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _choice("defaults.sampler", self.sampler, SAMPLERS)
+        if not 0 <= self.guidance_scale <= 20:
+            raise ValueError(f"defaults.guidance_scale {self.guidance_scale} is not in 0 ... 20")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
+    """A file beside the manifest, as it was when the checkpoint was published."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A checkpoint's description of itself.
+
+    Attributes:
+        name, step: which model, after how many optimizer steps.
+        classes: names in label order; empty for a model without classes.
+        files: digest and size of every file beside the manifest.
+        training: free-form facts for people: data fingerprint, EMA, commit, configuration.
+        quality: free-form measured figures, each with its conditions.
+        pixel_range: what the network's input pixels span.
+    """
+
+    name: str
+    step: int
+    network: UNetConfig
+    diffusion: Diffusion
+    classes: tuple[str, ...] = ()
+    defaults: Defaults = field(default_factory=Defaults)
+    files: Mapping[str, FileRecord] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    pixel_range: tuple[float, float] = (-1.0, 1.0)
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.step < 0:
+            raise ValueError(f"step {self.step} is negative")
+        if self.pixel_range != (-1.0, 1.0):
+            raise ValueError(f"pixel_range {list(self.pixel_range)} is not [-1, 1]")
+        if not 1 <= self.defaults.steps <= self.diffusion.timesteps:
+            raise ValueError(
+                f"defaults.steps {self.defaults.steps} is not in 1 ... {self.diffusion.timesteps}"
+            )
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("two classes have the same name")
+        if len(self.classes) > (self.network.num_class_embeds or 0):
+            raise ValueError(
+                f"{len(self.classes)} classes for {self.network.num_class_embeds} class embeddings"
+            )
+
+    @property
+    def null_class(self) -> int | None:
+        """The label that means "unconditional", or None."""
+        return self.network.null_class
+
+    @property
+    def version(self) -> str:
+        """``name@step``, as answers report it."""
+        return f"{self.name}@{step_name(self.step)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, ready for ``json.dumps``."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> "Manifest":
+        """Build from parsed JSON.
+
+        Raises:
+            CheckpointError: another format version, an unknown or missing field, a bad value.
+        """
+        if not isinstance(data, dict):
+            raise CheckpointError("the manifest is not a JSON object")
+        if data.get("format") != FORMAT:
+            raise CheckpointError(
+                f"checkpoint format {data.get('format')!r} is not {FORMAT}, which this version of "
+                "Emaki reads; publish the model again with this version's training"
+            )
+        try:
+            parts = dict(data)
+            for key, kind in (
+                ("network", UNetConfig),
+                ("diffusion", Diffusion),
+                ("defaults", Defaults),
+            ):
+                if key in parts:
+                    parts[key] = _build(key, kind, parts[key])
+            for key in ("files", "training", "quality"):
+                if not isinstance(parts.setdefault(key, {}), dict):
+                    raise ValueError(f"{key} is not an object")
+            parts["files"] = {
+                name: _build(f"files.{name}", FileRecord, record)
+                for name, record in parts["files"].items()
+            }
+            manifest: Manifest = _build("manifest", cls, parts)
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"the manifest is not valid: {error}") from error
+        return manifest
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can be a model's name, else raise ValueError."""
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{name[:80]!r} cannot be a model's name: 1 to 64 of a-z, 0-9, '.', '_', '-', "
+            "starting with a letter or digit"
+        )
+    return name
+
+
+def step_name(step: int) -> str:
+    """The folder's name for a step: zero-padded, so that names sort by step."""
+    return f"{step:07d}"
+
+
+_SCALARS: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+    bool: (bool,),
+    int | None: (int, type(None)),
+}
+_TUPLES: dict[Any, tuple[type, ...]] = {
+    tuple[int, int]: (int,),
+    tuple[int, ...]: (int,),
+    tuple[bool, ...]: (bool,),
+    tuple[str, ...]: (str,),
+    tuple[float, float]: (int, float),
+}
+
+
+def _build(where: str, kind: type[Any], data: object) -> Any:
+    """Make a dataclass of JSON data, refusing unknown fields and values of the wrong type."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{where} is not an object")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise ValueError(f"{where} has an unknown field {unknown[0]!r}")
+    values = {}
+    for key, value in data.items():
+        expected = fields[key].type
+        if expected in _TUPLES and isinstance(value, list | tuple):
+            value = tuple(value)
+            if not all(_is(item, _TUPLES[expected]) for item in value):
+                raise ValueError(f"{where}.{key} holds a value of the wrong type: {value!r}")
+            if expected in (tuple[int, int], tuple[float, float]) and len(value) != 2:
+                raise ValueError(f"{where}.{key} has {len(value)} entries, not 2")
+        elif expected in _TUPLES:
+            raise ValueError(f"{where}.{key} is not a list: {value!r}")
+        elif expected in _SCALARS and not _is(value, _SCALARS[expected]):
+            raise ValueError(f"{where}.{key} has the wrong type: {value!r}")
+        values[key] = value
+    return kind(**values)
+
+
+def _is(value: object, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return bool in kinds
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return isinstance(value, kinds)
+
+
+def _choice(where: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{where} {value!r} is not one of {', '.join(known)}")

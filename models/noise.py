@@ -1,0 +1,65 @@
+"""Counter-based unit normal noise: a pure function of (seed, index, element).
+
+Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") with
+key = the seed's low and high half and counter = (element // 4, index, 0, 0) over the flat
+C x H x W image, then Box-Muller in float64, rounded once to float32. So a row's noise depends on
+nothing but its own seed and step: not on its neighbours, its place in the batch, or a restart.
+
+Index 0 draws x_T; index k + 1 belongs to row k of a sampler's table.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+
+def philox(
+    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Philox4x32-10 on int64 tensors that hold 32-bit words; all broadcast together."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for round_ in range(_ROUNDS):
+        if round_:
+            k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+        # A product of two 32-bit words wraps in int64, but its bits are right: mask every shift.
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((p1 >> 32) & _MASK) ^ c1 ^ k0,
+            p1 & _MASK,
+            ((p0 >> 32) & _MASK) ^ c3 ^ k1,
+            p0 & _MASK,
+        )
+    return c0, c1, c2, c3
+
+
+def normal(seeds: Tensor, index: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Unit normal noise, one image per row.
+
+    Args:
+        seeds: (B,) int64 in [0, 2**63).
+        index: (B,) int64 in [0, 2**32): 0 for x_T, k + 1 for row k of the table.
+        shape: (C, H, W) of one image.
+
+    Returns:
+        (B, C, H, W) float32 on the device of ``seeds``.
+    """
+    elements = math.prod(shape)
+    blocks = torch.arange(-(-elements // 4), device=seeds.device)[None, :]
+    zero = torch.zeros_like(blocks)
+    words = philox(
+        (blocks, index[:, None], zero, zero),
+        (seeds[:, None] & _MASK, (seeds[:, None] >> 32) & _MASK),
+    )
+    u0, u1, u2, u3 = ((word.double() + 0.5) * 2.0**-32 for word in words)
+    first, second = torch.sqrt(-2 * torch.log(u0)), torch.sqrt(-2 * torch.log(u2))
+    u1, u3 = u1 * (2 * math.pi), u3 * (2 * math.pi)
+    pairs = (first * u1.cos(), first * u1.sin(), second * u3.cos(), second * u3.sin())
+    flat = torch.stack(pairs, dim=-1).flatten(1)[:, :elements]
+    return flat.float().view(-1, *shape)

@@ -1,0 +1,89 @@
+"""Draw images with one network, one sampler and nobody else: the plain loop.
+
+What training's strips, `training sample` and `training evaluate` use, and what the worker's
+engine is held against. Shapes: B rows of (C, H, W); pixels lie in [-1, 1].
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from models.noise import normal
+from models.sampler import Table, guided
+from models.step import Coefficients, advance, guide
+from models.unet import UNet
+
+
+@torch.inference_mode()
+def draw(
+    network: UNet,
+    table: Table,
+    *,
+    seeds: Tensor,
+    labels: Tensor | None = None,
+    guidance_scale: float = 1.0,
+    clip: bool = True,
+    on_step: Callable[[int, Tensor, Tensor], None] | None = None,
+) -> Tensor:
+    """Run a sampler's whole table.
+
+    Args:
+        seeds: (B,) int64; row i is the picture of its own seed, whatever the others are.
+        labels: (B,) int64 classes, or None to draw without a class.
+        guidance_scale: lambda in eps = eps_uncond + lambda (eps_cond - eps_uncond).
+        on_step: called after each step k with (k, x before the step, estimate of x_0).
+
+    Returns:
+        (B, C, H, W) float32 images.
+    """
+    config = network.config
+    parameter = next(network.parameters())
+    device, dtype = parameter.device, parameter.dtype
+    shape = (config.channels, *config.size)
+    seeds = seeds.to(device)
+    rows = len(seeds)
+    two_passes = guided(guidance_scale, conditional=labels is not None)
+    if labels is not None:
+        labels = labels.to(device)
+        if guidance_scale == 0 or two_passes:
+            if config.null_class is None:
+                raise ValueError(
+                    f"guidance_scale {guidance_scale} needs a null class, which this model lacks; "
+                    "use 1"
+                )
+            null = torch.full_like(labels, config.null_class)
+            labels = torch.cat([null, labels]) if two_passes else null
+
+    def column(values: float) -> Tensor:
+        return torch.full((rows,), values, dtype=torch.float32, device=device)
+
+    x = normal(seeds, torch.zeros_like(seeds), shape)
+    previous = torch.zeros_like(x)
+    for k in range(table.steps):
+        t = column(float(table.t[k]))
+        if two_passes:
+            both = network(torch.cat([x, x]).to(dtype), torch.cat([t, t]), labels).float()
+            output = guide(both[:rows], both[rows:], column(guidance_scale))
+        else:
+            output = network(x.to(dtype), t, labels)
+        noise = normal(seeds, torch.full_like(seeds, k + 1), shape) if table.d[k] else None
+        coefficients = Coefficients(
+            p=column(table.p[k]),
+            q=column(table.q[k]),
+            a=column(table.a[k]),
+            b=column(table.b[k]),
+            c=column(table.c[k]),
+            d=column(table.d[k]),
+            bound=column(1.0 if clip else float("inf")),
+        )
+        before = x
+        x, previous = advance(x, output, previous, noise, coefficients)
+        if on_step is not None:
+            on_step(k, before, previous)
+    return x
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Pixels in [-1, 1] to 0 ... 255: clamped, then rounded half to even."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -1,0 +1,63 @@
+"""`python -m training COMMAND`: train, sample, publish."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from models.manifest import CheckpointError
+from training import commands
+from training.errors import TrainingError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; each command is a function of its arguments in `training.commands`."""
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = subparsers.add_parser("train", help="train a model and publish its checkpoints")
+    train.add_argument("config", type=Path, help="a TOML file, e.g. configs/fashion-mnist.toml")
+    train.add_argument("--data", type=Path, help="folder with the data (default: data.path)")
+    train.add_argument("--out", type=Path, default=Path("checkpoints"), help="default: checkpoints")
+    train.add_argument("--name", help="the model's name (default: the configuration's)")
+    train.add_argument("--steps", type=int, help="length of the learning-rate schedule")
+    train.add_argument("--until", type=int, help="stop after this step, resumable")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    train.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
+    train.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    train.set_defaults(run=commands.train)
+
+    sample = subparsers.add_parser("sample", help="draw a grid of pictures; no service needed")
+    sample.add_argument("model", type=Path, help="a model's folder or one checkpoint's")
+    sample.add_argument("--batch", type=int, default=1, help="pictures (per class of --class all)")
+    sample.add_argument("--seed", type=int, default=0, help="picture i uses seed + i")
+    sample.add_argument("--steps", type=int, help="default: the model's")
+    sample.add_argument("--sampler", help="default: the model's")
+    sample.add_argument("--class", dest="class_name", help="a class's name or index, or 'all'")
+    sample.add_argument("--guidance-scale", type=float, help="default: the model's")
+    sample.add_argument("--strip", type=int, default=0, help="frames of a denoising strip instead")
+    sample.add_argument("--scale", type=int, default=2, help="enlargement, without smoothing")
+    sample.add_argument("--device", default="auto")
+    sample.add_argument("--out", type=Path, required=True, help="the PNG to write")
+    sample.set_defaults(run=commands.sample)
+
+    publish = subparsers.add_parser("publish", help="move LATEST, forward or back")
+    publish.add_argument("name")
+    publish.add_argument("step", type=int)
+    publish.add_argument("--out", type=Path, default=Path("checkpoints"))
+    publish.set_defaults(run=commands.publish)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; exit code 2 and one line for what a person can mend."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except (TrainingError, CheckpointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""A training run's configuration: one TOML file, checked whole before anything starts.
+
+Sections are frozen dataclasses; an unknown key or a value of the wrong type is refused by name.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from models.manifest import Defaults, Diffusion, check_name
+from models.unet import UNetConfig
+from training.errors import TrainingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """`[data]`: what the pictures are. Where they are is `--data` or `path`."""
+
+    size: tuple[int, int]
+    channels: int
+    path: str | None = None
+    class_names: tuple[str, ...] = ()
+    flip: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """`[network]`: the U-Net's shape; `attention` lists the resolutions (height) that have it."""
+
+    base: int
+    multipliers: tuple[int, ...]
+    blocks_per_level: int = 2
+    attention: tuple[int, ...] = ()
+    head_dim: int | None = None
+    norm_groups: int = 32
+    dropout: float = 0.0
+
+    def build(self, data: Data, classes: int, *, null_class: bool) -> UNetConfig:
+        """The network for pictures of this size with this many classes."""
+        height = data.size[0]
+        heights = [height // 2**level for level in range(len(self.multipliers))]
+        unknown = set(self.attention) - set(heights)
+        if unknown:
+            raise TrainingError(
+                f"network.attention names resolution {min(unknown)}, but the levels are "
+                f"{', '.join(map(str, heights))} pixels high"
+            )
+        try:
+            return UNetConfig(
+                channels=data.channels,
+                size=data.size,
+                block_channels=tuple(self.base * m for m in self.multipliers),
+                blocks_per_level=self.blocks_per_level,
+                attention_levels=tuple(h in self.attention for h in heights),
+                head_dim=self.head_dim,
+                norm_groups=self.norm_groups,
+                dropout=self.dropout,
+                num_class_embeds=(classes + null_class) or None,
+                null_class=classes if null_class and classes else None,
+            )
+        except ValueError as error:
+            raise TrainingError(f"[network] {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """`[train]`: the optimisation. Rates are per optimizer step; steps are optimizer steps.
+
+    Attributes:
+        label_dropout: share of rows whose class is replaced by the null class, so that the
+            network also learns the unconditional score; 0 trains no null class.
+        report_every: steps between denoising strips and progress lines in a log.
+        save_every: steps between checkpoints.
+    """
+
+    steps: int
+    batch_size: int = 128
+    learning_rate: float = 2e-4
+    final_learning_rate: float = 0.0
+    warmup_steps: int = 500
+    weight_decay: float = 0.0
+    beta2: float = 0.999
+    clip_norm: float = 1.0
+    ema_decay: float = 0.9999
+    label_dropout: float = 0.1
+    bf16: bool = True
+    seed: int = 0
+    report_every: int = 500
+    save_every: int = 1000
+
+    def __post_init__(self) -> None:
+        limits: list[tuple[str, float, float]] = [
+            ("steps", 1, 1e9),
+            ("batch_size", 1, 65536),
+            ("learning_rate", 0, 1),
+            ("final_learning_rate", 0, 1),
+            ("warmup_steps", 0, 1e9),
+            ("clip_norm", 1e-6, 1e6),
+            ("ema_decay", 0, 0.999999),
+            ("label_dropout", 0, 1),
+            ("report_every", 1, 1e9),
+            ("save_every", 1, 1e9),
+        ]
+        for name, low, high in limits:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise TrainingError(f"train.{name} = {value} is not in {low:g} ... {high:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publish:
+    """`[publish]`: what the checkpoint offers, and how the weights are stored."""
+
+    sampler: str = "dpmpp_2m"
+    steps: int = 20
+    guidance_scale: float = 1.0
+    dtype: Literal["bf16", "fp32"] = "fp32"
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("bf16", "fp32"):
+            raise TrainingError(f"publish.dtype = {self.dtype!r} is not bf16 or fp32")
+        if self.keep < 1:
+            raise TrainingError(f"publish.keep = {self.keep}: at least 1 checkpoint is kept")
+        self.defaults()
+
+    def defaults(self) -> Defaults:
+        """The same, as the manifest has it."""
+        try:
+            return Defaults(
+                sampler=self.sampler,  # type: ignore[arg-type]  # checked by Defaults itself
+                steps=self.steps,
+                guidance_scale=self.guidance_scale,
+            )
+        except ValueError as error:
+            raise TrainingError(f"[publish] {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One training run."""
+
+    name: str
+    data: Data
+    network: Network
+    diffusion: Diffusion
+    train: Train
+    publish: Publish = field(default_factory=Publish)
+
+    def __post_init__(self) -> None:
+        if self.publish.steps > self.diffusion.timesteps:
+            raise TrainingError(
+                f"publish.steps = {self.publish.steps} exceeds diffusion.timesteps = "
+                f"{self.diffusion.timesteps}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as the manifest keeps it."""
+        return dataclasses.asdict(self)
+
+
+def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML file and apply ``section.key=value`` overrides (values as TOML writes them).
+
+    Raises:
+        TrainingError: no such file, broken TOML, or a key or value that does not belong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"configuration {path} cannot be read: {error}") from error
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TrainingError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(raw, override)
+    sections = {
+        "data": Data,
+        "network": Network,
+        "diffusion": Diffusion,
+        "train": Train,
+        "publish": Publish,
+    }
+    unknown = sorted(set(raw) - set(sections))
+    if unknown:
+        raise TrainingError(
+            f"{path} has an unknown section [{unknown[0]}]; known: {', '.join(sections)}"
+        )
+    built = {
+        key: _section(key, kind, raw.get(key, {}))
+        for key, kind in sections.items()
+        if key in raw or key != "publish"
+    }
+    try:
+        return Config(name=check_name(name or path.stem), **built)
+    except ValueError as error:
+        raise TrainingError(f"{error}; choose one with --name") from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    section, dot, field_name = key.strip().partition(".")
+    if not (equals and dot and section and field_name):
+        raise TrainingError(f"--set {override!r} is not of the form section.key=value")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()  # a bare word: --set data.path=/some/where
+    raw.setdefault(section, {})[field_name] = parsed
+
+
+_TYPES: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+    bool: (bool,),
+}
+
+
+def _section(name: str, kind: type[Any], data: object) -> Any:
+    if not isinstance(data, dict):
+        raise TrainingError(f"[{name}] is not a section")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise TrainingError(f"[{name}] has no key {unknown[0]!r}; known: {', '.join(fields)}")
+    values = {}
+    for key, value in data.items():
+        kinds = _TYPES.get(fields[key].type)
+        if kinds and (
+            not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        ):
+            raise TrainingError(
+                f"{name}.{key} = {value!r} is not {' or '.join(k.__name__ for k in kinds)}"
+            )
+        values[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"[{name}] {error}") from error

@@ -1,0 +1,5 @@
+"""What a person can get wrong when training: one clear line, exit code 2, no traceback."""
+
+
+class TrainingError(Exception):
+    """Raised for bad configuration, data or arguments; the message says what to do."""

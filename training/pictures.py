@@ -1,0 +1,69 @@
+"""Tensors to PNG files: grids of pictures, and denoising strips.
+
+Shapes: images (B, C, H, W) in [-1, 1]; C is 1 (grey), 3 (RGB) or 4 (RGBA).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from models.sample import draw, to_uint8
+from models.sampler import Table
+from models.unet import UNet
+
+
+def grid(images: Tensor, *, columns: int, gap: int = 2, scale: int = 1) -> Image.Image:
+    """Lay images out row by row on white, each enlarged ``scale`` times without smoothing."""
+    pixels = to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
+    count, height, width, channels = pixels.shape
+    rows = -(-count // columns)
+    sheet = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8
+    )
+    for index, picture in enumerate(pixels):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = picture
+    image = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+
+
+def strip(
+    network: UNet,
+    table: Table,
+    *,
+    seeds: Tensor,
+    labels: Tensor | None,
+    guidance_scale: float,
+    clip: bool,
+    frames: int = 9,
+    scale: int = 2,
+) -> Image.Image:
+    """The denoising scroll: a row per seed, ``frames`` moments left to right, noise first."""
+    chosen = np.unique(np.linspace(0, table.steps, frames).round().astype(int))
+    moments: list[Tensor] = []
+
+    def keep(k: int, x: Tensor, _: Tensor) -> None:
+        if k in chosen:
+            moments.append(x)
+
+    final = draw(
+        network,
+        table,
+        seeds=seeds,
+        labels=labels,
+        guidance_scale=guidance_scale,
+        clip=clip,
+        on_step=keep,
+    )
+    # A moment is x_t, whose noise reaches far beyond the pixel range: show it clamped.
+    sequence = torch.stack([*moments, final], dim=1)
+    return grid(sequence.flatten(0, 1), columns=sequence.shape[1], scale=scale)
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write a PNG, creating its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, format="PNG")
