@@ -49,7 +49,7 @@ class Schedule:
             edges = np.arange(self.timesteps + 1, dtype=np.float64) / self.timesteps
             f = np.square(np.cos((edges + 0.008) / 1.008 * math.pi / 2))
             betas = 1 - f[1:] / f[:-1]
-        return betas.clip(max=MAX_BETA)
+        return np.clip(betas, None, MAX_BETA)
 
     @cached_property
     def alpha_bar(self) -> Floats:

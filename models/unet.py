@@ -89,7 +89,6 @@ class UNet(nn.Module):
         self.config = config
         widths, c = config.block_channels, config
         embed = 4 * widths[0]
-        last = len(widths) - 1
 
         self.conv_in = nn.Conv2d(c.channels, widths[0], 3, padding=1)
         self.time_embedding = _TimeMLP(widths[0], embed)
@@ -102,11 +101,8 @@ class UNet(nn.Module):
         for level, width in enumerate(widths):
             below = widths[max(level - 1, 0)]
             inputs = [below] + [width] * (c.blocks_per_level - 1)
-            down = _DownLevel(c, inputs, width, embed, attention=c.attention_levels[level])
-            if level < last:
-                down.downsamplers = nn.ModuleList([_Downsample(width, c.downsample_padding)])
-            self.down_blocks.append(down)
-            skips += [width] * (c.blocks_per_level + (level < last))
+            self.down_blocks.append(_DownLevel(c, level, inputs, embed))
+            skips += [width] * (c.blocks_per_level + (level < len(widths) - 1))
 
         self.mid_block = _Mid(c, widths[-1], embed)
 
@@ -116,10 +112,7 @@ class UNet(nn.Module):
             before, width = width, widths[level]
             inputs = [before] + [width] * c.blocks_per_level
             inputs = [inner + skips.pop() for inner in inputs]
-            up = _UpLevel(c, inputs, width, embed, attention=c.attention_levels[level])
-            if level > 0:
-                up.upsamplers = nn.ModuleList([_Upsample(width)])
-            self.up_blocks.append(up)
+            self.up_blocks.append(_UpLevel(c, level, inputs, embed))
 
         self.conv_norm_out = nn.GroupNorm(c.norm_groups, widths[0], eps=c.norm_eps)
         self.conv_out = nn.Conv2d(widths[0], c.channels, 3, padding=1)
@@ -246,10 +239,11 @@ class _Attention(nn.Module):
 
 
 class _Downsample(nn.Module):
-    def __init__(self, channels: int, padding: int) -> None:
+    def __init__(self, c: UNetConfig, level: int) -> None:
         super().__init__()
+        width, padding = c.block_channels[level], c.downsample_padding
         self.asymmetric = padding == 0
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=padding)
+        self.conv = nn.Conv2d(width, width, 3, stride=2, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)) if self.asymmetric else x)
@@ -257,9 +251,10 @@ class _Downsample(nn.Module):
 
 
 class _Upsample(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, c: UNetConfig, level: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        width = c.block_channels[level]
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
@@ -269,28 +264,33 @@ class _Upsample(nn.Module):
 class _Level(nn.Module):
     """The blocks of one resolution, each followed by attention where asked."""
 
-    def __init__(
-        self, c: UNetConfig, inputs: list[int], outputs: int, embed: int, *, attention: bool
-    ) -> None:
+    def __init__(self, c: UNetConfig, level: int, inputs: list[int], embed: int) -> None:
         super().__init__()
-        self.resnets = nn.ModuleList(_ResidualBlock(c, i, outputs, embed) for i in inputs)
+        width = c.block_channels[level]
+        self.resnets = nn.ModuleList(_ResidualBlock(c, i, width, embed) for i in inputs)
         self.attentions = (
-            nn.ModuleList(_Attention(c, outputs) for _ in inputs) if attention else None
+            nn.ModuleList(_Attention(c, width) for _ in inputs)
+            if c.attention_levels[level]
+            else None
         )
 
-    def _block(self, index: int, h: Tensor, embedding: Tensor) -> Tensor:
-        out: Tensor = self.resnets[index](h, embedding)
-        return out if self.attentions is None else self.attentions[index](out)
+    def block(self, index: int, h: Tensor, embedding: Tensor) -> Tensor:
+        """One residual block and its attention."""
+        h = self.resnets[index](h, embedding)
+        return h if self.attentions is None else self.attentions[index](h)
 
 
 class _DownLevel(_Level):
     """A level on the way down; every result is kept in ``skips`` for the way up."""
 
-    downsamplers: nn.ModuleList | None = None
+    def __init__(self, c: UNetConfig, level: int, inputs: list[int], embed: int) -> None:
+        super().__init__(c, level, inputs, embed)
+        lowest = level == len(c.block_channels) - 1
+        self.downsamplers = None if lowest else nn.ModuleList([_Downsample(c, level)])
 
     def forward(self, h: Tensor, embedding: Tensor, skips: list[Tensor]) -> Tensor:
         for index in range(len(self.resnets)):
-            h = self._block(index, h, embedding)
+            h = self.block(index, h, embedding)
             skips.append(h)
         if self.downsamplers is not None:
             h = self.downsamplers[0](h)
@@ -301,11 +301,13 @@ class _DownLevel(_Level):
 class _UpLevel(_Level):
     """A level on the way up; every block also sees what the way down kept."""
 
-    upsamplers: nn.ModuleList | None = None
+    def __init__(self, c: UNetConfig, level: int, inputs: list[int], embed: int) -> None:
+        super().__init__(c, level, inputs, embed)
+        self.upsamplers = None if level == 0 else nn.ModuleList([_Upsample(c, level)])
 
     def forward(self, h: Tensor, embedding: Tensor, skips: list[Tensor]) -> Tensor:
         for index in range(len(self.resnets)):
-            h = self._block(index, torch.cat([h, skips.pop()], dim=1), embedding)
+            h = self.block(index, torch.cat([h, skips.pop()], dim=1), embedding)
         return h if self.upsamplers is None else self.upsamplers[0](h)
 
 
