@@ -40,7 +40,6 @@ class Schedule:
     @cached_property
     def betas(self) -> Floats:
         """(T,) variances added at each step, at most 0.999."""
-        betas: Floats
         if self.name == "linear":
             # Unscaled, alpha_bar_T is far from zero for T < 1000 and no sampler reaches the data.
             scale = 1000 / self.timesteps
@@ -48,13 +47,13 @@ class Schedule:
         else:
             edges = np.arange(self.timesteps + 1, dtype=np.float64) / self.timesteps
             f = np.square(np.cos((edges + 0.008) / 1.008 * math.pi / 2))
-            betas = 1 - f[1:] / f[:-1]
-        return np.clip(betas, None, MAX_BETA)
+            betas = np.asarray(1 - f[1:] / f[:-1], dtype=np.float64)
+        return np.minimum(betas, MAX_BETA)
 
     @cached_property
     def alpha_bar(self) -> Floats:
         """(T,) share of the signal's variance left at t; positive and falling."""
-        return np.cumprod(1 - self.betas)
+        return np.cumprod(1 - self.betas, dtype=np.float64)
 
     @cached_property
     def alphas(self) -> Floats:

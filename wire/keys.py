@@ -1,0 +1,43 @@
+"""Every Redis key that app and worker share.
+
+emaki:gen:<id>          hash    one generation: its record, and an entry per finished image
+emaki:gen:<id>:png      hash    image index -> PNG bytes
+emaki:gen:<id>:events   stream  what SSE sends, in order; its entry ids are the event ids
+emaki:gone:<id>         string  outlives the three above: "expired" (410) is not "unknown" (404)
+emaki:cancels           set     ids that a worker should stop
+emaki:models            hash    model name -> its card; outlives the workers
+emaki:workers           set     names of workers; each has emaki:worker:<name> while it is alive
+emaki:wake              channel ids whose stream has grown
+"""
+
+QUEUE = "emaki"
+JOB = "emaki.generate"  # the RQ job's function name: data, never imported or called
+CANCELS = "emaki:cancels"
+MODELS = "emaki:models"
+WORKERS = "emaki:workers"
+WAKE = "emaki:wake"
+
+
+def generation(id_: str) -> str:
+    """The hash with a generation's record."""
+    return f"emaki:gen:{id_}"
+
+
+def images(id_: str) -> str:
+    """The hash with a generation's PNGs."""
+    return f"emaki:gen:{id_}:png"
+
+
+def events(id_: str) -> str:
+    """The stream of a generation's events."""
+    return f"emaki:gen:{id_}:events"
+
+
+def gone(id_: str) -> str:
+    """Marks a generation that once existed."""
+    return f"emaki:gone:{id_}"
+
+
+def worker(name: str) -> str:
+    """Set while that worker's engine is alive."""
+    return f"emaki:worker:{name}"

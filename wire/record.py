@@ -1,0 +1,149 @@
+"""A generation's record: the Redis hash behind `Generation`, and how it becomes one.
+
+App writes the record when it accepts a request; the one worker that holds the request updates it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from wire.schemas import (
+    ErrorInfo,
+    Generation,
+    ImageEntry,
+    Progress,
+    RequestView,
+    ResolvedRequest,
+    Status,
+    Timings,
+    Urls,
+)
+
+_IMAGE = "image:"
+
+
+@dataclass(kw_only=True)
+class Record:
+    """One generation, as stored. Times are Unix seconds.
+
+    Attributes:
+        owner: whose API key submitted it; "" where the server has no keys.
+        result_ttl: seconds that results are kept after the end.
+        row_steps: image-steps done, of batch * steps.
+        eta: the worker's estimate of the Unix time of the end, while running.
+        images: finished images by index.
+    """
+
+    id: str
+    owner: str
+    request: ResolvedRequest
+    created: float
+    result_ttl: int
+    status: Status = Status.QUEUED
+    started: float | None = None
+    finished: float | None = None
+    row_steps: int = 0
+    eta: float | None = None
+    error: ErrorInfo | None = None
+    images: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def to_hash(self) -> dict[str, str]:
+        """Fields of a fresh record, for HSET."""
+        return {
+            "id": self.id,
+            "owner": self.owner,
+            "request": self.request.model_dump_json(),
+            "created": repr(self.created),
+            "result_ttl": str(self.result_ttl),
+            "status": self.status.value,
+        }
+
+    @classmethod
+    def from_hash(cls, data: Mapping[Any, Any]) -> "Record":
+        """Parse HGETALL's answer, which must not be empty."""
+        text = {key.decode(): value.decode() for key, value in data.items()}
+
+        def number(name: str) -> float | None:
+            return float(text[name]) if text.get(name) else None
+
+        return cls(
+            id=text["id"],
+            owner=text["owner"],
+            request=ResolvedRequest.model_validate_json(text["request"]),
+            created=float(text["created"]),
+            result_ttl=int(text["result_ttl"]),
+            status=Status(text["status"]),
+            started=number("started"),
+            finished=number("finished"),
+            row_steps=int(text.get("row_steps", 0)),
+            eta=number("eta"),
+            error=ErrorInfo.model_validate_json(text["error"]) if text.get("error") else None,
+            images={
+                int(key.removeprefix(_IMAGE)): json.loads(value)
+                for key, value in text.items()
+                if key.startswith(_IMAGE)
+            },
+        )
+
+    def progress(self, *, now: float, queue_position: int | None = None) -> Progress:
+        """How far it is, as clients see it."""
+        total = self.request.batch * self.request.steps
+        done = total if self.status is Status.SUCCEEDED else min(self.row_steps, total)
+        running = self.status is Status.RUNNING
+        return Progress(
+            step=done // self.request.batch,
+            steps=self.request.steps,
+            fraction=round(done / total, 4),
+            images_done=len(self.images),
+            queue_position=queue_position if self.status is Status.QUEUED else None,
+            eta_seconds=round(max(0.0, self.eta - now), 3) if running and self.eta else None,
+        )
+
+    def generation(self, *, now: float, queue_position: int | None = None) -> Generation:
+        """The whole object, as clients see it."""
+        base = f"/v1/generations/{self.id}"
+        run_from = self.started if self.started is not None else self.finished
+        return Generation(
+            id=self.id,
+            status=self.status,
+            model=self.request.model,
+            request=RequestView.of(self.request),
+            progress=self.progress(now=now, queue_position=queue_position),
+            images=[image_entry(self.id, self.images[index]) for index in sorted(self.images)],
+            urls=Urls(
+                self=base,
+                events=f"{base}/events",
+                cancel=f"{base}/cancel",
+                grid=f"{base}/grid.png",
+                strip=None,
+            ),
+            created_at=datetime.fromtimestamp(self.created, UTC),
+            started_at=_moment(self.started),
+            finished_at=_moment(self.finished),
+            timings=Timings(
+                queued_ms=_milliseconds(self.created, run_from),
+                run_ms=_milliseconds(self.started, self.finished),
+            ),
+            error=self.error,
+        )
+
+
+def image_field(index: int) -> str:
+    """The hash field of image ``index``."""
+    return f"{_IMAGE}{index}"
+
+
+def image_entry(id_: str, data: Mapping[str, Any]) -> ImageEntry:
+    """A stored image's facts with its address."""
+    url = f"/v1/generations/{id_}/images/{data['index']}.png"
+    return ImageEntry.model_validate({**data, "url": url})
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _milliseconds(start: float | None, end: float | None) -> float | None:
+    return None if start is None or end is None else round((end - start) * 1000, 1)

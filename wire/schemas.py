@@ -1,0 +1,235 @@
+"""The JSON that clients, app and worker exchange, as pydantic models.
+
+`GenerationRequest` is what a client may send; `ResolvedRequest` is the same with every choice
+made, which is what the worker draws and what the answer reports.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_SEED = 2**63 - 1
+MAX_BATCH = 64
+MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[0-9]{1,12})?$"
+
+Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde"]
+ClassRef = Annotated[str, Field(max_length=200)] | int | None
+
+
+class Status(StrEnum):
+    """A generation's life: queued, running, then one of the three ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self not in (Status.QUEUED, Status.RUNNING)
+
+
+class GenerationRequest(BaseModel):
+    """What to draw. Every field is optional: `{}` draws one image with the default model."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={"examples": [{"class": "Sneaker", "seed": 1}]},
+    )
+
+    model: str | None = Field(
+        None, pattern=MODEL_PATTERN, description="`name` or `name@step`; default: the server's."
+    )
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_SEED,
+        description="Image i of the batch uses seed + i, which must stay in range. "
+        "Default: chosen below 2^53 and reported.",
+    )
+    steps: int | None = Field(
+        None, ge=1, description="Network evaluations per image, 1 to the model's T."
+    )
+    batch: int = Field(1, ge=1, le=MAX_BATCH, description="Images wanted.")
+    class_: ClassRef | list[ClassRef] = Field(
+        None,
+        alias="class",
+        description="A class by name (without case) or index; null draws without a class; "
+        "a list gives one per image.",
+    )
+    guidance_scale: float | None = Field(
+        None,
+        ge=0,
+        le=20,
+        allow_inf_nan=False,
+        description="Classifier-free guidance: 1 is none, 0 ignores the class.",
+    )
+    sampler: Sampler | None = Field(None, description="Default: the model's.")
+    eta: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="`ddim` only; default 0."
+    )
+    scale: int = Field(
+        1, ge=1, le=16, description="Whole-number enlargement of the PNGs, without smoothing."
+    )
+
+
+class ResolvedRequest(BaseModel):
+    """A request with every choice made; `classes` has one entry per image."""
+
+    model: str = Field(description="`name@step`.")
+    seed: int
+    steps: int
+    batch: int
+    classes: list[int | None] = Field(description="Class index per image, or null.")
+    class_names: list[str | None] = Field(description="The same as names.")
+    guidance_scale: float
+    sampler: Sampler
+    eta: float
+    scale: int
+
+
+class RequestView(BaseModel):
+    """The resolved request as the API reports it: send it back to draw the same again."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
+
+    model: str
+    seed: int
+    steps: int
+    batch: int
+    class_: str | list[str | None] | None = Field(alias="class")
+    guidance_scale: float
+    sampler: Sampler
+    eta: float
+    scale: int
+
+    @classmethod
+    def of(cls, request: ResolvedRequest) -> "RequestView":
+        """The client's view: one class where all images share it, else one per image."""
+        names = request.class_names
+        shared = names[0] if len(set(names)) == 1 else names
+        fields = request.model_dump(exclude={"classes", "class_names"})
+        return cls(class_=shared, **fields)
+
+
+class Progress(BaseModel):
+    """How far a generation is."""
+
+    step: int = Field(description="Steps done, averaged over the images.")
+    steps: int
+    fraction: float = Field(ge=0, le=1)
+    images_done: int
+    queue_position: int | None = Field(description="1 is next; null once it runs.")
+    eta_seconds: float | None = Field(description="Estimate until it is finished.")
+
+
+class ImageEntry(BaseModel):
+    """A finished image."""
+
+    model_config = ConfigDict(serialize_by_alias=True, validate_by_name=True)
+
+    index: int
+    seed: int
+    class_: str | None = Field(alias="class")
+    url: str
+    sha256: str
+    width: int
+    height: int
+
+
+class Urls(BaseModel):
+    """Where the generation's parts are."""
+
+    self: str
+    events: str
+    cancel: str
+    grid: str
+    strip: str | None
+
+
+class Timings(BaseModel):
+    """Measured by the server."""
+
+    queued_ms: float | None
+    run_ms: float | None
+
+
+class ErrorInfo(BaseModel):
+    """Why a generation failed."""
+
+    code: str
+    detail: str
+
+
+class Generation(BaseModel):
+    """A generation as the API reports it."""
+
+    id: str
+    status: Status
+    model: str
+    request: RequestView
+    progress: Progress
+    images: list[ImageEntry]
+    urls: Urls
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    timings: Timings
+    error: ErrorInfo | None
+
+
+class CardDefaults(BaseModel):
+    """What a request gets when it does not ask."""
+
+    sampler: Sampler
+    steps: int
+    guidance_scale: float
+
+
+class ModelCard(BaseModel):
+    """A model as a worker offers it; `id`, `object`, `created`, `owned_by` as OpenAI's."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="Unix time of the served version.")
+    owned_by: str = "emaki"
+    version: str = Field(description="The served version, `name@step`.")
+    versions: list[str] = Field(description="All that can be asked for.")
+    classes: list[str]
+    null_class: bool = Field(description="Whether it can draw without a class, and be guided.")
+    height: int
+    width: int
+    channels: int
+    timesteps: int = Field(description="T, the most steps a request may ask for.")
+    defaults: CardDefaults
+    quality: dict[str, Any] = Field(description="Measured figures, each with its conditions.")
+
+
+class ModelList(BaseModel):
+    """All models, newest knowledge first."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
+class FieldError(BaseModel):
+    """One field that was refused."""
+
+    field: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; every error has this body."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str = Field(description="Stable; safe to match on.")
+    detail: str = Field(description="The value, the limit and the next action, for a person.")
+    errors: list[FieldError] = Field(default_factory=list)

@@ -1,0 +1,80 @@
+"""Lua that moves a generation from one state to the next, atomically.
+
+Delivery is at least once: two workers may hold the same request for a while, after a crash or a
+pause. So every change is conditional on the state, and repeating one changes nothing: an image is
+announced once, and a generation ends once.
+
+In each script KEYS[1] is the record, KEYS[2] the event stream, ARGV[1] the generation's id.
+"""
+
+_EMIT = """
+local function emit(name, data)
+  redis.call('XADD', KEYS[2], '*', 'event', name, 'data', data)
+  redis.call('PUBLISH', 'emaki:wake', ARGV[1])
+end
+"""
+
+# ARGV: id, now, status event. Returns the number of this attempt, or 0 if it must not run.
+START = (
+    _EMIT
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if status ~= 'queued' and status ~= 'running' then return 0 end
+if status == 'queued' then
+  redis.call('HSET', KEYS[1], 'status', 'running', 'started', ARGV[2])
+  emit('status', ARGV[3])
+end
+return redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+"""
+)
+
+# ARGV: id, image-steps done, estimated end, progress event.
+PROGRESS = (
+    _EMIT
+    + """
+if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
+redis.call('HSET', KEYS[1], 'row_steps', ARGV[2], 'eta', ARGV[3])
+emit('progress', ARGV[4])
+return 1
+"""
+)
+
+# KEYS[3]: PNGs. ARGV: id, record field, image facts, index, PNG, image event.
+IMAGE = (
+    _EMIT
+    + """
+if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
+if redis.call('HSETNX', KEYS[1], ARGV[2], ARGV[3]) == 0 then return 0 end
+redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
+emit('image', ARGV[6])
+return 1
+"""
+)
+
+# KEYS[3]: PNGs, KEYS[4]: the "gone" mark, KEYS[5]: cancels.
+# ARGV: id, status, now, error, done event, seconds to keep, seconds to remember.
+FINISH = (
+    _EMIT
+    + """
+local status = redis.call('HGET', KEYS[1], 'status')
+if status ~= 'queued' and status ~= 'running' then return 0 end
+redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished', ARGV[3], 'error', ARGV[4])
+emit('done', ARGV[5])
+for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[6]) end
+redis.call('SET', KEYS[4], '1', 'EX', ARGV[7])
+redis.call('SREM', KEYS[5], ARGV[1])
+return 1
+"""
+)
+
+# KEYS[2]: cancels, KEYS[3]: the queue's list. ARGV: id.
+# Returns -1: already finished; 1: taken out of the queue, nobody runs it; 0: asked to stop.
+CANCEL = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if status ~= 'queued' and status ~= 'running' then return -1 end
+if redis.call('LREM', KEYS[3], 0, ARGV[1]) > 0 then return 1 end
+redis.call('SADD', KEYS[2], ARGV[1])
+return 0
+"""
+
+REMEMBER_SECONDS = 7 * 24 * 3600

@@ -1,0 +1,124 @@
+"""`python -m worker`: load the models, then draw what the queue asks for until told to stop."""
+
+import logging
+import os
+import signal
+import sys
+import time
+from typing import NoReturn
+
+import torch
+from pydantic import ValidationError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from wire.connect import NoRedis, redis_url, without_password
+from worker.catalog import Catalog
+from worker.desk import Desk
+from worker.engine import Engine
+from worker.jobs import EngineWorker
+from worker.ledger import Ledger
+from worker.precision import plan
+from worker.runner import Runner
+from worker.settings import WorkerSettings
+
+log = logging.getLogger("emaki.worker")
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; 0 when stopped so, 2 for a setting that cannot work."""
+    try:
+        settings = WorkerSettings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "EMAKI_" + "_".join(map(str, problem["loc"])).upper()
+            print(f"error: {name}={problem['input']!r}: {problem['msg']}", file=sys.stderr)
+        return 2
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s worker %(levelname)s %(message)s"
+    )
+    _exit_on_signals()
+    device = _device(settings.device)
+    if device is None:
+        print(
+            f"error: EMAKI_DEVICE={settings.device}: this machine or torch build has no CUDA; "
+            "use cpu or auto",
+            file=sys.stderr,
+        )
+        return 2
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    chosen = plan(settings.precision, device=device, threads=threads)
+    log.info(
+        "%s, %d threads, %s, batches of %s", device, threads, settings.precision, chosen.buckets
+    )
+
+    redis = _connect(settings)
+    catalog = Catalog(settings.checkpoints, device=device, plan=chosen)
+    runner = Runner(Engine(chosen.buckets))
+    runner.start()
+    name = f"{os.uname().nodename}-{os.getpid()}"
+    ledger = Ledger(redis)
+    desk = Desk(name, ledger, catalog, runner)
+    while not _work(redis, desk, catalog, drain_seconds=settings.drain_seconds):
+        _exit_on_signals()
+        time.sleep(1)
+    try:
+        ledger.farewell(name)
+    except RedisError:
+        log.warning("Redis is away; it will forget this worker by itself")
+    log.info("stopped")
+    return 0
+
+
+def _work(redis: Redis, desk: Desk, catalog: Catalog, *, drain_seconds: float) -> bool:
+    """Serve the queue for as long as Redis and a model are there; True when told to stop."""
+    worker: EngineWorker | None = None
+    try:
+        desk.drop_all()
+        desk.housekeeping()
+        if catalog.names:
+            worker = EngineWorker(redis, desk, drain_seconds=drain_seconds)
+            worker.work(logging_level="WARNING")
+    except RedisError as error:
+        log.warning("Redis is away (%s); trying again", error)
+    return worker is not None and worker.stopping
+
+
+def _connect(settings: WorkerSettings) -> Redis:
+    """A connection that answers; waits, with a line now and then, until there is one."""
+    said = 0.0
+    while True:
+        try:
+            url = redis_url(settings.redis_url, settings.data)
+            redis = Redis.from_url(url, socket_connect_timeout=5, health_check_interval=15)
+            redis.ping()
+            return redis
+        except (NoRedis, RedisError) as error:
+            if time.monotonic() - said > 10:
+                said = time.monotonic()
+                where = "" if isinstance(error, NoRedis) else f"Redis at {without_password(url)}: "
+                log.warning("%s%s; trying again every second", where, error)
+        time.sleep(1)
+
+
+def _device(name: str) -> torch.device | None:
+    cuda = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "cpu")
+    return None if name.startswith("cuda") and not cuda else torch.device(name)
+
+
+def _exit_on_signals() -> None:
+    """Outside of RQ's loop, which handles them itself, there is nothing to finish."""
+
+    def leave(_signal: int, _frame: object) -> NoReturn:
+        log.info("stopped")
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""The models that a worker holds: found on disk, verified, warmed up, and described by cards.
+
+A checkpoint that cannot be used is reported once, and the version before it goes on serving.
+"""
+
+import logging
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from models.checkpoint import MANIFEST, Model, latest_step, load_model, steps_of
+from models.manifest import NAME, CheckpointError, Manifest, step_name
+from wire.schemas import CardDefaults, ModelCard
+from worker.engine import Weights
+from worker.precision import Plan
+
+log = logging.getLogger("emaki.worker")
+_OLD_VERSIONS_KEPT = 4
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version in memory."""
+
+    manifest: Manifest
+    weights: Weights
+
+
+class Catalog:
+    """Models under one checkpoints folder."""
+
+    def __init__(self, root: Path, *, device: torch.device, plan: Plan) -> None:
+        self._root, self._device, self._plan = root, device, plan
+        self._served: dict[str, Loaded] = {}
+        self._others: OrderedDict[str, Loaded] = OrderedDict()
+        self._refused: dict[str, str] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Models that can be drawn now."""
+        return sorted(self._served)
+
+    def refresh(self) -> list[ModelCard]:
+        """Look at every model's LATEST; load what is new.
+
+        Returns:
+            Cards of the models whose served version changed.
+        """
+        changed = []
+        for folder in self._folders():
+            try:
+                step = latest_step(folder)
+                served = self._served.get(folder.name)
+                if served is not None and served.manifest.step == step:
+                    self._refused.pop(folder.name, None)
+                    continue
+                loaded = self._load(folder / step_name(step))
+                if loaded.manifest.name != folder.name or loaded.manifest.step != step:
+                    raise CheckpointError(
+                        f"{folder / step_name(step)} says it is {loaded.manifest.version}; "
+                        "a checkpoint keeps its folder's name and step"
+                    )
+            except (CheckpointError, OSError) as error:
+                self._refuse(folder.name, str(error))
+                continue
+            if served is not None:
+                self._remember(served)
+            self._served[folder.name] = loaded
+            self._refused.pop(folder.name, None)
+            log.info("serving %s", loaded.manifest.version)
+            changed.append(self._card(folder, loaded))
+        return changed
+
+    def find(self, version: str) -> Loaded | None:
+        """A version by its ``name@step``, from memory or disk; None if it is not to be had."""
+        name, _, step = version.partition("@")
+        served = self._served.get(name)
+        if served is not None and served.manifest.version == version:
+            return served
+        if version in self._others:
+            self._others.move_to_end(version)
+            return self._others[version]
+        folders = {folder.name: folder for folder in self._folders()}
+        if name not in folders or not step.isdecimal() or int(step) not in steps_of(folders[name]):
+            return None
+        try:
+            loaded = self._load(folders[name] / step_name(int(step)))
+        except (CheckpointError, OSError) as error:
+            self._refuse(version, str(error))
+            return None
+        self._remember(loaded)
+        return loaded
+
+    def _folders(self) -> list[Path]:
+        if not self._root.is_dir():
+            self._refuse("", f"EMAKI_CHECKPOINTS {self._root} is not a folder; waiting for it")
+            return []
+        self._refused.pop("", None)
+        return [
+            folder
+            for folder in sorted(self._root.iterdir())
+            if NAME.fullmatch(folder.name) and (folder / "LATEST").is_file()
+        ]
+
+    def _load(self, folder: Path) -> Loaded:
+        model = load_model(folder, device=self._device, dtype=self._plan.dtype)
+        weights = _weights(model, self._device, self._plan)
+        self._warm_up(weights)
+        return Loaded(model.manifest, weights)
+
+    @torch.inference_mode()
+    def _warm_up(self, weights: Weights) -> None:
+        began = time.monotonic()
+        for size in self._plan.buckets:
+            x = torch.zeros((size, *weights.shape), dtype=weights.dtype, device=weights.device)
+            labels = None
+            if weights.classes:
+                labels = torch.zeros(size, dtype=torch.int64, device=weights.device)
+            weights.forward(x, torch.zeros(size, device=weights.device), labels)
+        took = time.monotonic() - began
+        log.info("warmed %s up in %.1f s, batches of %s", weights.version, took, self._plan.buckets)
+
+    def _remember(self, loaded: Loaded) -> None:
+        self._others[loaded.manifest.version] = loaded
+        while len(self._others) > _OLD_VERSIONS_KEPT:
+            self._others.popitem(last=False)
+
+    def _refuse(self, what: str, why: str) -> None:
+        if self._refused.get(what) == why:
+            return
+        self._refused[what] = why
+        served = self._served.get(what)
+        keeps = f"; still serving {served.manifest.version}" if served else ""
+        log.error("%s%s", why, keeps)
+
+    @staticmethod
+    def _card(folder: Path, loaded: Loaded) -> ModelCard:
+        manifest = loaded.manifest
+        height, width = manifest.network.size
+        manifest_file = folder / step_name(manifest.step) / MANIFEST
+        return ModelCard(
+            id=manifest.name,
+            created=int(manifest_file.stat().st_mtime),
+            version=manifest.version,
+            versions=[f"{manifest.name}@{step_name(step)}" for step in steps_of(folder)],
+            classes=list(manifest.classes),
+            null_class=manifest.null_class is not None or not manifest.classes,
+            height=height,
+            width=width,
+            channels=manifest.network.channels,
+            timesteps=manifest.diffusion.timesteps,
+            defaults=CardDefaults(
+                sampler=manifest.defaults.sampler,
+                steps=manifest.defaults.steps,
+                guidance_scale=manifest.defaults.guidance_scale,
+            ),
+            quality=dict(manifest.quality),
+        )
+
+
+def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:
+    network = model.manifest.network
+    return Weights(
+        version=model.manifest.version,
+        forward=model.network,
+        shape=(network.channels, *network.size),
+        classes=network.num_class_embeds is not None,
+        null_class=network.null_class,
+        dtype=plan.dtype,
+        device=device,
+    )

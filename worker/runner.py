@@ -1,0 +1,106 @@
+"""The engine's own thread: works come in, events go out, and nothing else is waited for.
+
+The thread that owns the RQ worker talks to Redis meanwhile; the two share only these queues.
+"""
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+
+from worker.engine import Engine, Event, Work, WorkFailed
+
+
+@dataclass(frozen=True)
+class _Cancel:
+    id: str
+
+
+@dataclass(frozen=True)
+class Canceled:
+    """A work was dropped on request."""
+
+    id: str
+
+
+class Runner:
+    """Runs an engine until `stop`; `submit`, `cancel` and `events` may be called from elsewhere."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._inbox: queue.SimpleQueue[Work | _Cancel | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Event | Canceled] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.step_seconds = 0.0
+
+    def start(self) -> None:
+        """Begin stepping as works arrive."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the present step; what runs is forgotten."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def submit(self, work: Work) -> None:
+        """Hand a work over; it joins at the next step."""
+        self._inbox.put(work)
+
+    def cancel(self, id_: str) -> None:
+        """Drop a work before the next step; answered by `Canceled` unless it ended first."""
+        self._inbox.put(_Cancel(id_))
+
+    def events(self, *, wait: float = 0.0) -> list[Event | Canceled]:
+        """Everything that happened since the last call; ``wait`` seconds at most for a first."""
+        events: list[Event | Canceled] = []
+        try:
+            events.append(self._outbox.get(timeout=wait) if wait else self._outbox.get_nowait())
+            while True:
+                events.append(self._outbox.get_nowait())
+        except queue.Empty:
+            return events
+
+    def row_steps(self, id_: str) -> int:
+        """Image-steps made so far for a work."""
+        return self._engine.row_steps(id_)
+
+    @property
+    def free_places(self) -> int:
+        """Places that no row wants yet; negative when rows wait."""
+        return self._engine.capacity - self._engine.demand
+
+    @property
+    def steps(self) -> int:
+        """Steps made since the start: rises while the engine is well."""
+        return self._engine.steps
+
+    def _run(self) -> None:
+        while self._admit():
+            if self._engine.idle:
+                continue
+            began = time.monotonic()
+            for event in self._engine.step():
+                self._outbox.put(event)
+            took = time.monotonic() - began
+            self.step_seconds += (took - self.step_seconds) * (0.1 if self.step_seconds else 1.0)
+
+    def _admit(self) -> bool:
+        """Take everything in; wait when there is nothing to step. False: stop."""
+        wait = self._engine.idle
+        while True:
+            try:
+                message = self._inbox.get(block=wait)
+            except queue.Empty:
+                return True
+            wait = False
+            if message is None:
+                return False
+            if isinstance(message, _Cancel):
+                if self._engine.cancel(message.id):
+                    self._outbox.put(Canceled(message.id))
+                wait = self._engine.idle
+                continue
+            try:
+                self._engine.add(message)
+            except ValueError as error:
+                self._outbox.put(WorkFailed(message.id, error))

@@ -1,0 +1,24 @@
+"""The worker's settings: environment variables `EMAKI_*`, read once at start."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.precision import Precision
+
+
+class WorkerSettings(BaseSettings):
+    """One field per variable; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(env_prefix="EMAKI_", env_ignore_empty=True, extra="ignore")
+
+    redis_url: str | None = Field(None, description="Unset: the embedded Redis of `make serve`.")
+    data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
+    checkpoints: Path = Path("checkpoints")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int | None = Field(None, ge=1, le=256, description="Torch threads; unset: all cores.")
+    precision: Precision = "balanced"
+    drain_seconds: float = Field(8.0, ge=0, description="On SIGTERM, finish what runs for so long.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
