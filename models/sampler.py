@@ -81,12 +81,13 @@ def build_table(
     if not 0 <= eta <= 1:
         raise ValueError(f"eta {eta} is not in 0 ... 1")
     if sampler == "dpmpp_2m" or (sampler == "dpmpp_2m_sde" and schedule.name != "linear"):
-        t, alpha, sigma = _log_snr_points(schedule, steps)
+        t, log_alpha, sigma = _log_snr_points(schedule, steps)
     else:
         t = _trailing_timesteps(schedule, steps)
-        alpha, sigma = schedule.alphas[t.astype(int)], schedule.sigmas[t.astype(int)]
+        log_alpha, sigma = schedule.log_alphas[t.astype(int)], schedule.sigmas[t.astype(int)]
 
-    s = _Steps(alpha[:-1], sigma[:-1], alpha[1:], sigma[1:])
+    alpha = np.exp(log_alpha)
+    s = _Steps(alpha[:-1], sigma[:-1], alpha[1:], sigma[1:], log_alpha[1:] - log_alpha[:-1])
     if sampler == "ddpm":
         a, b, c, d = _ancestral(s, variance)
     elif sampler == "ddim":
@@ -121,7 +122,7 @@ def _log_snr_points(schedule: Schedule, steps: int) -> tuple[Floats, Floats, Flo
     interpolated between whole ones.
 
     Returns:
-        t, alpha, sigma, each (steps,).
+        t, log alpha, sigma, each (steps,).
     """
     lambdas = schedule.half_log_snr
     start, end = max(lambdas[-1], START_HALF_LOG_SNR), min(lambdas[0], END_HALF_LOG_SNR)
@@ -131,30 +132,32 @@ def _log_snr_points(schedule: Schedule, steps: int) -> tuple[Floats, Floats, Flo
     rounded = np.rint(t)
     if len(np.unique(rounded)) == steps:
         index = rounded.astype(int)
-        return rounded, schedule.alphas[index], schedule.sigmas[index]
-    return t, 1 / np.sqrt(1 + np.exp(-2 * wanted)), 1 / np.sqrt(1 + np.exp(2 * wanted))
+        return rounded, schedule.log_alphas[index], schedule.sigmas[index]
+    return t, -np.log1p(np.exp(-2 * wanted)) / 2, 1 / np.sqrt(1 + np.exp(2 * wanted))
 
 
 @dataclass(frozen=True)
 class _Steps:
-    """The K - 1 steps between points: from (alpha, sigma) to (alpha_next, sigma_next)."""
+    """The K - 1 steps between points: from (alpha, sigma) to (alpha_next, sigma_next).
+
+    ``growth`` is log(alpha_next / alpha), kept apart because it is tiny near the data.
+    """
 
     alpha: Floats
     sigma: Floats
     alpha_next: Floats
     sigma_next: Floats
+    growth: Floats
 
     @property
     def h(self) -> Floats:
         """Growth of lambda = log(alpha/sigma), positive."""
-        growth: Floats = np.log(self.alpha_next * self.sigma / (self.alpha * self.sigma_next))
-        return growth
+        return self.growth + np.log(self.sigma) - np.log(self.sigma_next)
 
     @property
     def beta(self) -> Floats:
         """Variance that the forward process adds on the way back: 1 - (alpha / alpha_next)^2."""
-        added: Floats = -np.expm1(2 * np.log(self.alpha / self.alpha_next))
-        return added
+        return -np.expm1(-2 * self.growth)
 
 
 _Columns = tuple[Floats, Floats, Floats, Floats]

@@ -51,21 +51,26 @@ class Schedule:
         return np.minimum(betas, MAX_BETA)
 
     @cached_property
+    def log_alphas(self) -> Floats:
+        """(T,) log alpha_t; near the data, 1 - alpha is known well only through this."""
+        return np.cumsum(np.log1p(-self.betas), dtype=np.float64) / 2
+
+    @cached_property
     def alpha_bar(self) -> Floats:
         """(T,) share of the signal's variance left at t; positive and falling."""
-        return np.cumprod(1 - self.betas, dtype=np.float64)
+        return np.exp(2 * self.log_alphas)
 
     @cached_property
     def alphas(self) -> Floats:
         """(T,) factor of x_0 in x_t."""
-        return np.sqrt(self.alpha_bar)
+        return np.exp(self.log_alphas)
 
     @cached_property
     def sigmas(self) -> Floats:
         """(T,) factor of the noise in x_t."""
-        return np.sqrt(1 - self.alpha_bar)
+        return np.sqrt(-np.expm1(2 * self.log_alphas))
 
     @cached_property
     def half_log_snr(self) -> Floats:
         """(T,) lambda_t = log(alpha_t / sigma_t), falling (Lu et al. 2022)."""
-        return np.log(self.alphas) - np.log(self.sigmas)
+        return self.log_alphas - np.log(self.sigmas)

@@ -41,7 +41,7 @@ def advance(
     Returns:
         The rows one step on, and their present estimates of x_0.
     """
-    estimate = _rows(k.p) * x + _rows(k.q) * output.float()
+    estimate = _rows(k.p) * x + _rows(k.q) * output.to(x.dtype)
     bound = _rows(k.bound)
     estimate = torch.minimum(torch.maximum(estimate, -bound), bound)
     moved = _rows(k.a) * x + _rows(k.b) * estimate + _rows(k.c) * previous

@@ -1,5 +1,7 @@
 """Where Redis is: `EMAKI_REDIS_URL`, else the embedded one, which leaves its address in a file."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 URL_FILE = "redis.url"
@@ -24,6 +26,19 @@ def redis_url(configured: str | None, data: Path) -> str:
             f"no Redis: EMAKI_REDIS_URL is unset and {data / URL_FILE} does not exist; "
             "set EMAKI_REDIS_URL, or run `make serve`, which starts one"
         ) from error
+
+
+def wait_for_redis_url(configured: str | None, data: Path, say: Callable[[str], None]) -> str:
+    """`redis_url`, but patient: says what is missing now and then until it is there."""
+    said = float("-inf")
+    while True:
+        try:
+            return redis_url(configured, data)
+        except NoRedis as error:
+            if time.monotonic() - said > 10:
+                said = time.monotonic()
+                say(f"{error}; looking again every second")
+        time.sleep(1)
 
 
 def without_password(url: str) -> str:

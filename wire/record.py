@@ -49,7 +49,7 @@ class Record:
     error: ErrorInfo | None = None
     images: dict[int, dict[str, Any]] = field(default_factory=dict)
 
-    def to_hash(self) -> dict[str, str]:
+    def to_hash(self) -> dict[Any, Any]:
         """Fields of a fresh record, for HSET."""
         return {
             "id": self.id,

@@ -4,8 +4,16 @@ Delivery is at least once: two workers may hold the same request for a while, af
 pause. So every change is conditional on the state, and repeating one changes nothing: an image is
 announced once, and a generation ends once.
 
+`finish_call` builds the arguments of FINISH, which both app and worker run.
+
 In each script KEYS[1] is the record, KEYS[2] the event stream, ARGV[1] the generation's id.
 """
+
+import time
+
+from wire import keys
+from wire.record import Record
+from wire.schemas import ErrorInfo, Status
 
 _EMIT = """
 local function emit(name, data)
@@ -78,3 +86,26 @@ return 0
 """
 
 REMEMBER_SECONDS = 7 * 24 * 3600
+
+
+def finish_call(
+    record: Record, status: Status, error: ErrorInfo | None = None
+) -> tuple[list[str], list[str | int]]:
+    """End ``record`` now, and return FINISH's keys and arguments that say so to Redis."""
+    record.status, record.finished = status, time.time()
+    record.error, record.eta = error, None
+    if status is Status.SUCCEEDED:
+        record.row_steps = record.request.batch * record.request.steps
+    id_ = record.id
+    return (
+        [keys.generation(id_), keys.events(id_), keys.images(id_), keys.gone(id_), keys.CANCELS],
+        [
+            id_,
+            status.value,
+            repr(record.finished),
+            error.model_dump_json() if error else "",
+            record.generation(now=record.finished).model_dump_json(),
+            record.result_ttl,
+            record.result_ttl + REMEMBER_SECONDS,
+        ],
+    )

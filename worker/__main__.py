@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from wire.connect import NoRedis, redis_url, without_password
+from wire.connect import wait_for_redis_url, without_password
 from worker.catalog import Catalog
 from worker.desk import Desk
 from worker.engine import Engine
@@ -87,19 +87,20 @@ def _work(redis: Redis, desk: Desk, catalog: Catalog, *, drain_seconds: float) -
 
 def _connect(settings: WorkerSettings) -> Redis:
     """A connection that answers; waits, with a line now and then, until there is one."""
-    said = 0.0
+    said = float("-inf")
     while True:
+        url = wait_for_redis_url(settings.redis_url, settings.data, log.warning)
+        redis = Redis.from_url(url, socket_connect_timeout=5, health_check_interval=15)
         try:
-            url = redis_url(settings.redis_url, settings.data)
-            redis = Redis.from_url(url, socket_connect_timeout=5, health_check_interval=15)
             redis.ping()
-            return redis
-        except (NoRedis, RedisError) as error:
+        except RedisError as error:
             if time.monotonic() - said > 10:
                 said = time.monotonic()
-                where = "" if isinstance(error, NoRedis) else f"Redis at {without_password(url)}: "
-                log.warning("%s%s; trying again every second", where, error)
-        time.sleep(1)
+                where = without_password(url)
+                log.warning("Redis at %s is away (%s); trying again every second", where, error)
+            time.sleep(1)
+        else:
+            return redis
 
 
 def _device(name: str) -> torch.device | None:

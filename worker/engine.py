@@ -167,7 +167,9 @@ class Engine:
         if work.id in self._works:
             raise ValueError(f"work {work.id} is running already")
         if work.weights.null_class is None and work.weights.classes:
-            assert all(label is not None for label in work.labels), "no null class to draw with"
+            conditional = all(label is not None for label in work.labels)
+            if not conditional or work.guidance_scale != 1:
+                raise ValueError(f"{work.weights.version} has no null class to draw without one")
         t = work.table
         columns = np.stack([t.t, t.p, t.q, t.a, t.b, t.c, t.d], axis=1).astype(np.float32)
         rows = [Row(work, index, columns) for index in range(len(work.seeds))]

@@ -117,7 +117,7 @@ class EngineWorker(SimpleWorker):
     def clean_registries(self) -> None:
         """RQ's maintenance hook, called while idle."""
         self._housekeeping(self.queues[0])
-        self.last_cleaned_at = now()
+        self.last_cleaned_at = now()  # type: ignore[assignment]  # rq declares it as None
 
     def _tick(self, queue: Queue) -> None:
         self._desk.serve(wait=_TICK)

@@ -127,28 +127,8 @@ class Ledger:
 
     def finish(self, id_: str, status: Status, error: ErrorInfo | None = None) -> None:
         """End a generation, unless it has ended already, and let go of it."""
-        record, now = self._open[id_].record, time.time()
-        record.status, record.finished, record.error, record.eta = status, now, error, None
-        if status is Status.SUCCEEDED:
-            record.row_steps = record.request.batch * record.request.steps
-        self._finish(
-            keys=[
-                keys.generation(id_),
-                keys.events(id_),
-                keys.images(id_),
-                keys.gone(id_),
-                keys.CANCELS,
-            ],
-            args=[
-                id_,
-                status.value,
-                repr(now),
-                error.model_dump_json() if error else "",
-                record.generation(now=now).model_dump_json(),
-                record.result_ttl,
-                record.result_ttl + scripts.REMEMBER_SECONDS,
-            ],
-        )
+        names, arguments = scripts.finish_call(self._open[id_].record, status, error)
+        self._finish(keys=names, args=arguments)
         del self._open[id_]  # only now: a lost connection must not lose the end
 
     def drop(self, id_: str) -> None:

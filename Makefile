@@ -1,0 +1,55 @@
+# make serve   everything on this machine: Redis, one worker, the API; Ctrl-C stops it all
+# make test    all tests that need no GPU        make check   format, lint, types, import rules
+# make gpu     the tests that need a CUDA GPU    make install set up .venv for all of these
+#
+# PYTHON=python3.12 chooses the interpreter (3.11 or newer). TORCH_INDEX=<url> adds a package
+# index for PyTorch, for example the one with its CPU builds, which are much smaller.
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# Torch's threads must not spin while they wait: processes share the cores.
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: install serve test check format gpu clean
+
+install: $(BIN)/.dev
+
+serve: $(BIN)/.serve
+	@exec $(BIN)/python -m serve
+
+test: $(BIN)/.dev
+	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+check: $(BIN)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(BIN)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+gpu: $(BIN)/.dev
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+clean:
+	rm -rf .venv .data .*_cache *.egg-info
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Emaki needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(BIN)/.serve: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing what serving needs into .venv (PyTorch is large; once)"
+	$(PIP_INSTALL) --editable '.[serve]'
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	@echo "installing what serving, testing and checking need into .venv (once)"
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ $(BIN)/.serve

@@ -1,0 +1,1 @@
+"""The HTTP process: FastAPI, no torch. `python -m app`."""

@@ -1,0 +1,100 @@
+"""Puts the process together: Redis connections, the listener, routes, errors, the page."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import redis
+import redis.asyncio
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from app import problems
+from app.queue import SubmitQueue
+from app.routes import events, generations, health, models
+from app.settings import AppSettings
+from app.state import Service, State
+from app.store import Store
+from app.wakes import Wakes
+from wire.schemas import Problem
+
+_DESCRIPTION = """
+Small images from diffusion models. `POST /v1/generations` asks for pictures; poll the answer's
+`urls.self`, stream `urls.events`, or send `Prefer: wait=60` (and `Accept: image/png` for the
+picture itself). The same seed and parameters draw the same picture.
+"""
+_CONNECTIONS = 64
+
+
+def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
+    """The ASGI application; it connects when its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+        shared: dict[str, Any] = {"socket_connect_timeout": 2, "health_check_interval": 30}
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            redis_url,
+            max_connections=_CONNECTIONS,
+            timeout=5,
+            retry=AsyncRetry(NoBackoff(), 1),
+            **shared,
+        )
+        client = redis.asyncio.Redis.from_pool(pool)
+        listener = redis.asyncio.Redis.from_url(redis_url, **shared)
+        blocking = redis.Redis.from_url(
+            redis_url, socket_timeout=5, retry=Retry(NoBackoff(), 1), **shared
+        )
+        wakes = Wakes(listener)
+        listening = asyncio.create_task(wakes.listen())
+        try:
+            yield {
+                "service": Service(settings, client, Store(client), SubmitQueue(blocking), wakes)
+            }
+        finally:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+            await listener.aclose()
+            await client.aclose()
+            blocking.close()
+
+    app = FastAPI(
+        title="Emaki",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    problems.install(app)
+    for module in (generations, events, models, health):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    _describe_problems(app)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Put the problem schema into the OpenAPI description, instead of FastAPI's own error."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = generate()
+            schemas = schema["components"]["schemas"]
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= problem.pop("$defs")
+            schemas["Problem"] = problem
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(unused, None)
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    if "422" in operation["responses"]:
+                        operation["responses"]["422"] = problems.ERRORS[422]
+        return app.openapi_schema or schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

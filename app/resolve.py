@@ -1,0 +1,137 @@
+"""From what a client asked to what will be drawn: every choice made, every limit checked.
+
+Pure: the card and the limits come in, a `ResolvedRequest` or a typed error goes out.
+"""
+
+import difflib
+import secrets
+
+from app.problems import InvalidField, ModelNotFound
+from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
+
+_CHOSEN_SEEDS = 2**53  # what JavaScript's numbers hold exactly
+
+
+def split_version(wanted: str) -> tuple[str, int | None]:
+    """``name`` or ``name@step`` as its parts."""
+    name, _, step = wanted.partition("@")
+    return name, int(step) if step else None
+
+
+def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> ResolvedRequest:
+    """Make every choice that the client left open.
+
+    Raises:
+        ModelNotFound: the model has no such version.
+        InvalidField: a value that this model or server cannot draw.
+    """
+    steps = card.defaults.steps if request.steps is None else request.steps
+    if steps > card.timesteps:
+        raise InvalidField(
+            "steps",
+            f"{steps} is above this model's T, {card.timesteps}; send {card.timesteps} or less",
+        )
+    work = steps * request.batch
+    if work > max_work:
+        raise InvalidField(
+            "steps",
+            f"{request.batch} images of {steps} steps are {work} image-steps, above the limit of "
+            f"{max_work}; ask for fewer steps or images",
+        )
+    if request.seed is None:
+        seed = secrets.randbelow(_CHOSEN_SEEDS - request.batch)
+    else:
+        seed = request.seed
+    last = seed + request.batch - 1
+    if last > MAX_SEED:
+        raise InvalidField(
+            "seed", f"the last image's, {last}, is above {MAX_SEED}; send a smaller seed"
+        )
+    sampler = request.sampler or card.defaults.sampler
+    if request.eta and sampler != "ddim":
+        raise InvalidField(
+            "eta", f"{request.eta} is of use to the sampler ddim only, not {sampler}; leave it out"
+        )
+    classes = _classes(request, card)
+    guidance_scale = _guidance(request, card)
+    return ResolvedRequest(
+        model=_version(request, card),
+        seed=seed,
+        steps=steps,
+        batch=request.batch,
+        classes=classes,
+        class_names=[None if index is None else card.classes[index] for index in classes],
+        guidance_scale=guidance_scale,
+        sampler=sampler,
+        eta=request.eta or 0.0,
+        scale=request.scale,
+    )
+
+
+def _version(request: GenerationRequest, card: ModelCard) -> str:
+    if request.model is None:
+        return card.version
+    name, step = split_version(request.model)
+    if step is None:
+        return card.version
+    for version in card.versions:
+        if split_version(version) == (name, step):
+            return version
+    raise ModelNotFound(request.model, card.versions)
+
+
+def _classes(request: GenerationRequest, card: ModelCard) -> list[int | None]:
+    wanted = request.class_
+    if isinstance(wanted, list):
+        if len(wanted) != request.batch:
+            raise InvalidField(
+                "class",
+                f"the list has {len(wanted)} entries for a batch of {request.batch}; give one per "
+                "image",
+            )
+        return [_class(entry, card) for entry in wanted]
+    return [_class(wanted, card)] * request.batch
+
+
+def _class(wanted: ClassRef, card: ModelCard) -> int | None:
+    if wanted is None:
+        if not card.null_class:
+            raise InvalidField(
+                "class", f"{card.id} cannot draw without a class; send one of {_some(card.classes)}"
+            )
+        return None
+    if not card.classes:
+        raise InvalidField("class", f"{card.id} has no classes; leave class out")
+    if isinstance(wanted, int):
+        if not 0 <= wanted < len(card.classes):
+            last = len(card.classes) - 1
+            raise InvalidField("class", f"index {wanted} is not in 0 ... {last}; send one that is")
+        return wanted
+    names = [name.casefold() for name in card.classes]
+    if wanted.casefold() in names:
+        return names.index(wanted.casefold())
+    close = difflib.get_close_matches(wanted.casefold(), names, n=3, cutoff=0.5)
+    suggestions = [card.classes[names.index(name)] for name in close]
+    hint = f"did you mean {' or '.join(suggestions)}?" if suggestions else "it has"
+    raise InvalidField(
+        "class",
+        f"{wanted[:60]!r} is not a class of {card.id}; {hint} "
+        f"{'All: ' if suggestions else ''}{_some(card.classes)}",
+    )
+
+
+def _guidance(request: GenerationRequest, card: ModelCard) -> float:
+    if request.guidance_scale is None:
+        return card.defaults.guidance_scale
+    guidable = card.null_class and bool(card.classes)
+    if request.guidance_scale not in (0.0, 1.0) and not guidable and card.classes:
+        raise InvalidField(
+            "guidance_scale",
+            f"{request.guidance_scale} needs a null class, which {card.id} lacks; send 1",
+        )
+    return float(request.guidance_scale)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:20])
+    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20} more"

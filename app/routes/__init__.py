@@ -1,0 +1,1 @@
+"""The routes, thin: check, ask the service, answer."""

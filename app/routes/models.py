@@ -1,0 +1,29 @@
+"""`/v1/models`: what can be drawn, as the workers say."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from app.auth import Owner
+from app.problems import ModelNotFound, errors
+from app.state import ServiceDep
+from wire.schemas import ModelCard, ModelList
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.get("", responses=errors(401, 503))
+async def list_models(service: ServiceDep, _owner: Owner) -> ModelList:
+    """Every model that a worker has published."""
+    return ModelList(data=await service.store.cards())
+
+
+@router.get("/{name}", responses=errors(401, 404, 503))
+async def get_model(
+    service: ServiceDep, _owner: Owner, name: Annotated[str, Path(max_length=64)]
+) -> ModelCard:
+    """One model's card."""
+    card = await service.store.card(name)
+    if card is None:
+        raise ModelNotFound(name, [card.id for card in await service.store.cards()])
+    return card

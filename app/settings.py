@@ -1,0 +1,66 @@
+"""The API's settings: environment variables `EMAKI_*`, read once at start."""
+
+import hashlib
+import ipaddress
+import re
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_HASHED = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class AppSettings(BaseSettings):
+    """One field per variable; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EMAKI_", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    redis_url: str | None = Field(None, description="Unset: the embedded Redis of `make serve`.")
+    data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
+    default_model: str = "fashion-mnist"
+    api_keys: str = Field("", description="Comma-separated, plain or sha256:<hex>.")
+    max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
+    result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")
+
+    @field_validator("api_keys")
+    @classmethod
+    def _well_formed(cls, value: str) -> str:
+        for key in filter(None, (part.strip() for part in value.split(","))):
+            if key.startswith("sha256:") and not _HASHED.fullmatch(key):
+                raise ValueError("a hashed key is sha256: and 64 lower-case hex digits")
+        return value
+
+    @model_validator(mode="after")
+    def _keys_where_others_listen(self) -> Self:
+        if not self.key_hashes and not _is_loopback(self.host):
+            raise ValueError(
+                f"EMAKI_HOST={self.host} lets others in, but EMAKI_API_KEYS is empty; set "
+                "EMAKI_API_KEYS to a long random key, or listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def key_hashes(self) -> tuple[bytes, ...]:
+        """SHA-256 digests of the keys that are let in; empty: no key is asked for."""
+        keys = filter(None, (part.strip() for part in self.api_keys.split(",")))
+        return tuple(
+            bytes.fromhex(key.removeprefix("sha256:"))
+            if _HASHED.fullmatch(key)
+            else hashlib.sha256(key.encode()).digest()
+            for key in keys
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,77 @@
+"""News of generations: one subscription per process wakes whoever waits for an id.
+
+So a thousand open streams cost Redis one connection. A wake-up says "look again", nothing more;
+whoever waits also looks again by itself now and then, so a lost message only delays.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from wire.keys import WAKE
+
+log = logging.getLogger("emaki.app")
+LOOK_AGAIN_SECONDS = 2.0
+
+
+class Wakes:
+    """Run `listen` as a task; `watch` an id, then `wait`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    async def listen(self) -> None:
+        """Pass messages on for ever; when Redis goes away, say so once and try again."""
+        away = False
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(WAKE)
+                    if away:
+                        log.info("Redis is back")
+                    away = False
+                    self._wake_all()
+                    while True:
+                        message = await channel.get_message(
+                            ignore_subscribe_messages=True, timeout=30
+                        )
+                        if message:
+                            self._wake(message["data"].decode())
+            except RedisError as error:
+                if not away:
+                    log.warning("Redis is away (%s); trying again every second", error)
+                away = True
+                await asyncio.sleep(1)
+
+    @contextmanager
+    def watch(self, id_: str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the generation has news; clear it before looking."""
+        event = asyncio.Event()
+        self._waiting[id_].add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[id_].discard(event)
+            if not self._waiting[id_]:
+                del self._waiting[id_]
+
+    @staticmethod
+    async def wait(event: asyncio.Event, *, seconds: float = LOOK_AGAIN_SECONDS) -> None:
+        """Until the event is set, or for so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, LOOK_AGAIN_SECONDS)):
+                await event.wait()
+
+    def _wake(self, id_: str) -> None:
+        for event in self._waiting.get(id_, ()):
+            event.set()
+
+    def _wake_all(self) -> None:
+        for id_ in list(self._waiting):
+            self._wake(id_)
