@@ -1,10 +1,11 @@
-"""`python -m training COMMAND`: train, sample, publish."""
+"""`python -m training COMMAND`: train, sample, evaluate, publish."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from models.manifest import CheckpointError
+from models.sampler import SAMPLERS
 from training import commands
 from training.errors import TrainingError
 
@@ -30,15 +31,25 @@ def build_parser() -> argparse.ArgumentParser:
     sample.add_argument("model", type=Path, help="a model's folder or one checkpoint's")
     sample.add_argument("--batch", type=int, default=1, help="pictures (per class of --class all)")
     sample.add_argument("--seed", type=int, default=0, help="picture i uses seed + i")
-    sample.add_argument("--steps", type=int, help="default: the model's")
-    sample.add_argument("--sampler", help="default: the model's")
     sample.add_argument("--class", dest="class_name", help="a class's name or index, or 'all'")
-    sample.add_argument("--guidance-scale", type=float, help="default: the model's")
     sample.add_argument("--strip", type=int, default=0, help="frames of a denoising strip instead")
     sample.add_argument("--scale", type=int, default=2, help="enlargement, without smoothing")
-    sample.add_argument("--device", default="auto")
+    _add_settings(sample)
     sample.add_argument("--out", type=Path, required=True, help="the PNG to write")
     sample.set_defaults(run=commands.sample)
+
+    evaluate = subparsers.add_parser(
+        "evaluate", help="measure class agreement; at the defaults, note it in the manifest"
+    )
+    evaluate.add_argument("model", type=Path, help="a model's folder or one checkpoint's")
+    evaluate.add_argument("--data", type=Path, required=True, help="the data it was trained on")
+    evaluate.add_argument("--images", type=int, default=2000, help="default: 2000")
+    evaluate.add_argument(
+        "--extractor", choices=["classifier"], default="classifier", help="what judges the pictures"
+    )
+    evaluate.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    _add_settings(evaluate)
+    evaluate.set_defaults(run=commands.evaluate)
 
     publish = subparsers.add_parser("publish", help="move LATEST, forward or back")
     publish.add_argument("name")
@@ -46,6 +57,14 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("--out", type=Path, default=Path("checkpoints"))
     publish.set_defaults(run=commands.publish)
     return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """How to draw."""
+    parser.add_argument("--steps", type=int, help="default: the model's")
+    parser.add_argument("--sampler", choices=SAMPLERS, help="default: the model's")
+    parser.add_argument("--guidance-scale", type=float, help="default: the model's")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,19 +2,23 @@
 
 import argparse
 import dataclasses
+import json
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from models.checkpoint import load_model, steps_of
+from models.checkpoint import MANIFEST, load_model, resolve, steps_of, write_manifest
 from models.checkpoint import publish as publish_checkpoint
 from models.manifest import Defaults, Manifest
 from models.sample import draw
 from models.sampler import build_table
 from training.config import load_config
-from training.data import load_pictures
+from training.data import SPLITS, load_pictures
 from training.errors import TrainingError
+from training.evaluate import measure_agreement
 from training.loop import Trainer
 from training.pictures import grid, save_png, strip
 
@@ -59,56 +63,73 @@ def train(arguments: argparse.Namespace) -> None:
 
 def sample(arguments: argparse.Namespace) -> None:
     """`sample MODEL`: draw a grid, or a denoising strip, without the service."""
-    device = pick_device(arguments.device)
-    model = load_model(arguments.model, device=device)
+    model = load_model(arguments.model, device=pick_device(arguments.device))
     manifest = model.manifest
-    try:
-        defaults = dataclasses.replace(
-            manifest.defaults,
-            **{
-                key: value
-                for key in ("steps", "sampler", "guidance_scale")
-                if (value := getattr(arguments, key)) is not None
-            },
-        )
-        table = build_table(
-            manifest.diffusion.build_schedule(),
-            prediction=manifest.diffusion.prediction,
-            sampler=defaults.sampler,
-            steps=defaults.steps,
-            variance=manifest.diffusion.variance,
-        )
-    except ValueError as error:
-        raise TrainingError(str(error)) from error
+    settings = _settings(manifest, arguments)
     if arguments.batch < 1 or arguments.scale < 1:
         raise TrainingError("--batch and --scale are at least 1")
     classes = _class_labels(manifest, arguments.class_name)
-    labels = torch.tensor(classes).repeat_interleave(arguments.batch) if classes else None
-    seeds = arguments.seed + torch.arange(arguments.batch).repeat(max(1, len(classes)))
-    guidance_scale = _usable_guidance(manifest, defaults)
+    drawing: dict[str, Any] = {
+        "seeds": arguments.seed + torch.arange(arguments.batch).repeat(max(1, len(classes))),
+        "labels": torch.tensor(classes).repeat_interleave(arguments.batch) if classes else None,
+        "guidance_scale": settings.guidance_scale,
+        "clip": manifest.diffusion.clip,
+    }
+    table = build_table(
+        manifest.diffusion.build_schedule(),
+        prediction=manifest.diffusion.prediction,
+        sampler=settings.sampler,
+        steps=settings.steps,
+        variance=manifest.diffusion.variance,
+    )
     if arguments.strip:
         image = strip(
-            model.network,
-            table,
-            seeds=seeds,
-            labels=labels,
-            guidance_scale=guidance_scale,
-            clip=manifest.diffusion.clip,
-            frames=arguments.strip,
-            scale=arguments.scale,
+            model.network, table, frames=arguments.strip, scale=arguments.scale, **drawing
         )
     else:
-        images = draw(
-            model.network,
-            table,
-            seeds=seeds,
-            labels=labels,
-            guidance_scale=guidance_scale,
-            clip=manifest.diffusion.clip,
-        )
+        images = draw(model.network, table, **drawing)
         image = grid(images, columns=min(len(images), 10), scale=arguments.scale)
     save_png(image, arguments.out)
-    print(f"{arguments.out}: {manifest.version}, {defaults.sampler}, {defaults.steps} steps")
+    print(f"{arguments.out}: {manifest.version}, {settings.sampler}, {settings.steps} steps")
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """`evaluate MODEL`: measure class agreement; at the defaults, note it in the manifest."""
+    folder = resolve(arguments.model)
+    model = load_model(folder, device=pick_device(arguments.device))
+    manifest, network = model.manifest, model.manifest.network
+    if arguments.images < 1:
+        raise TrainingError("--images is at least 1")
+    train, test = (
+        load_pictures(
+            arguments.data,
+            split=split,
+            size=network.size,
+            channels=network.channels,
+            class_names=manifest.classes,
+        )
+        for split in SPLITS
+    )
+    settings = _settings(manifest, arguments)
+    agreement = measure_agreement(
+        model, settings, train=train, test=test, images=arguments.images, say=_say
+    )
+    if settings == manifest.defaults:
+        quality = {**manifest.quality, "class_agreement": agreement.to_json()}
+        write_manifest(folder, dataclasses.replace(manifest, quality=quality))
+        _say(f"noted in {folder / MANIFEST}")
+    if arguments.json:
+        facts = {**agreement.to_json(), "images_per_second": agreement.images_per_second}
+        print(json.dumps({"model": manifest.version, "class_agreement": facts}))
+        return
+    print(
+        f"{manifest.version}, {settings.sampler}, {settings.steps} steps, guidance "
+        f"{settings.guidance_scale}: {agreement.drawn:.1%} of {agreement.images} drawn pictures "
+        f"and {agreement.real:.1%} of {len(test)} real ones agree with their class, a ratio of "
+        f"{agreement.ratio:.3f}; {agreement.images_per_second:.1f} pictures/s"
+    )
+    for name, share in agreement.per_class.items():
+        print(f"  {name:<16} {share:.1%}")
 
 
 def publish(arguments: argparse.Namespace) -> None:
@@ -144,13 +165,29 @@ def _class_labels(manifest: Manifest, wanted: str | None) -> list[int]:
     raise TrainingError(f"--class {wanted!r} is not a class of {manifest.version}; known: {known}")
 
 
-def _usable_guidance(manifest: Manifest, defaults: Defaults) -> float:
-    if manifest.null_class is None and defaults.guidance_scale not in (0.0, 1.0):
+def _settings(manifest: Manifest, arguments: argparse.Namespace) -> Defaults:
+    """The model's defaults with what the command line changes."""
+    names = ("steps", "sampler", "guidance_scale")
+    changes = {name: getattr(arguments, name) for name in names}
+    try:
+        settings = dataclasses.replace(
+            manifest.defaults, **{k: v for k, v in changes.items() if v is not None}
+        )
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
+    longest = manifest.diffusion.timesteps
+    if not 1 <= settings.steps <= longest:
+        raise TrainingError(f"--steps {settings.steps}: {manifest.version} takes 1 to {longest}")
+    if manifest.null_class is None and manifest.classes and settings.guidance_scale != 1:
         raise TrainingError(
-            f"--guidance-scale {defaults.guidance_scale} needs a null class, which "
+            f"--guidance-scale {settings.guidance_scale} needs a null class, which "
             f"{manifest.version} lacks; use 1"
         )
-    return defaults.guidance_scale
+    return settings
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _git_commit() -> str:

@@ -9,7 +9,7 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from training.errors import TrainingError
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 _PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 _UNSIGNED_BYTE = 0x08
 

@@ -1,0 +1,94 @@
+"""The catalog: what a worker does with good, bad and changing checkpoints."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import MANIFEST, WEIGHTS, publish
+from tests.support import write_checkpoint
+from worker.catalog import Catalog
+from worker.precision import plan
+
+
+def catalog(root: Path) -> Catalog:
+    device = torch.device("cpu")
+    return Catalog(root, device=device, plan=plan("balanced", device=device, threads=1))
+
+
+def test_cards_describe_what_is_served(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, step=1)
+    write_checkpoint(tmp_path, step=2)
+    (card,) = catalog(tmp_path).refresh()
+    assert (card.id, card.version) == ("tiny", "tiny@0000002")
+    assert card.versions == ["tiny@0000001", "tiny@0000002"]
+    assert card.classes == ["Circle", "Square", "Ankle boot"]
+    assert (card.height, card.width, card.channels, card.timesteps) == (8, 8, 1, 1000)
+
+
+def test_a_new_version_is_found_and_an_old_one_stays_to_be_had(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, step=1)
+    models = catalog(tmp_path)
+    models.refresh()
+    before = models.find("tiny@0000001")
+    write_checkpoint(tmp_path, step=2)
+    assert [card.version for card in models.refresh()] == ["tiny@0000002"]
+    assert models.refresh() == []
+    assert models.find("tiny@0000001") is before
+    publish(tmp_path, "tiny", 1)
+    assert [card.version for card in models.refresh()] == ["tiny@0000001"]
+
+
+def test_unknown_versions_are_not_found(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, step=1)
+    models = catalog(tmp_path)
+    models.refresh()
+    for version in ("tiny@0000009", "tiny", "other@0000001", "../tiny@0000001", "tiny@x"):
+        assert models.find(version) is None
+
+
+@pytest.mark.parametrize("damage", ["truncated", "wrong digest", "other format", "missing"])
+def test_a_bad_checkpoint_is_one_line_and_the_old_one_goes_on(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_checkpoint(tmp_path, step=1)
+    models = catalog(tmp_path)
+    models.refresh()
+    folder = write_checkpoint(tmp_path, step=2)
+    weights = (folder / WEIGHTS).read_bytes()
+    if damage == "truncated":
+        (folder / WEIGHTS).write_bytes(weights[:100])
+    elif damage == "wrong digest":
+        (folder / WEIGHTS).write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    elif damage == "other format":
+        text = (folder / MANIFEST).read_text()
+        (folder / MANIFEST).write_text(text.replace('"format": 1', '"format": 99'))
+    else:
+        (folder / WEIGHTS).unlink()
+    with caplog.at_level(logging.ERROR):
+        assert models.refresh() == []
+        assert models.refresh() == []
+    assert len(caplog.records) == 1
+    assert "still serving tiny@0000001" in caplog.text
+    assert models.names == ["tiny"]
+    assert models.find("tiny@0000001") is not None
+
+
+def test_nothing_there_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    models = catalog(tmp_path / "nowhere")
+    with caplog.at_level(logging.ERROR):
+        assert models.refresh() == []
+        models.refresh()
+    assert len(caplog.records) == 1
+    assert "is not a folder; waiting for it" in caplog.text
+    assert models.names == []
+
+
+def test_a_checkpoint_in_the_wrong_folder_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_checkpoint(tmp_path, step=1)
+    (tmp_path / "tiny").rename(tmp_path / "other")
+    assert catalog(tmp_path).refresh() == []
+    assert "says it is tiny@0000001" in caplog.text

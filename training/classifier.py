@@ -1,0 +1,113 @@
+"""A small classifier of the real pictures, trained once per data set and cached.
+
+It judges drawn pictures: how often does it see the class that was asked for? Its recipe is fixed,
+so that figures compare; change `RECIPE` when the recipe changes.
+
+Shapes: pictures (B, C, H, W) in [-1, 1]; logits (B, classes).
+"""
+
+import os
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from training.data import Pictures
+
+RECIPE = "cnn-32-64-128-v1"
+_EPOCHS = 6
+_BATCH = 128
+_PEAK_RATE = 4e-3
+
+
+class Classifier(nn.Module):
+    """Three convolutions, each at half the resolution of the one before, and a linear layer."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        widths = (channels, 32, 64, 128)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
+        self.dropout = nn.Dropout(0.2)
+        self.head = nn.Linear(widths[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for index, (convolution, norm) in enumerate(
+            zip(self.convolutions, self.norms, strict=True)
+        ):
+            x = F.relu(norm(convolution(x)))
+            if index < 2:
+                x = F.max_pool2d(x, 2)
+        logits: Tensor = self.head(self.dropout(x.mean(dim=(2, 3))))
+        return logits
+
+
+def cached_classifier(
+    data: Pictures, *, device: torch.device, say: Callable[[str], None]
+) -> Classifier:
+    """The classifier for this training data, from the cache or trained now."""
+    classifier = Classifier(data.images.shape[1], len(data.classes)).to(device)
+    path = cache_folder() / f"classifier-{RECIPE}-{data.fingerprint[:16]}.safetensors"
+    if path.is_file():
+        classifier.load_state_dict(load_file(path, device=str(device)))
+        return classifier.eval()
+    say(f"training the classifier ({_EPOCHS} epochs; once, cached as {path})")
+    _train(classifier, data, device=device, say=say)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    save_file({k: v.contiguous().cpu() for k, v in classifier.state_dict().items()}, temporary)
+    temporary.replace(path)
+    return classifier.eval()
+
+
+def cache_folder() -> Path:
+    """Where trained classifiers are kept: `emaki` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emaki"
+
+
+@torch.inference_mode()
+def predict(classifier: Classifier, images: Tensor) -> Tensor:
+    """The most likely class of each picture: (B,) int64."""
+    device = next(classifier.parameters()).device
+    return torch.cat(
+        [classifier(part.to(device)).argmax(1).cpu() for part in torch.split(images, 500)]
+    )
+
+
+def to_pixels(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+    """Stored uint8 pictures as (B, C, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(images).float() / 127.5 - 1
+
+
+def _train(
+    classifier: Classifier, data: Pictures, *, device: torch.device, say: Callable[[str], None]
+) -> None:
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=_PEAK_RATE, weight_decay=0.01)
+    batches = -(-len(data) // _BATCH)
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, _PEAK_RATE, total_steps=max(_EPOCHS * batches, 2)
+    )
+    order = np.random.default_rng(0)
+    torch.manual_seed(0)
+    classifier.train()
+    for epoch in range(_EPOCHS):
+        right = 0
+        for chosen in np.array_split(order.permutation(len(data)), batches):
+            images = to_pixels(data.images[chosen]).to(device)
+            labels = torch.from_numpy(data.labels[chosen]).to(device)
+            with torch.autocast(device.type, torch.bfloat16):
+                logits = classifier(images)
+            loss = F.cross_entropy(logits.float(), labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            rate.step()
+            right += int((logits.argmax(1) == labels).sum())
+        say(f"classifier epoch {epoch + 1}/{_EPOCHS}: {right / len(data):.1%} of the training data")
