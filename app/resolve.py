@@ -123,8 +123,7 @@ def _class(wanted: ClassRef, card: ModelCard) -> int | None:
 def _guidance(request: GenerationRequest, card: ModelCard) -> float:
     if request.guidance_scale is None:
         return card.defaults.guidance_scale
-    guidable = card.null_class and bool(card.classes)
-    if request.guidance_scale not in (0.0, 1.0) and not guidable and card.classes:
+    if request.guidance_scale != 1 and card.classes and not card.null_class:
         raise InvalidField(
             "guidance_scale",
             f"{request.guidance_scale} needs a null class, which {card.id} lacks; send 1",

@@ -69,7 +69,7 @@ def free_port() -> int:
         return port
 
 
-def eventually(look: Callable[[], T], *, seconds: float = 30.0, what: str = "it") -> T:
+def eventually(look: Callable[[], T | None], *, seconds: float = 30.0, what: str = "it") -> T:
     """Look again and again until the answer is true; fail when it takes too long."""
     deadline = time.monotonic() + seconds
     while True:

@@ -83,7 +83,7 @@ def predict(classifier: Classifier, images: Tensor) -> Tensor:
 
 def to_pixels(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
     """Stored uint8 pictures as (B, C, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(images).float() / 127.5 - 1
+    return torch.tensor(images).float() / 127.5 - 1
 
 
 def _train(

@@ -32,7 +32,7 @@ from worker.desk import Desk
 
 log = logging.getLogger("emaki.worker")
 
-ABANDONED_AFTER = 15  # seconds without a heartbeat
+ABANDONED_AFTER = 12  # seconds without a heartbeat
 _HEARTBEAT_EVERY = 3.0
 _HOUSEKEEPING_EVERY = 2.0
 _TICK = 0.01

@@ -1,0 +1,84 @@
+"""Resolving a request against a card: the choices that are made for the client."""
+
+from typing import Any
+
+import pytest
+
+from app.problems import InvalidField, ModelNotFound
+from app.resolve import resolve
+from wire.record import Record
+from wire.schemas import CardDefaults, GenerationRequest, ModelCard, ResolvedRequest
+
+
+def card(**changes: Any) -> ModelCard:
+    fields: dict[str, Any] = {
+        "id": "tiny",
+        "created": 0,
+        "version": "tiny@0000002",
+        "versions": ["tiny@0000001", "tiny@0000002"],
+        "classes": ["Bag", "Coat"],
+        "null_class": True,
+        "height": 8,
+        "width": 8,
+        "channels": 1,
+        "timesteps": 200,
+        "defaults": CardDefaults(sampler="ddim", steps=10, guidance_scale=2.0),
+        "quality": {},
+    }
+    return ModelCard(**{**fields, **changes})
+
+
+def resolved(on: ModelCard | None = None, /, **fields: Any) -> ResolvedRequest:
+    request = GenerationRequest.model_validate(fields)
+    return resolve(request, on or card(), max_work=1000)
+
+
+def test_the_card_decides_what_the_client_leaves_open() -> None:
+    request = resolved()
+    assert (request.model, request.steps, request.sampler) == ("tiny@0000002", 10, "ddim")
+    assert (request.guidance_scale, request.eta, request.classes) == (2.0, 0.0, [None])
+
+
+def test_what_is_reported_draws_the_same_again() -> None:
+    first = resolved(batch=3, **{"class": ["coat", 0, None]}, eta=0.25, seed=9)
+    record = Record(id="x", owner="", request=first, created=0.0, result_ttl=1)
+    reported = record.generation(now=0.0).model_dump(mode="json")["request"]
+    again = GenerationRequest.model_validate(reported)
+    assert resolve(again, card(), max_work=1000) == first
+
+
+def test_chosen_seeds_fit_the_batch_and_differ() -> None:
+    seeds = {resolved(batch=64, steps=1).seed for _ in range(50)}
+    assert len(seeds) == 50
+    assert max(seeds) + 63 < 2**53
+
+
+def test_versions_are_found_by_number() -> None:
+    assert resolved(model="tiny").model == "tiny@0000002"
+    assert resolved(model="tiny@1").model == "tiny@0000001"
+    with pytest.raises(ModelNotFound, match="tiny@0000001, tiny@0000002"):
+        resolved(model="tiny@3")
+
+
+def test_work_above_the_limit_is_refused() -> None:
+    assert resolved(steps=200, batch=5).batch == 5
+    with pytest.raises(InvalidField, match="1200 image-steps, above the limit of 1000"):
+        resolved(steps=200, batch=6)
+
+
+def test_a_model_without_a_null_class_needs_a_class_and_no_guidance() -> None:
+    strict = card(
+        null_class=False, defaults=CardDefaults(sampler="ddim", steps=10, guidance_scale=1.0)
+    )
+    assert resolved(strict, **{"class": "Bag"}).guidance_scale == 1
+    with pytest.raises(InvalidField, match="cannot draw without a class; send one of Bag, Coat"):
+        resolved(strict)
+    for scale in (0, 2):
+        with pytest.raises(InvalidField, match="needs a null class"):
+            resolved(strict, guidance_scale=scale, **{"class": "Bag"})
+
+
+def test_digits_can_be_names() -> None:
+    digits = card(classes=[str(n) for n in range(10)])
+    assert resolved(digits, **{"class": "3"}).classes == [3]
+    assert resolved(digits, **{"class": 3}).class_names == ["3"]

@@ -1,0 +1,133 @@
+"""`python -m training` as a person runs it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from models.checkpoint import latest_step, read_manifest
+from tests.training.data import CONFIG, write_idx
+from training.__main__ import main
+
+
+def training(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")}
+    return subprocess.run(
+        [sys.executable, "-m", "training", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "shapes.toml").write_text(CONFIG)
+    write_idx(folder / "data", train=600, test=90)
+    answer = training(folder, "train", "shapes.toml", "--data", "data", "--set", "publish.keep=9")
+    assert answer.returncode == 0, answer.stderr
+    assert "steps 0 to 12 on cpu" in answer.stdout
+    assert "step 12/12  loss" in answer.stderr
+    return folder
+
+
+def test_a_grid_can_be_drawn_without_the_service(trained: Path) -> None:
+    answer = training(
+        trained, "sample", "checkpoints/shapes", "--class", "all", "--batch", "2", "--out", "g.png"
+    )
+    assert answer.returncode == 0, answer.stderr
+    with Image.open(trained / "g.png") as image:
+        assert image.size == (6 * 20 - 4, 16)
+
+
+def test_a_strip_can_be_drawn(trained: Path) -> None:
+    answer = training(
+        trained,
+        "sample",
+        "checkpoints/shapes",
+        "--class",
+        "cross",
+        "--strip",
+        "4",
+        "--out",
+        "s.png",
+    )
+    assert answer.returncode == 0, answer.stderr
+    with Image.open(trained / "s.png") as image:
+        assert image.size == (4 * 20 - 4, 16)
+
+
+def test_latest_is_moved_by_publish(trained: Path) -> None:
+    assert training(trained, "publish", "shapes", "8").returncode == 0
+    assert latest_step(trained / "checkpoints" / "shapes") == 8
+    assert training(trained, "publish", "shapes", "12").returncode == 0
+
+
+def test_evaluate_measures_and_notes_class_agreement(trained: Path) -> None:
+    arguments = ["evaluate", "checkpoints/shapes", "--data", "data", "--images", "30", "--json"]
+    answer = training(trained, *arguments)
+    assert answer.returncode == 0, answer.stderr
+    assert "training the classifier" in answer.stderr
+    measured = json.loads(answer.stdout)["class_agreement"]
+    assert measured["real"] > 0.9
+    assert measured["ratio"] == pytest.approx(measured["drawn"] / measured["real"], abs=1e-3)
+    noted = read_manifest(trained / "checkpoints/shapes/0000012").quality["class_agreement"]
+    assert noted["drawn"] == measured["drawn"]
+    assert (noted["images"], noted["steps"], noted["guidance_scale"]) == (30, 5, 1.5)
+
+    again = training(trained, *arguments, "--guidance-scale", "0")
+    assert "training the classifier" not in again.stderr
+    chance = json.loads(again.stdout)["class_agreement"]
+    assert chance["guidance_scale"] == 0
+    noted = read_manifest(trained / "checkpoints/shapes/0000012").quality["class_agreement"]
+    assert noted["guidance_scale"] == 1.5  # only the defaults' figure is the model's
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "shapes.toml"], "no data: give --data PATH"),
+        (["train", "shapes.toml", "--data", "nowhere"], "nowhere is not a folder"),
+        (["train", "shapes.toml", "--data", "data"], "holds checkpoints already"),
+        (["train", "missing.toml", "--data", "data"], "cannot be read"),
+        (["train", "shapes.toml", "--data", "data", "--device", "tpu"], "not a device"),
+        (["train", "shapes.toml", "--data", "data", "--resume"], "nothing to do until 12"),
+        (["sample", "nowhere", "--out", "x.png"], "no checkpoint is there"),
+        (["sample", "checkpoints/shapes", "--class", "dog", "--out", "x.png"], "known: Circle"),
+        (["sample", "checkpoints/shapes", "--steps", "101", "--out", "x.png"], "takes 1 to 100"),
+        (["publish", "shapes", "7"], "no step 7; it has: 4, 8, 12"),
+        (["publish", "../shapes", "8"], "cannot be a model's name"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_two(
+    trained: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(trained)
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+
+
+def test_training_needs_no_service_package(trained: Path) -> None:
+    listing = (
+        "import sys, training.__main__; "
+        "print([m for m in ('fastapi', 'redis', 'rq', 'pydantic', 'diffusers', 'rich') "
+        "if m in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", listing], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
