@@ -8,9 +8,12 @@ const pictures = document.querySelector("#pictures");
 const POLL_MS = 150;
 let models = [];
 
+// Seeds reach 2^63, beyond JavaScript's exact numbers: keep the long ones as text.
+const parse = (json) => JSON.parse(json.replace(/"seed":(\d{16,})/g, '"seed":"$1"'));
+
 async function call(path, options) {
   const answer = await fetch(path, options);
-  const body = await answer.json();
+  const body = parse(await answer.text());
   if (!answer.ok) throw new Error(body.detail ?? answer.statusText);
   return body;
 }
