@@ -65,6 +65,8 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         sampler=sampler,
         eta=request.eta or 0.0,
         scale=request.scale,
+        preview_every=request.preview_every,
+        strip=request.strip,
     )
 
 

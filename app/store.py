@@ -48,8 +48,8 @@ class Store:
             position = None if index is None else int(index) + 1
         return record.generation(now=time.time(), queue_position=position)
 
-    async def png(self, id_: str, index: int) -> bytes | None:
-        """An image's bytes, or None."""
+    async def png(self, id_: str, index: int | str) -> bytes | None:
+        """An image's bytes by its index, or the strip's; or None."""
         data: Any = await self._redis.hget(keys.images(id_), str(index))
         return bytes(data) if data is not None else None
 
@@ -65,7 +65,12 @@ class Store:
     async def cancel(self, record: Record) -> bool | None:
         """True: it was queued and is canceled. False: a worker was asked to. None: too late."""
         answer = await self._cancel(
-            keys=[keys.generation(record.id), keys.CANCELS, SubmitQueue.list_key()],
+            keys=[
+                keys.generation(record.id),
+                keys.CANCELS,
+                SubmitQueue.list_key(),
+                keys.waiting(record.owner),
+            ],
             args=[record.id],
         )
         if answer < 0:

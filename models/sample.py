@@ -84,6 +84,17 @@ def draw(
     return x
 
 
+def strip_steps(steps: int, frames: int) -> tuple[int, ...]:
+    """The moments that a denoising strip shows, evenly spaced, noise first and picture last.
+
+    Moment k < ``steps`` is x before step k; moment ``steps`` is the picture. There are at most
+    ``steps`` + 1 of them, however many frames are asked for; a single frame is the picture.
+    """
+    if frames <= 1:
+        return (steps,) * frames
+    return tuple(sorted({round(i * steps / (frames - 1)) for i in range(frames)}))
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """Pixels in [-1, 1] to 0 ... 255: clamped, then rounded half to even."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.sample import draw, to_uint8
+from models.sample import draw, strip_steps, to_uint8
 from models.sampler import Table
 from models.unet import UNet
 
@@ -42,7 +42,7 @@ def strip(
     scale: int = 2,
 ) -> Image.Image:
     """The denoising scroll: a row per seed, ``frames`` moments left to right, noise first."""
-    chosen = np.unique(np.linspace(0, table.steps, frames).round().astype(int))
+    chosen = strip_steps(table.steps, frames)
     moments: list[Tensor] = []
 
     def keep(k: int, x: Tensor, _: Tensor) -> None:

@@ -1,19 +1,23 @@
 """Every Redis key that app and worker share.
 
 emaki:gen:<id>          hash    one generation: its record, and an entry per finished image
-emaki:gen:<id>:png      hash    image index -> PNG bytes
+emaki:gen:<id>:png      hash    image index -> PNG bytes; "strip" -> the denoising strip
 emaki:gen:<id>:events   stream  what SSE sends, in order; its entry ids are the event ids
 emaki:gone:<id>         string  outlives the three above: "expired" (410) is not "unknown" (404)
 emaki:cancels           set     ids that a worker should stop
+emaki:waiting           zset    owners with queued requests -> since when, or when last served
+emaki:waiting:<owner>   list    that owner's queued ids, oldest first: an index of RQ's list
 emaki:models            hash    model name -> its card; outlives the workers
 emaki:workers           set     names of workers; each has emaki:worker:<name> while it is alive
 emaki:wake              channel ids whose stream has grown
 """
 
 QUEUE = "emaki"
+STRIP = "strip"  # the field beside the images
 JOB = "emaki.generate"  # the RQ job's function name: data, never imported or called
 CANCELS = "emaki:cancels"
 MODELS = "emaki:models"
+WAITING = "emaki:waiting"
 WORKERS = "emaki:workers"
 WAKE = "emaki:wake"
 
@@ -36,6 +40,11 @@ def events(id_: str) -> str:
 def gone(id_: str) -> str:
     """Marks a generation that once existed."""
     return f"emaki:gone:{id_}"
+
+
+def waiting(owner: str) -> str:
+    """The list of one owner's queued ids."""
+    return f"emaki:waiting:{owner}"
 
 
 def worker(name: str) -> str:

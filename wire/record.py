@@ -34,6 +34,8 @@ class Record:
         row_steps: image-steps done, of batch * steps.
         eta: the worker's estimate of the Unix time of the end, while running.
         images: finished images by index.
+        abandoned: workers that died, or were taken for dead, while they held this.
+        strikes: of these, how many held nothing else that could be blamed.
     """
 
     id: str
@@ -48,6 +50,8 @@ class Record:
     eta: float | None = None
     error: ErrorInfo | None = None
     images: dict[int, dict[str, Any]] = field(default_factory=dict)
+    abandoned: int = 0
+    strikes: int = 0
 
     def to_hash(self) -> dict[Any, Any]:
         """Fields of a fresh record, for HSET."""
@@ -80,6 +84,8 @@ class Record:
             row_steps=int(text.get("row_steps", 0)),
             eta=number("eta"),
             error=ErrorInfo.model_validate_json(text["error"]) if text.get("error") else None,
+            abandoned=int(text.get("abandoned", 0)),
+            strikes=int(text.get("strikes", 0)),
             images={
                 int(key.removeprefix(_IMAGE)): json.loads(value)
                 for key, value in text.items()
@@ -117,7 +123,7 @@ class Record:
                 events=f"{base}/events",
                 cancel=f"{base}/cancel",
                 grid=f"{base}/grid.png",
-                strip=None,
+                strip=f"{base}/strip.png" if self.request.strip else None,
             ),
             created_at=datetime.fromtimestamp(self.created, UTC),
             started_at=_moment(self.started),

@@ -76,6 +76,19 @@ class GenerationRequest(BaseModel):
     scale: int = Field(
         1, ge=1, le=16, description="Whole-number enlargement of the PNGs, without smoothing."
     )
+    preview_every: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Steps between previews; 0: none. At most 256 previews a generation: "
+        "closer ones are thinned out.",
+    )
+    strip: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Frames of the denoising strip; 0: none. At most steps + 1 are there to show.",
+    )
 
 
 class ResolvedRequest(BaseModel):
@@ -91,6 +104,8 @@ class ResolvedRequest(BaseModel):
     sampler: Sampler
     eta: float
     scale: int
+    preview_every: int = 0
+    strip: int = 0
 
 
 class RequestView(BaseModel):
@@ -107,6 +122,8 @@ class RequestView(BaseModel):
     sampler: Sampler
     eta: float
     scale: int
+    preview_every: int
+    strip: int
 
     @classmethod
     def of(cls, request: ResolvedRequest) -> "RequestView":

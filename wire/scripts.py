@@ -22,7 +22,7 @@ local function emit(name, data)
 end
 """
 
-# ARGV: id, now, status event. Returns the number of this attempt, or 0 if it must not run.
+# ARGV: id, now, status event, worker. Returns 1, or 0 if it must not run.
 START = (
     _EMIT
     + """
@@ -32,30 +32,47 @@ if status == 'queued' then
   redis.call('HSET', KEYS[1], 'status', 'running', 'started', ARGV[2])
   emit('status', ARGV[3])
 end
-return redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+redis.call('HSET', KEYS[1], 'worker', ARGV[4])
+return 1
 """
 )
 
-# ARGV: id, image-steps done, estimated end, progress event.
+# ARGV: id, worker, image-steps done, estimated end, progress event.
+# Returns 0 if it has ended, or if another worker has taken it over.
 PROGRESS = (
     _EMIT
     + """
-if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
-redis.call('HSET', KEYS[1], 'row_steps', ARGV[2], 'eta', ARGV[3])
-emit('progress', ARGV[4])
+local state = redis.call('HMGET', KEYS[1], 'status', 'worker')
+if state[1] ~= 'running' or state[2] ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'row_steps', ARGV[3], 'eta', ARGV[4])
+emit('progress', ARGV[5])
+return 1
+"""
+)
+
+# ARGV: id, worker, preview event.
+PREVIEW = (
+    _EMIT
+    + """
+local state = redis.call('HMGET', KEYS[1], 'status', 'worker')
+if state[1] ~= 'running' or state[2] ~= ARGV[2] then return 0 end
+emit('preview', ARGV[3])
 return 1
 """
 )
 
 # KEYS[3]: PNGs. ARGV: id, record field, image facts, index, PNG, image event.
+# Returns the facts of the image that is kept: the first one that came.
 IMAGE = (
     _EMIT
     + """
-if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
-if redis.call('HSETNX', KEYS[1], ARGV[2], ARGV[3]) == 0 then return 0 end
+if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return ARGV[3] end
+if redis.call('HSETNX', KEYS[1], ARGV[2], ARGV[3]) == 0 then
+  return redis.call('HGET', KEYS[1], ARGV[2])
+end
 redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
 emit('image', ARGV[6])
-return 1
+return ARGV[3]
 """
 )
 
@@ -75,11 +92,12 @@ return 1
 """
 )
 
-# KEYS[2]: cancels, KEYS[3]: the queue's list. ARGV: id.
+# KEYS[2]: cancels, KEYS[3]: the queue's list, KEYS[4]: its owner's waiting list. ARGV: id.
 # Returns -1: already finished; 1: taken out of the queue, nobody runs it; 0: asked to stop.
 CANCEL = """
 local status = redis.call('HGET', KEYS[1], 'status')
 if status ~= 'queued' and status ~= 'running' then return -1 end
+redis.call('LREM', KEYS[4], 0, ARGV[1])
 if redis.call('LREM', KEYS[3], 0, ARGV[1]) > 0 then return 1 end
 redis.call('SADD', KEYS[2], ARGV[1])
 return 0

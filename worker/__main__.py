@@ -55,16 +55,17 @@ def main() -> int:
 
     redis = _connect(settings)
     catalog = Catalog(settings.checkpoints, device=device, plan=chosen)
+    catalog.watch()
     runner = Runner(Engine(chosen.buckets))
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
-    ledger = Ledger(redis)
-    desk = Desk(name, ledger, catalog, runner)
+    ledger = Ledger(redis, name)
+    desk = Desk(ledger, catalog, runner)
     while not _work(redis, desk, catalog, drain_seconds=settings.drain_seconds):
         _exit_on_signals()
         time.sleep(1)
     try:
-        ledger.farewell(name)
+        ledger.farewell()
     except RedisError:
         log.warning("Redis is away; it will forget this worker by itself")
     log.info("stopped")

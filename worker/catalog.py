@@ -1,9 +1,12 @@
 """The models that a worker holds: found on disk, verified, warmed up, and described by cards.
 
-A checkpoint that cannot be used is reported once, and the version before it goes on serving.
+A checkpoint that cannot be used is reported once, and the version before it goes on serving. A
+thread of its own looks for new versions, so that loading one delays neither steps nor heartbeats.
 """
 
 import logging
+import queue
+import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -14,11 +17,12 @@ import torch
 from models.checkpoint import MANIFEST, Model, latest_step, load_model, steps_of
 from models.manifest import NAME, CheckpointError, Manifest, step_name
 from wire.schemas import CardDefaults, ModelCard
-from worker.engine import Weights
 from worker.precision import Plan
+from worker.work import Weights
 
 log = logging.getLogger("emaki.worker")
 _OLD_VERSIONS_KEPT = 4
+_LOOK_EVERY = 2.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,22 @@ class Catalog:
         self._served: dict[str, Loaded] = {}
         self._others: OrderedDict[str, Loaded] = OrderedDict()
         self._refused: dict[str, str] = {}
+        self._news: queue.SimpleQueue[ModelCard] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+
+    def watch(self) -> None:
+        """Look now, and from now on every few seconds in a thread of its own."""
+        self._look()
+        threading.Thread(target=self._watch, name="catalog", daemon=True).start()
+
+    def news(self) -> list[ModelCard]:
+        """Cards of the models whose served version has changed since the last call."""
+        cards = []
+        while True:
+            try:
+                cards.append(self._news.get_nowait())
+            except queue.Empty:
+                return cards
 
     @property
     def names(self) -> list[str]:
@@ -49,7 +69,7 @@ class Catalog:
         Returns:
             Cards of the models whose served version changed.
         """
-        changed = []
+        changed: list[ModelCard] = []
         for folder in self._folders():
             try:
                 step = latest_step(folder)
@@ -67,7 +87,8 @@ class Catalog:
                 self._refuse(folder.name, str(error))
                 continue
             if served is not None:
-                self._remember(served)
+                with self._lock:
+                    self._remember(served)
             self._served[folder.name] = loaded
             self._refused.pop(folder.name, None)
             log.info("serving %s", loaded.manifest.version)
@@ -76,6 +97,19 @@ class Catalog:
 
     def find(self, version: str) -> Loaded | None:
         """A version by its ``name@step``, from memory or disk; None if it is not to be had."""
+        with self._lock:
+            return self._find(version)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(_LOOK_EVERY)
+            self._look()
+
+    def _look(self) -> None:
+        for card in self.refresh():
+            self._news.put(card)
+
+    def _find(self, version: str) -> Loaded | None:
         name, _, step = version.partition("@")
         served = self._served.get(name)
         if served is not None and served.manifest.version == version:

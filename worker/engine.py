@@ -1,129 +1,28 @@
 """The engine: rows of different requests advance together, one network evaluation at a time.
 
 A row is one image of one request. Each `step()` picks rows fairly, evaluates the network once for
-all of them, and moves each along its own sampler's table. A row takes two places in the network's
-batch when it is guided, one otherwise. Rows own their state, so a row can pause and go on at any
-step, and its picture never depends on who shared the batch.
+all of them (`worker.batch`), and moves each along its own sampler's table. A row takes two places
+in the network's batch when it is guided, one otherwise.
+
+A step that raises changes nothing. Each of its works is then tried alone for a step: the one that
+fails alone fails, the others go on. Out of memory halves the capacity instead.
 
 Knows torch and `models`; knows no Redis, RQ, HTTP, files or threads.
-Shapes: n rows of (C, H, W) in a batch padded to b places.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from models.noise import normal
-from models.sample import to_uint8
-from models.sampler import Table, guided
-from models.step import Coefficients, advance, guide
+from worker.batch import Batch
 from worker.fairness import FairShare
+from worker.work import Event, ImageDone, Preview, Row, Started, Weights, Work, WorkDone, WorkFailed
 
-Pixels = npt.NDArray[np.uint8]
-Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """One version of one model, ready to run.
-
-    Attributes:
-        forward: (b, C, H, W), (b,) float32 t, (b,) int64 labels or None -> (b, C, H, W).
-        null_class: the unconditional label; None where there is none.
-        classes: whether ``forward`` wants labels.
-    """
-
-    version: str
-    forward: Forward
-    shape: tuple[int, int, int]
-    classes: bool
-    null_class: int | None
-    dtype: torch.dtype = torch.float32
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """One request: what to draw, with which weights and table.
-
-    Attributes:
-        owner: who shares with whom; all works of one owner share that owner's part.
-        seeds, labels: one per image; a label of None draws without a class.
-    """
-
-    id: str
-    owner: str
-    weights: Weights
-    table: Table
-    seeds: tuple[int, ...]
-    labels: tuple[int | None, ...]
-    guidance_scale: float = 1.0
-    clip: bool = True
-
-
-@dataclass(frozen=True)
-class Started:
-    """The first step of a work has been made."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class ImageDone:
-    """An image is finished; ``pixels`` is (H, W, C) uint8."""
-
-    id: str
-    index: int
-    pixels: Pixels
-
-
-@dataclass(frozen=True)
-class WorkDone:
-    """All images of a work are finished."""
-
-    id: str
-
-
-@dataclass(frozen=True)
-class WorkFailed:
-    """A work cannot go on."""
-
-    id: str
-    error: Exception
-
-
-Event = Started | ImageDone | WorkDone | WorkFailed
-
-
-@dataclass(eq=False)
-class Row:
-    """One image in the making; ``x`` and ``previous`` are (C, H, W), None before the first step."""
-
-    work: Work
-    index: int
-    columns: npt.NDArray[np.float32]
-    k: int = 0
-    x: Tensor | None = None
-    previous: Tensor | None = None
-
-    @property
-    def label(self) -> int | None:
-        """The class to draw, None where guidance 0 or no class makes it unconditional."""
-        return None if self.work.guidance_scale == 0 else self.work.labels[self.index]
-
-    @property
-    def guided(self) -> bool:
-        """Whether the row needs a second, unconditional evaluation."""
-        return guided(self.work.guidance_scale, conditional=self.label is not None)
-
-    @property
-    def places(self) -> int:
-        """Places taken in the network's batch."""
-        return 2 if self.guided else 1
+log = logging.getLogger("emaki.worker")
+_SMALLEST_CAPACITY = 2  # a guided row
+_FAILURES_IN_COMPANY = 3
 
 
 class Engine:
@@ -134,13 +33,14 @@ class Engine:
     """
 
     def __init__(self, buckets: Sequence[int]) -> None:
-        if not buckets or list(buckets) != sorted(set(buckets)) or buckets[-1] < 2:
+        if not buckets or list(buckets) != sorted(set(buckets)) or buckets[-1] < _SMALLEST_CAPACITY:
             raise ValueError(f"buckets {list(buckets)} are not rising sizes that end at 2 or more")
         self.buckets = tuple(buckets)
         self.steps = 0
         self._shares: dict[Weights, FairShare[Row]] = {}
-        self._batches: dict[Weights, _Batch] = {}
+        self._batches: dict[Weights, Batch] = {}
         self._works: dict[str, _Progress] = {}
+        self._suspects: list[str] = []
 
     @property
     def capacity(self) -> int:
@@ -163,27 +63,25 @@ class Engine:
         return progress.row_steps if progress else 0
 
     def add(self, work: Work) -> None:
-        """Take a work in; its rows join at the next step that has places."""
+        """Take a work in; its rows join at the next step that has places.
+
+        Raises:
+            ValueError: it is here already, or its weights cannot draw it.
+        """
         if work.id in self._works:
             raise ValueError(f"work {work.id} is running already")
-        if work.weights.null_class is None and work.weights.classes:
-            conditional = all(label is not None for label in work.labels)
-            if not conditional or work.guidance_scale != 1:
-                raise ValueError(f"{work.weights.version} has no null class to draw without one")
-        t = work.table
-        columns = np.stack([t.t, t.p, t.q, t.a, t.b, t.c, t.d], axis=1).astype(np.float32)
-        rows = [Row(work, index, columns) for index in range(len(work.seeds))]
-        self._works[work.id] = _Progress(rows=len(rows))
+        rows = work.rows()
+        self._works[work.id] = _Progress(work, unfinished=len(rows), alone=work.alone)
         share = self._shares.setdefault(work.weights, FairShare())
         share.add(work.owner, work.id, [(row, row.places) for row in rows])
 
     def cancel(self, id_: str) -> bool:
         """Drop a work at once; False if it is not here."""
-        if self._works.pop(id_, None) is None:
+        progress = self._works.pop(id_, None)
+        if progress is None:
             return False
-        for share in self._shares.values():
-            share.remove(id_)
-        self._forget_idle_weights()
+        self._shares[progress.work.weights].remove(id_)
+        self._forget(id_)
         return True
 
     @torch.inference_mode()
@@ -191,51 +89,87 @@ class Engine:
         """Advance as many rows as fit, of one model's weights; models take turns.
 
         Returns:
-            What happened, in order. A failure of the network fails every work in its batch.
+            What happened, in order.
         """
-        if not self._shares:
+        if not self._works:
             return []
+        weights, rows = self._choose()
+        self.steps += 1
+        batch = self._batches.get(weights)
+        if batch is None:
+            batch = self._batches[weights] = Batch(weights)
+        try:
+            batch.advance(rows, bucket=self._bucket(rows))
+        except Exception as error:  # noqa: BLE001 - whatever it was, find out whose it is
+            return self._failed(rows, error)
+        return self._account(rows, batch)
+
+    def _choose(self) -> tuple[Weights, list[Row]]:
+        """Whose turn it is: one suspect, else one loner, else a fair choice of one model's rows."""
+        loners = (id_ for id_, progress in self._works.items() if progress.alone)
+        single = self._suspects[0] if self._suspects else next(loners, None)
+        if single is not None:
+            weights = self._works[single].work.weights
+            return weights, self._shares[weights].choose_from(single, self.capacity)
         weights, share = next(iter(self._shares.items()))
         self._shares[weights] = self._shares.pop(weights)  # to the end of the line
-        rows = share.choose(self.capacity)
-        self.steps += 1
-        try:
-            finished = self._batches.setdefault(weights, _Batch(weights)).advance(
-                rows, bucket=self._bucket(rows)
-            )
-        except Exception as error:  # noqa: BLE001 - whatever it was, these works cannot go on
-            ids = list(dict.fromkeys(row.work.id for row in rows))
-            for id_ in ids:
-                self.cancel(id_)
-            return [WorkFailed(id_, error) for id_ in ids]
-        return self._account(share, rows, finished)
+        return weights, share.choose(self.capacity)
 
-    def _account(
-        self, share: FairShare[Row], rows: list[Row], finished: dict[Row, Pixels]
-    ) -> list[Event]:
+    def _account(self, rows: list[Row], batch: Batch) -> list[Event]:
+        """Note a step that was made, and tell what came of it."""
         events: list[Event] = []
-        for row in rows:
-            id_ = row.work.id
-            progress = self._works[id_]
+        done = [i for i, row in enumerate(rows) if row.finished]
+        previewed = [i for i, row in enumerate(rows) if row.previewed]
+        pictures = dict(zip(done, batch.pixels(done), strict=True))
+        previews = dict(zip(previewed, batch.pixels(previewed, estimates=True), strict=True))
+        for place, row in enumerate(rows):
+            id_, progress = row.work.id, self._works[row.work.id]
             if progress.row_steps == 0:
                 events.append(Started(id_))
             progress.row_steps += 1
-            if row in finished:
-                share.done(id_, row)
-                events.append(ImageDone(id_, row.index, finished[row]))
-                progress.rows -= 1
-                if progress.rows == 0:
+            if place in previews:
+                events.append(Preview(id_, row.index, row.k, previews[place]))
+            if place in pictures:
+                if row.k in row.moments:
+                    row.frames.append(pictures[place])
+                events.append(ImageDone(id_, row.index, pictures[place], tuple(row.frames)))
+                self._shares[row.work.weights].done(id_, row)
+                progress.unfinished -= 1
+                if progress.unfinished == 0:
                     del self._works[id_]
+                    self._forget(id_)
                     events.append(WorkDone(id_))
-        if finished:
-            self._forget_idle_weights()
+        if self._suspects and rows[0].work.id == self._suspects[0]:
+            self._suspects.pop(0)  # it did well alone
         return events
+
+    def _failed(self, rows: list[Row], error: Exception) -> list[Event]:
+        """Decide what a step that raised means for its works."""
+        if _is_out_of_memory(error) and self.capacity > _SMALLEST_CAPACITY:
+            half = self.capacity // 2
+            self.buckets = (*(size for size in self.buckets if size < half), half)
+            log.warning("out of memory; batches of at most %d from now on", half)
+            return []
+        ids = list(dict.fromkeys(row.work.id for row in rows))
+        if len(ids) == 1:
+            self.cancel(ids[0])
+            return [WorkFailed(ids[0], error)]
+        log.warning("a step of %d requests failed (%s); trying each alone", len(ids), error)
+        for id_ in ids:
+            progress = self._works[id_]
+            progress.failures += 1
+            if progress.failures >= _FAILURES_IN_COMPANY:
+                progress.alone = True  # it fails only in company: finish it without
+        self._suspects = ids
+        return []
 
     def _bucket(self, rows: list[Row]) -> int:
         places = sum(row.places for row in rows)
         return next(size for size in self.buckets if size >= places)
 
-    def _forget_idle_weights(self) -> None:
+    def _forget(self, id_: str) -> None:
+        if id_ in self._suspects:
+            self._suspects.remove(id_)
         for weights in [w for w, share in self._shares.items() if share.demand == 0]:
             del self._shares[weights]
             self._batches.pop(weights, None)
@@ -243,86 +177,15 @@ class Engine:
 
 @dataclass
 class _Progress:
-    rows: int
+    work: Work
+    unfinished: int
+    alone: bool
     row_steps: int = 0
+    failures: int = 0
 
 
-class _Batch:
-    """The rows of one model that ran in the last step, stacked; restacked when they change."""
-
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-        self._rows: list[Row] = []
-        self._x = self._previous = torch.empty(0)
-
-    def advance(self, rows: list[Row], *, bucket: int) -> dict[Row, Pixels]:
-        """Move every row one step on; returns the finished ones' pixels."""
-        if rows != self._rows:
-            self._stack(rows)
-        device = self._weights.device
-        now = np.stack([row.columns[row.k] for row in rows])
-        t, p, q, a, b, c, d = torch.from_numpy(now).to(device).unbind(1)
-        bound = [1.0 if row.work.clip else float("inf") for row in rows]
-        output = self._evaluate(rows, t, bucket)
-        coefficients = Coefficients(p, q, a, b, c, d, torch.tensor(bound, device=device))
-        self._x, self._previous = advance(self._x, output, self._previous, None, coefficients)
-
-        noisy = [i for i, row in enumerate(rows) if now[i, 6] != 0]
-        if noisy:
-            # Only these rows: a row without noise keeps its bits whoever its neighbours are.
-            index = torch.tensor(noisy, device=device)
-            z = self._noise([rows[i] for i in noisy], first=False)
-            self._x[index] += d[index, None, None, None] * z
-
-        for row in rows:
-            row.k += 1
-        ended = [i for i, row in enumerate(rows) if row.k == row.work.table.steps]
-        if not ended:
-            return {}
-        pixels = to_uint8(self._x[ended]).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return {rows[i]: picture for i, picture in zip(ended, pixels, strict=True)}
-
-    def _stack(self, rows: list[Row]) -> None:
-        for i, row in enumerate(self._rows):
-            row.x, row.previous = self._x[i], self._previous[i]
-        fresh = [row for row in rows if row.x is None]
-        if fresh:
-            for row, x in zip(fresh, self._noise(fresh, first=True), strict=True):
-                row.x, row.previous = x, torch.zeros_like(x)
-        self._x = torch.stack([row.x for row in rows if row.x is not None])
-        self._previous = torch.stack([row.previous for row in rows if row.previous is not None])
-        self._rows = list(rows)
-
-    def _noise(self, rows: list[Row], *, first: bool) -> Tensor:
-        device = self._weights.device
-        seeds = torch.tensor([row.work.seeds[row.index] for row in rows], device=device)
-        index = torch.tensor([0 if first else row.k + 1 for row in rows], device=device)
-        return normal(seeds, index, self._weights.shape)
-
-    def _evaluate(self, rows: list[Row], t: Tensor, bucket: int) -> Tensor:
-        """The network's output for each row, guidance applied: (n, C, H, W) float32.
-
-        Places 0 ... n-1 hold the rows; then each guided row once more, unconditionally; then
-        padding.
-        """
-        w, n = self._weights, len(rows)
-        twice = [i for i, row in enumerate(rows) if row.guided]
-        again = torch.tensor(twice, dtype=torch.int64, device=w.device)
-        x_in = torch.zeros((bucket, *w.shape), dtype=w.dtype, device=w.device)
-        t_in = torch.zeros(bucket, device=w.device)
-        x_in[:n], t_in[:n] = self._x, t
-        if twice:
-            end = n + len(twice)
-            x_in[n:end], t_in[n:end] = self._x[again], t[again]
-        labels = None
-        if w.classes:
-            null = 0 if w.null_class is None else w.null_class
-            own = [null if row.label is None else row.label for row in rows]
-            labels = torch.tensor(own + [null] * (bucket - n), device=w.device)
-        output = w.forward(x_in, t_in, labels).float()
-        if not twice:
-            return output[:n]
-        scale = torch.tensor([rows[i].work.guidance_scale for i in twice], device=w.device)
-        result = output[:n].clone()
-        result[again] = guide(output[n : n + len(twice)], result[again], scale)
-        return result
+def _is_out_of_memory(error: Exception) -> bool:
+    """Torch says so with a type on CUDA, and with words on the CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

@@ -1,11 +1,12 @@
-"""Who gets the next step: each owner the same, and within an owner each work the same.
+"""Who gets the next step: each owner the same, and within an owner each job the same.
 
-Least attained service first. An owner (or work) that joins starts level with the one that has had
+Least attained service first. An owner (or job) that joins starts level with the one that has had
 least, so it is served at once but is owed nothing for the past. While everything fits, everything
 runs.
 """
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -14,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class _Job(Generic[T]):
-    items: dict[T, int]  # item -> places, in order
+    items: dict[T, int]  # item -> places, in the order in which they should finish
     served: float = 0.0
 
 
@@ -61,40 +62,54 @@ class FairShare(Generic[T]):
 
     def choose(self, capacity: int) -> list[T]:
         """Items for the next step, at most ``capacity`` places, and charge their owners."""
-        if self.demand <= capacity:
-            everything: list[T] = []
-            for owner in self._owners.values():
-                for job in owner.jobs.values():
-                    self._charge(owner, job, sum(job.items.values()))
-                    everything += job.items
-            return everything
-        return self._contended(capacity)
+        if self.demand > capacity:
+            return self._contended(capacity)
+        everything: list[T] = []
+        for owner in self._owners.values():
+            for job in owner.jobs.values():
+                _charge(owner, job, sum(job.items.values()))
+                everything += job.items
+        return everything
 
-    def _contended(self, capacity: int) -> list[T]:
-        waiting = {
-            id(job): list(job.items.items())[::-1]
-            for owner in self._owners.values()
-            for job in owner.jobs.values()
-        }
+    def choose_from(self, job: str, capacity: int) -> list[T]:
+        """The same, of one job alone."""
+        owner = self._owners[self._owner_of[job]]
         chosen: list[T] = []
-        owners = list(self._owners.values())
-        while owners and capacity > 0:
-            owner = min(owners, key=lambda o: o.served)
-            jobs = [job for job in owner.jobs.values() if waiting[id(job)]]
-            if not jobs:
-                owners.remove(owner)
-                continue
-            job = min(jobs, key=lambda j: j.served)
-            item, places = waiting[id(job)].pop()
+        for item, places in owner.jobs[job].items.items():
             if places > capacity:
-                waiting[id(job)].clear()  # the last place stays free rather than out of turn
-                continue
+                break
             capacity -= places
             chosen.append(item)
-            self._charge(owner, job, places)
+            _charge(owner, owner.jobs[job], places)
         return chosen
 
-    @staticmethod
-    def _charge(owner: _Owner[T], job: _Job[T], places: int) -> None:
-        owner.served += places
-        job.served += places
+    def _contended(self, capacity: int) -> list[T]:
+        chosen: list[T] = []
+        owners = [(o.served, rank, o) for rank, o in enumerate(self._owners.values())]
+        heapq.heapify(owners)
+        waiting: dict[int, list[tuple[float, int, _Job[T], Iterator[tuple[T, int]]]]] = {}
+        while owners and capacity > 0:
+            _, rank, owner = heapq.heappop(owners)
+            if rank not in waiting:
+                waiting[rank] = [
+                    (job.served, i, job, iter(job.items.items()))
+                    for i, job in enumerate(owner.jobs.values())
+                ]
+                heapq.heapify(waiting[rank])
+            while waiting[rank]:
+                _, i, job, items = heapq.heappop(waiting[rank])
+                item, places = next(items, (None, 0))
+                if item is None or places > capacity:
+                    continue  # all of it runs; or the last place stays free, not out of turn
+                capacity -= places
+                chosen.append(item)
+                _charge(owner, job, places)
+                heapq.heappush(waiting[rank], (job.served, i, job, items))
+                heapq.heappush(owners, (owner.served, rank, owner))
+                break
+        return chosen
+
+
+def _charge(owner: _Owner[T], job: _Job[T], places: int) -> None:
+    owner.served += places
+    job.served += places

@@ -11,6 +11,7 @@ is at least once; `worker.ledger` makes repeats harmless.
 """
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 from types import FrameType
@@ -20,6 +21,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
+from rq.exceptions import DeserializationError, NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job
 from rq.registry import StartedJobRegistry
@@ -27,8 +29,8 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker import WorkerStatus
 
-from wire.keys import QUEUE
-from worker.desk import Desk
+from wire.keys import QUEUE, WAITING, generation
+from worker.desk import Accepted, Desk
 
 log = logging.getLogger("emaki.worker")
 
@@ -36,19 +38,70 @@ ABANDONED_AFTER = 12  # seconds without a heartbeat
 _HEARTBEAT_EVERY = 3.0
 _HOUSEKEEPING_EVERY = 2.0
 _TICK = 0.01
+_NOT_OURS_PAUSE = 0.2
+_HUNG_SECONDS = 30.0
+_HUNG_EXIT_CODE = 70
 _REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
-# Moves a job back to the queue's front if, and only if, it is still where it was seen.
-_REQUEUE_STARTED = """
-if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('LREM', KEYS[2], 0, ARGV[2])
-redis.call('LPUSH', KEYS[2], ARGV[2])
-return 1
+_OVERCOMMIT = 4  # requests of one owner that are taken although no place is free
+_MOST_HELD = 256
+
+# Takes the next job for the owner who has fewest in hand here; then the one who waited longest.
+# The waiting lists are an index: only what is still in the queue's list counts.
+# KEYS: the queue, its intermediate list, the zset of waiting owners.
+# ARGV: now, whether there is room, how many one owner may have in hand without, owner, count, ...
+_TAKE = """
+local held = {}
+for i = 4, #ARGV, 2 do held[ARGV[i]] = tonumber(ARGV[i + 1]) end
+while true do
+  local best, fewest
+  for _, owner in ipairs(redis.call('ZRANGE', KEYS[3], 0, 255)) do
+    local count = held[owner] or 0
+    local allowed = ARGV[2] == '1' or count < tonumber(ARGV[3])
+    if allowed and (best == nil or count < fewest) then best, fewest = owner, count end
+  end
+  if best == nil then break end
+  local id = redis.call('LPOP', KEYS[3] .. ':' .. best)
+  if not id then
+    redis.call('ZREM', KEYS[3], best)
+  else
+    redis.call('ZADD', KEYS[3], ARGV[1], best)
+    if redis.call('LREM', KEYS[1], 1, id) == 1 then
+      redis.call('RPUSH', KEYS[2], id)
+      return id
+    end
+  end
+end
+if ARGV[2] == '1' then return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT') end
+return false
 """
-_REQUEUE_POPPED = """
-if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
-redis.call('LREM', KEYS[2], 0, ARGV[1])
-redis.call('LPUSH', KEYS[2], ARGV[1])
+
+# Moves a job back to the queue if, and only if, it is still where it was seen. KEYS: where it is,
+# the queue, the record. ARGV: entry, id, now, and how: 'abandoned' and 'back' put it first,
+# 'elsewhere' last; 'abandoned' also counts against it, doubly if it ran alone.
+_REQUEUE = """
+local there
+if redis.call('TYPE', KEYS[1]).ok == 'list' then
+  there = redis.call('LREM', KEYS[1], 1, ARGV[1])
+else
+  there = redis.call('ZREM', KEYS[1], ARGV[1])
+end
+if there == 0 then return 0 end
+redis.call('LREM', KEYS[2], 0, ARGV[2])
+redis.call(ARGV[4] == 'elsewhere' and 'RPUSH' or 'LPUSH', KEYS[2], ARGV[2])
+local owner = redis.call('HGET', KEYS[3], 'owner')
+if owner then
+  redis.call('LREM', 'emaki:waiting:' .. owner, 0, ARGV[2])
+  redis.call(ARGV[4] == 'elsewhere' and 'RPUSH' or 'LPUSH', 'emaki:waiting:' .. owner, ARGV[2])
+  redis.call('ZADD', 'emaki:waiting', 'NX', ARGV[3], owner)
+  if ARGV[4] == 'abandoned' then
+    redis.call('HINCRBY', KEYS[3], 'abandoned', 1)
+    if redis.call('HGET', KEYS[3], 'isolated') == '1' then
+      redis.call('HINCRBY', KEYS[3], 'strikes', 1)
+    end
+  end
+  redis.call('HDEL', KEYS[3], 'isolated')
+end
 return 1
 """
 
@@ -79,9 +132,9 @@ class EngineWorker(SimpleWorker):
         self._drain_seconds = drain_seconds
         self._held: dict[str, _Held] = {}
         self._popped_before: set[str] = set()
-        self._beat_at = self._kept_at = 0.0
-        self._requeue_started = redis.register_script(_REQUEUE_STARTED)
-        self._requeue_popped = redis.register_script(_REQUEUE_POPPED)
+        self._beat_at = self._kept_at = self._not_ours_at = 0.0
+        self._take_script = redis.register_script(_TAKE)
+        self._requeue_script = redis.register_script(_REQUEUE)
 
     @property
     def dequeue_timeout(self) -> int:
@@ -123,19 +176,33 @@ class EngineWorker(SimpleWorker):
         self._desk.serve(wait=_TICK)
         for id_ in [id_ for id_ in self._held if not self._desk.holds(id_)]:
             self._release(self._held.pop(id_))
-        while not self.stopping and self._desk.has_room:
-            taken = Queue.dequeue_any(
-                [queue], None, connection=self.connection, serializer=JSONSerializer
-            )
-            if taken is None:
-                break
-            self._accept(taken[0], queue)
+        while not self.stopping and (job := self._take(queue)) is not None:
+            self._accept(job, queue)
         moment = time.monotonic()
         if moment - self._beat_at > _HEARTBEAT_EVERY:
             self._beat_at = moment
             self._keep_alive()
         if moment - self._kept_at > _HOUSEKEEPING_EVERY:
             self._housekeeping(queue)
+
+    def _take(self, queue: Queue) -> Job | None:
+        """The next job that should join, without waiting; None when nobody else may."""
+        recently_not_ours = time.monotonic() - self._not_ours_at < _NOT_OURS_PAUSE
+        if len(self._held) >= _MOST_HELD or recently_not_ours:
+            return None
+        held = [part for pair in self._desk.owners.items() for part in pair]
+        while True:
+            taken = self._take_script(
+                keys=[queue.key, queue.intermediate_queue_key, WAITING],
+                args=[time.time(), int(self._desk.room > 0), _OVERCOMMIT, *held],
+            )
+            if taken is None:
+                return None
+            try:
+                return Job.fetch(taken.decode(), self.connection, JSONSerializer)
+            except (NoSuchJobError, DeserializationError, ValueError):
+                log.error("the queue holds %r, which is no job; dropping it", taken)
+                self.connection.lrem(queue.intermediate_queue_key, 1, taken)
 
     def _accept(self, job: Job, queue: Queue) -> None:
         """Move a popped job into the started registry and open its generation."""
@@ -147,8 +214,14 @@ class EngineWorker(SimpleWorker):
             pipe.execute()
         held = _Held(job, execution)
         # Held already: this worker was taken for dead, and popped its own job again.
-        if self._desk.holds(job.id) or self._desk.accept(job.id):
+        outcome = Accepted.HELD if self._desk.holds(job.id) else self._desk.accept(job.id)
+        if outcome is Accepted.HELD:
             self._held[job.id] = held
+        elif outcome is Accepted.NOT_OURS:
+            self._not_ours_at = time.monotonic()
+            self._requeue(queue, execution.composite_key, job.id, "elsewhere")
+            if not self._held:
+                time.sleep(_NOT_OURS_PAUSE)
         else:
             self._release(held)
 
@@ -164,13 +237,18 @@ class EngineWorker(SimpleWorker):
         log.info("giving %d unfinished requests back to the queue", len(self._held))
         for id_, held in list(self._held.items())[::-1]:
             self._desk.drop(id_)
-            self._requeue(queue, held.execution.composite_key, id_)
+            self._requeue(queue, held.execution.composite_key, id_, "back")
             del self._held[id_]
 
     def _keep_alive(self) -> None:
         """Heartbeats for everything held, but only while the engine's steps advance."""
         if not self._desk.advancing():
-            log.error("the engine makes no steps; heartbeats stop, so another worker takes over")
+            stalled = self._desk.stalled_seconds()
+            log.error("no step for %.0f s; heartbeats stop, so others take over", stalled)
+            if stalled > _HUNG_SECONDS:
+                log.critical("the engine hangs; leaving, to be started again")
+                logging.shutdown()
+                os._exit(_HUNG_EXIT_CODE)
             return
         registry = self._registry(self.queues[0])
         with self.connection.pipeline() as pipe:
@@ -189,18 +267,18 @@ class EngineWorker(SimpleWorker):
         registry = self._registry(queue)
         for composite in _texts(self.connection.zrangebyscore(registry.key, 0, time.time())):
             job_id = composite.rpartition(":")[0]
-            if self._requeue(queue, composite, job_id):
+            if self._requeue(queue, composite, job_id, "abandoned"):
                 log.warning("generation %s was abandoned by its worker; queued again", job_id)
         popped = set(_texts(self.connection.lrange(queue.intermediate_queue_key, 0, -1)))
         for job_id in popped & self._popped_before:
-            keys = [queue.intermediate_queue_key, queue.key]
-            if self._requeue_popped(keys=keys, args=[job_id]):
+            keys = [queue.intermediate_queue_key, queue.key, generation(job_id)]
+            if self._requeue_script(keys=keys, args=[job_id, job_id, time.time(), "back"]):
                 log.warning("generation %s was popped and forgotten; queued again", job_id)
         self._popped_before = popped
 
-    def _requeue(self, queue: Queue, composite_key: str, job_id: str) -> bool:
-        keys = [self._registry(queue).key, queue.key]
-        return bool(self._requeue_started(keys=keys, args=[composite_key, job_id]))
+    def _requeue(self, queue: Queue, composite_key: str, job_id: str, how: str) -> bool:
+        keys = [self._registry(queue).key, queue.key, generation(job_id)]
+        return bool(self._requeue_script(keys=keys, args=[composite_key, job_id, time.time(), how]))
 
     def _registry(self, queue: Queue) -> StartedJobRegistry:
         return StartedJobRegistry(queue=queue, serializer=JSONSerializer)

@@ -4,38 +4,47 @@ Every change goes through a script that applies it once (`wire.scripts`), so a r
 crash is harmless. Knows Redis and wire; knows no RQ and no torch.
 """
 
+import base64
 import hashlib
+import json
+import logging
 import time
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
-from pydantic import ValidationError
 from redis import Redis
 
 from wire import keys, scripts
 from wire.record import Record, image_entry, image_field
 from wire.schemas import ErrorInfo, ModelCard, Status
 
+log = logging.getLogger("emaki.worker")
 PROGRESS_SECONDS = 0.1
-MAX_ATTEMPTS = 5
 WORKER_TTL = 15
 
 
 @dataclass
 class _Open:
     record: Record
-    began: float = 0.0
+    began_at: float | None = None
+    began_steps: int = 0
     told_at: float = 0.0
-    told_steps: int = -1
 
 
 class Ledger:
-    """Records of the generations in hand."""
+    """Records of the generations in hand.
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    Args:
+        worker: this worker's name; a generation is told about by the worker that started it last.
+    """
+
+    def __init__(self, redis: Redis, worker: str) -> None:
+        self._redis, self._worker = redis, worker
         self._open: dict[str, _Open] = {}
         self._start = redis.register_script(scripts.START)
         self._progress = redis.register_script(scripts.PROGRESS)
+        self._preview = redis.register_script(scripts.PREVIEW)
         self._image = redis.register_script(scripts.IMAGE)
         self._finish = redis.register_script(scripts.FINISH)
 
@@ -50,60 +59,73 @@ class Ledger:
             return None
         try:
             record = Record.from_hash(data)
-        except (KeyError, ValueError, ValidationError):
+        except (KeyError, ValueError) as error:
+            log.error("the record of generation %s makes no sense: %s", id_, error)
             return None
         if record.status.finished:
             return None
+        self._redis.lrem(keys.waiting(record.owner), 1, id_)
         self._open[id_] = _Open(record)
         if self._redis.sismember(keys.CANCELS, id_):
             self.finish(id_, Status.CANCELED)
             return None
         return record
 
+    def isolate(self, id_: str) -> None:
+        """From now on, if the worker dies, it is this generation's doing."""
+        self._redis.hset(keys.generation(id_), "isolated", "1")
+
     def start(self, id_: str) -> bool:
         """The first step is made; False when somebody ended it meanwhile."""
-        entry = self._open[id_]
-        record, now = entry.record, time.time()
+        record, now = self._open[id_].record, time.time()
         if record.status is Status.QUEUED:
             record.status, record.started = Status.RUNNING, now
-        entry.began = now
-        attempt = self._start(
+        event = record.generation(now=now).model_dump_json()
+        answer = self._start(
             keys=[keys.generation(id_), keys.events(id_)],
-            args=[id_, repr(now), record.generation(now=now).model_dump_json()],
+            args=[id_, repr(now), event, self._worker],
         )
-        if attempt > MAX_ATTEMPTS:
-            self.finish(
-                id_,
-                Status.FAILED,
-                ErrorInfo(
-                    code="worker_lost",
-                    detail=f"the worker died {MAX_ATTEMPTS} times while drawing this; "
-                    "try fewer images or steps, or see the worker's log",
-                ),
-            )
-            return False
-        return bool(attempt)
+        return bool(answer)
 
-    def progress(self, id_: str, row_steps: int) -> None:
-        """Tell how far it is, at most ten times a second."""
+    def progress(self, id_: str, row_steps: int) -> bool:
+        """Tell how far it is, at most ten times a second.
+
+        Returns:
+            False when this worker should let go: it has ended, or another worker has it.
+        """
         entry = self._open[id_]
         record, now = entry.record, time.time()
-        unchanged = row_steps <= entry.told_steps
-        if unchanged or now - entry.told_at < PROGRESS_SECONDS or not entry.began:
-            return
-        entry.told_at, entry.told_steps = now, row_steps
-        total = record.request.batch * record.request.steps
-        pace = (now - entry.began) / max(row_steps, 1)
-        record.row_steps, record.eta = row_steps, now + pace * (total - row_steps)
-        self._progress(
+        if record.status is not Status.RUNNING or row_steps <= record.row_steps:
+            return True
+        if now - entry.told_at < PROGRESS_SECONDS:
+            return True
+        entry.told_at, record.row_steps = now, row_steps
+        if entry.began_at is None:
+            entry.began_at, entry.began_steps = now, row_steps
+        elif row_steps > entry.began_steps:
+            pace = (now - entry.began_at) / (row_steps - entry.began_steps)
+            record.eta = now + pace * (record.request.batch * record.request.steps - row_steps)
+        eta = "" if record.eta is None else repr(record.eta)
+        event = record.progress(now=now).model_dump_json()
+        return bool(
+            self._progress(
+                keys=[keys.generation(id_), keys.events(id_)],
+                args=[id_, self._worker, row_steps, eta, event],
+            )
+        )
+
+    def preview(self, id_: str, index: int, step: int, png: bytes) -> None:
+        """Show what an image will roughly be."""
+        data = {"index": index, "step": step, "png_base64": base64.b64encode(png).decode()}
+        self._preview(
             keys=[keys.generation(id_), keys.events(id_)],
-            args=[id_, row_steps, repr(record.eta), record.progress(now=now).model_dump_json()],
+            args=[id_, self._worker, json.dumps(data)],
         )
 
     def image(self, id_: str, index: int, png: bytes, *, width: int, height: int) -> None:
-        """Store a finished image and announce it."""
+        """Store a finished image and announce it, unless an earlier attempt has."""
         record = self._open[id_].record
-        facts = {
+        facts: dict[str, Any] = {
             "index": index,
             "seed": record.request.seed + index,
             "class": record.request.class_names[index],
@@ -111,19 +133,16 @@ class Ledger:
             "width": width,
             "height": height,
         }
-        record.images[index] = facts
-        entry = image_entry(id_, facts)
-        self._image(
+        event = image_entry(id_, facts).model_dump_json()
+        kept = self._image(
             keys=[keys.generation(id_), keys.events(id_), keys.images(id_)],
-            args=[
-                id_,
-                image_field(index),
-                entry.model_dump_json(exclude={"url"}),
-                index,
-                png,
-                entry.model_dump_json(),
-            ],
+            args=[id_, image_field(index), json.dumps(facts), index, png, event],
         )
+        record.images[index] = json.loads(kept)
+
+    def strip(self, id_: str, png: bytes) -> None:
+        """Store the denoising strip."""
+        self._redis.hset(keys.images(id_), keys.STRIP, png)
 
     def finish(self, id_: str, status: Status, error: ErrorInfo | None = None) -> None:
         """End a generation, unless it has ended already, and let go of it."""
@@ -148,6 +167,11 @@ class Ledger:
         """Generations in hand."""
         return list(self._open)
 
+    @property
+    def owners(self) -> Counter[str]:
+        """How many generations in hand each owner has."""
+        return Counter(entry.record.owner for entry in self._open.values())
+
     def canceled(self) -> list[str]:
         """Which of the generations in hand a client wants stopped."""
         ids = self.open_ids
@@ -163,19 +187,20 @@ class Ledger:
                 keys.MODELS, mapping={card.id: card.model_dump_json() for card in cards}
             )
 
-    def heartbeat(self, worker: str, models: list[str]) -> None:
+    def heartbeat(self, models: list[str]) -> None:
         """This worker's engine is alive and holds these models."""
+        key = keys.worker(self._worker)
         with self._redis.pipeline() as pipe:
             if models:
-                pipe.set(keys.worker(worker), ",".join(models), ex=WORKER_TTL)
-                pipe.sadd(keys.WORKERS, worker)
+                pipe.set(key, ",".join(models), ex=WORKER_TTL)
+                pipe.sadd(keys.WORKERS, self._worker)
             else:
-                pipe.delete(keys.worker(worker))
+                pipe.delete(key)
             pipe.execute()
 
-    def farewell(self, worker: str) -> None:
+    def farewell(self) -> None:
         """This worker is leaving."""
         with self._redis.pipeline() as pipe:
-            pipe.delete(keys.worker(worker))
-            pipe.srem(keys.WORKERS, worker)
+            pipe.delete(keys.worker(self._worker))
+            pipe.srem(keys.WORKERS, self._worker)
             pipe.execute()

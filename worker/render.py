@@ -5,17 +5,41 @@ The text chunks name the model, seed and parameters, so a file found on a disk c
 
 import io
 
+import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from wire.schemas import ResolvedRequest
-from worker.engine import Pixels
+from worker.work import Pixels
+
+_GAP = 2
+_MOST_PIXELS = 2**24  # of a strip: it is enlarged less rather than grow beyond
+
+
+def plain_png(pixels: Pixels) -> bytes:
+    """Encode (H, W, C) uint8 as it is, without text."""
+    return _encode(pixels, None)
+
+
+def strip_png(rows: list[tuple[Pixels, ...]], *, scale: int) -> bytes:
+    """The denoising scroll: a row per image, its frames left to right, noise first."""
+    frames, (height, width, channels) = len(rows[0]), rows[0][0].shape
+    sheet = np.full(
+        (len(rows) * (height + _GAP) - _GAP, frames * (width + _GAP) - _GAP, channels),
+        255,
+        np.uint8,
+    )
+    for y, row in enumerate(rows):
+        for x, frame in enumerate(row):
+            top, left = y * (height + _GAP), x * (width + _GAP)
+            sheet[top : top + height, left : left + width] = frame
+    while scale > 1 and sheet.shape[0] * sheet.shape[1] * scale**2 > _MOST_PIXELS:
+        scale -= 1
+    return _encode(_enlarge(sheet, scale), None)
 
 
 def png(pixels: Pixels, request: ResolvedRequest, index: int) -> bytes:
     """Encode image ``index`` of a request; ``pixels`` is (H, W, C) uint8."""
-    enlarged = pixels.repeat(request.scale, axis=0).repeat(request.scale, axis=1)
-    image = Image.fromarray(enlarged.squeeze(-1) if pixels.shape[-1] == 1 else enlarged)
     name = request.class_names[index]
     parameters = {
         "Software": "Emaki",
@@ -31,6 +55,15 @@ def png(pixels: Pixels, request: ResolvedRequest, index: int) -> bytes:
     chunks = PngInfo()
     for key, value in parameters.items():
         chunks.add_itxt(key, value) if not value.isascii() else chunks.add_text(key, value)
+    return _encode(_enlarge(pixels, request.scale), chunks)
+
+
+def _enlarge(pixels: Pixels, scale: int) -> Pixels:
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _encode(pixels: Pixels, chunks: PngInfo | None) -> bytes:
+    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", pnginfo=chunks, compress_level=6)
     return buffer.getvalue()

@@ -8,7 +8,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from worker.engine import Engine, Event, Work, WorkFailed
+from worker.engine import Engine
+from worker.work import Event, Work, WorkFailed
 
 
 @dataclass(frozen=True)

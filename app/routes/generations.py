@@ -23,6 +23,7 @@ from app.problems import (
 from app.resolve import resolve, split_version
 from app.state import Service, ServiceDep
 from app.wakes import Wakes
+from wire.keys import STRIP
 from wire.record import Record
 from wire.schemas import Generation, GenerationRequest, Status
 
@@ -131,6 +132,23 @@ async def grid(service: ServiceDep, record: Found, request: Request) -> Response
     if record.status is not Status.SUCCEEDED:
         raise ImageNotFound(_no_image(record, None))
     return _png(request, await _picture(service, record))
+
+
+@router.get(
+    "/{id}/strip.png",
+    response_class=Response,
+    responses={**_PNG, 304: {"description": "Not modified."}, **errors(401, 404, 410, 503)},
+)
+async def strip(service: ServiceDep, record: Found, request: Request) -> Response:
+    """The denoising scroll: a row per image, frames left to right, noise first."""
+    if not record.request.strip:
+        raise ImageNotFound(
+            f"generation {record.id} has no strip: it was not asked for; send `strip` with 1 to 16"
+        )
+    data = await service.store.png(record.id, STRIP)
+    if record.status is not Status.SUCCEEDED or data is None:
+        raise ImageNotFound(_no_image(record, None))
+    return _png(request, data)
 
 
 async def _accept(service: Service, owner: str, wanted: GenerationRequest) -> Record:

@@ -79,6 +79,8 @@ def test_a_finished_generation_says_everything(client: httpx.Client) -> None:
         "sampler": "ddim",
         "eta": 0.5,
         "scale": 2,
+        "preview_every": 0,
+        "strip": 0,
     }
     assert body["progress"] == {
         "step": 4,

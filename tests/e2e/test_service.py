@@ -47,6 +47,7 @@ def test_the_description_covers_the_routes_and_their_errors(client: httpx.Client
         "/v1/generations/{id}/events",
         "/v1/generations/{id}/images/{index}.png",
         "/v1/generations/{id}/grid.png",
+        "/v1/generations/{id}/strip.png",
         "/v1/models",
         "/v1/models/{name}",
         "/livez",

@@ -14,7 +14,8 @@ from models.sampler import SAMPLERS, Sampler, build_table
 from models.schedule import Schedule
 from models.unet import UNet
 from tests.support import tiny_config
-from worker.engine import Engine, Event, ImageDone, Started, Weights, Work, WorkDone, WorkFailed
+from worker.engine import Engine
+from worker.work import Event, ImageDone, Started, Weights, Work, WorkDone, WorkFailed
 
 SHAPE = (1, 4, 4)
 SCHEDULE = Schedule("cosine", 1000)
