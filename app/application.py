@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,9 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
                 "service": Service(settings, client, Store(client), SubmitQueue(blocking), wakes)
             }
         finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            while not listening.done():  # a cancellation can get lost inside redis-py
+                listening.cancel()
+                await asyncio.wait([listening], timeout=0.5)
             await listener.aclose()
             await client.aclose()
             blocking.close()

@@ -32,7 +32,8 @@ def identify(service: Service, authorization: str | None) -> str:
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("an API key is needed; send the header `Authorization: Bearer <key>`")
-    digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
+    # Starlette decodes headers as latin-1: this gives back the bytes that were sent.
+    digest = hashlib.sha256(token.strip().encode("latin-1")).digest()
     matches = [hmac.compare_digest(digest, known) for known in accepted]
     if not any(matches):
         raise Unauthorized("this API key is not known; check the header `Authorization`")

@@ -8,7 +8,6 @@
     ├── AlreadyFinished       409 already_finished
     ├── GenerationCanceled    409 generation_canceled
     ├── GenerationExpired     410 generation_expired
-    ├── UnsupportedMedia      415 unsupported_media_type
     ├── InvalidField          422 invalid_request
     ├── GenerationFailed      500 generation_failed
     ├── RedisAway             503 redis_unavailable
@@ -113,12 +112,6 @@ class GenerationCanceled(ServiceError):
     status, code = 409, "generation_canceled"
 
 
-class UnsupportedMedia(ServiceError):
-    """The body is not declared to be JSON."""
-
-    status, code = 415, "unsupported_media_type"
-
-
 class InvalidField(ServiceError):
     """A field is well-formed, but cannot be had from this model or server."""
 
@@ -191,7 +184,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RedisError)
     async def redis_error(_request: Request, error: RedisError) -> Response:
         log.warning("Redis does not answer: %s", error)
-        away = RedisAway("the queue is not reachable right now; nothing was accepted; try again")
+        away = RedisAway("Redis does not answer right now; try again in a moment")
         return respond(away.status, away.code, str(away), headers=away.headers)
 
     @app.exception_handler(Exception)

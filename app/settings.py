@@ -9,6 +9,9 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wire.connect import URL_PATTERN
+from wire.schemas import MODEL_PATTERN
+
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -21,9 +24,11 @@ class AppSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    redis_url: str | None = Field(None, description="Unset: the embedded Redis of `make serve`.")
+    redis_url: str | None = Field(
+        None, pattern=URL_PATTERN, description="Unset: the embedded Redis of `make serve`."
+    )
     data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
-    default_model: str = "fashion-mnist"
+    default_model: str = Field("fashion-mnist", pattern=MODEL_PATTERN)
     api_keys: str = Field("", description="Comma-separated, plain or sha256:<hex>.")
     max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
     result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")

@@ -1,5 +1,7 @@
 """What the API reads from Redis: records, images, events, model cards, live workers."""
 
+import dataclasses
+import re
 import time
 from functools import lru_cache
 from typing import Any
@@ -13,6 +15,7 @@ from wire.record import Record
 from wire.schemas import Generation, ModelCard, Status
 
 _STREAM_PAGE = 200
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Store:
@@ -21,7 +24,6 @@ class Store:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._cancel = redis.register_script(scripts.CANCEL)
-        self._finish = redis.register_script(scripts.FINISH)
 
     async def record(self, id_: str, owner: str) -> Record:
         """A generation's record.
@@ -30,6 +32,8 @@ class Store:
             GenerationNotFound: unknown, or another key's.
             GenerationExpired: its results are gone.
         """
+        if not _ID.fullmatch(id_):
+            raise GenerationNotFound(id_)
         data = await self._redis.hgetall(keys.generation(id_))
         if not data:
             if await self._redis.exists(keys.gone(id_)):
@@ -53,6 +57,12 @@ class Store:
         data: Any = await self._redis.hget(keys.images(id_), str(index))
         return bytes(data) if data is not None else None
 
+    async def all_pngs(self, record: Record) -> list[bytes]:
+        """Every image of a generation that is there, in order."""
+        indices = [str(index) for index in range(record.request.batch)]
+        found: Any = await self._redis.hmget(keys.images(record.id), indices)
+        return [data for data in found if data is not None]
+
     async def events(self, id_: str, after: str) -> list[tuple[str, str, str]]:
         """The next events after an event id, as (id, name, JSON)."""
         start = f"({after}"
@@ -62,25 +72,16 @@ class Store:
             for entry, fields in page
         ]
 
-    async def cancel(self, record: Record) -> bool | None:
-        """True: it was queued and is canceled. False: a worker was asked to. None: too late."""
-        answer = await self._cancel(
-            keys=[
-                keys.generation(record.id),
-                keys.CANCELS,
-                SubmitQueue.list_key(),
-                keys.waiting(record.owner),
-            ],
-            args=[record.id],
-        )
-        if answer < 0:
-            return None
-        if answer == 0:
-            return False
-        names, arguments = scripts.finish_call(record, Status.CANCELED)
-        await self._finish(keys=names, args=arguments)
-        await self._redis.delete(SubmitQueue.job_key(record.id))
-        return True
+    async def cancel(self, record: Record) -> bool:
+        """Cancel it if it is queued, else ask its worker to; False: it has ended already."""
+        names, arguments = scripts.finish_call(dataclasses.replace(record), Status.CANCELED)
+        names += [
+            SubmitQueue.list_key(),
+            keys.waiting(record.owner),
+            SubmitQueue.job_key(record.id),
+        ]
+        answer = await self._cancel(keys=names, args=arguments)
+        return int(answer) >= 0
 
     async def card(self, name: str) -> ModelCard | None:
         """One model's card."""
@@ -94,10 +95,13 @@ class Store:
 
     async def live_models(self) -> tuple[int, list[str]]:
         """How many workers are alive, and the models that they hold."""
-        names: Any = await self._redis.smembers(keys.WORKERS)
+        names: Any = list(await self._redis.smembers(keys.WORKERS))
         if not names:
             return 0, []
         held: Any = await self._redis.mget([keys.worker(name.decode()) for name in names])
+        gone = [name for name, models in zip(names, held, strict=True) if models is None]
+        if gone:
+            await self._redis.srem(keys.WORKERS, *gone)
         alive = [models.decode().split(",") for models in held if models is not None]
         return len(alive), sorted({model for models in alive for model in models})
 

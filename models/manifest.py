@@ -5,12 +5,12 @@ A worker needs nothing else to serve the weights beside it. Validation is by han
 """
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.fields import build
 from models.prediction import PREDICTIONS, Prediction
 from models.sampler import SAMPLERS, VARIANCES, Sampler, Variance
 from models.schedule import Schedule
@@ -108,6 +108,12 @@ class Manifest:
             )
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have the same name")
+        guided = self.defaults.guidance_scale != 1
+        if guided and self.classes and self.network.null_class is None:
+            raise ValueError(
+                f"defaults.guidance_scale {self.defaults.guidance_scale} needs a null class, which "
+                "the network lacks; use 1"
+            )
         if len(self.classes) > (self.network.num_class_embeds or 0):
             raise ValueError(
                 f"{len(self.classes)} classes for {self.network.num_class_embeds} class embeddings"
@@ -149,16 +155,16 @@ class Manifest:
                 ("defaults", Defaults),
             ):
                 if key in parts:
-                    parts[key] = _build(key, kind, parts[key])
+                    parts[key] = build(key, kind, parts[key])
             for key in ("files", "training", "quality"):
                 if not isinstance(parts.setdefault(key, {}), dict):
                     raise ValueError(f"{key} is not an object")
             parts["files"] = {
-                name: _build(f"files.{name}", FileRecord, record)
+                name: build(f"files.{name}", FileRecord, record)
                 for name, record in parts["files"].items()
             }
-            manifest: Manifest = _build("manifest", cls, parts)
-        except (TypeError, ValueError) as error:
+            manifest: Manifest = build("manifest", cls, parts)
+        except ValueError as error:
             raise CheckpointError(f"the manifest is not valid: {error}") from error
         return manifest
 
@@ -176,55 +182,6 @@ def check_name(name: str) -> str:
 def step_name(step: int) -> str:
     """The folder's name for a step: zero-padded, so that names sort by step."""
     return f"{step:07d}"
-
-
-_SCALARS: dict[Any, tuple[type, ...]] = {
-    int: (int,),
-    float: (int, float),
-    str: (str,),
-    bool: (bool,),
-    int | None: (int, type(None)),
-}
-_TUPLES: dict[Any, tuple[type, ...]] = {
-    tuple[int, int]: (int,),
-    tuple[int, ...]: (int,),
-    tuple[bool, ...]: (bool,),
-    tuple[str, ...]: (str,),
-    tuple[float, float]: (int, float),
-}
-
-
-def _build(where: str, kind: type[Any], data: object) -> Any:
-    """Make a dataclass of JSON data, refusing unknown fields and values of the wrong type."""
-    if not isinstance(data, dict):
-        raise ValueError(f"{where} is not an object")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    unknown = sorted(set(data) - set(fields))
-    if unknown:
-        raise ValueError(f"{where} has an unknown field {unknown[0]!r}")
-    values = {}
-    for key, value in data.items():
-        expected = fields[key].type
-        if expected in _TUPLES and isinstance(value, list | tuple):
-            value = tuple(value)
-            if not all(_is(item, _TUPLES[expected]) for item in value):
-                raise ValueError(f"{where}.{key} holds a value of the wrong type: {value!r}")
-            if expected in (tuple[int, int], tuple[float, float]) and len(value) != 2:
-                raise ValueError(f"{where}.{key} has {len(value)} entries, not 2")
-        elif expected in _TUPLES:
-            raise ValueError(f"{where}.{key} is not a list: {value!r}")
-        elif expected in _SCALARS and not _is(value, _SCALARS[expected]):
-            raise ValueError(f"{where}.{key} has the wrong type: {value!r}")
-        values[key] = value
-    return kind(**values)
-
-
-def _is(value: object, kinds: tuple[type, ...]) -> bool:
-    if isinstance(value, bool):
-        return bool in kinds
-    if isinstance(value, float) and not math.isfinite(value):
-        return False
-    return isinstance(value, kinds)
 
 
 def _choice(where: str, value: str, known: tuple[str, ...]) -> None:

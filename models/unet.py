@@ -51,6 +51,9 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         levels = len(self.block_channels)
+        counts = (self.channels, *self.size, *self.block_channels, self.norm_groups)
+        if min(counts) < 1 or (self.head_dim is not None and self.head_dim < 1):
+            raise ValueError("channels, sizes, widths, norm_groups and head_dim are at least 1")
         if levels == 0 or self.blocks_per_level < 1:
             raise ValueError("a network needs at least one level and one block per level")
         if len(self.attention_levels) != levels:

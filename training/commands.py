@@ -66,8 +66,14 @@ def sample(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model, device=pick_device(arguments.device))
     manifest = model.manifest
     settings = _settings(manifest, arguments)
-    if arguments.batch < 1 or arguments.scale < 1:
-        raise TrainingError("--batch and --scale are at least 1")
+    if arguments.batch < 1 or arguments.scale < 1 or arguments.strip < 0:
+        raise TrainingError("--batch and --scale are at least 1, --strip at least 0")
+    if not 0 <= arguments.seed <= 2**63 - arguments.batch:
+        raise TrainingError(f"--seed {arguments.seed} is not in 0 ... 2^63 - batch")
+    if arguments.class_name is None and manifest.classes and manifest.null_class is None:
+        raise TrainingError(
+            f"{manifest.version} cannot draw without a class; give one with --class"
+        )
     classes = _class_labels(manifest, arguments.class_name)
     drawing: dict[str, Any] = {
         "seeds": arguments.seed + torch.arange(arguments.batch).repeat(max(1, len(classes))),

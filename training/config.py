@@ -8,8 +8,9 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from models.fields import build
 from models.manifest import Defaults, Diffusion, check_name
 from models.unet import UNetConfig
 from training.errors import TrainingError
@@ -40,6 +41,8 @@ class Network:
 
     def build(self, data: Data, classes: int, *, null_class: bool) -> UNetConfig:
         """The network for pictures of this size with this many classes."""
+        if min(self.multipliers, default=0) < 1:
+            raise TrainingError(f"network.multipliers = {list(self.multipliers)} are not all >= 1")
         height = data.size[0]
         heights = [height // 2**level for level in range(len(self.multipliers))]
         unknown = set(self.attention) - set(heights)
@@ -98,9 +101,12 @@ class Train:
             ("learning_rate", 0, 1),
             ("final_learning_rate", 0, 1),
             ("warmup_steps", 0, 1e9),
+            ("weight_decay", 0, 1),
+            ("beta2", 0, 0.999999),
             ("clip_norm", 1e-6, 1e6),
             ("ema_decay", 0, 0.999999),
             ("label_dropout", 0, 1),
+            ("seed", 0, 2**63 - 1),
             ("report_every", 1, 1e9),
             ("save_every", 1, 1e9),
         ]
@@ -117,7 +123,7 @@ class Publish:
     sampler: str = "dpmpp_2m"
     steps: int = 20
     guidance_scale: float = 1.0
-    dtype: Literal["bf16", "fp32"] = "fp32"
+    dtype: str = "fp32"
     keep: int = 3
 
     def __post_init__(self) -> None:
@@ -151,10 +157,15 @@ class Config:
     publish: Publish = field(default_factory=Publish)
 
     def __post_init__(self) -> None:
-        if self.publish.steps > self.diffusion.timesteps:
+        if not 1 <= self.publish.steps <= self.diffusion.timesteps:
             raise TrainingError(
-                f"publish.steps = {self.publish.steps} exceeds diffusion.timesteps = "
+                f"publish.steps = {self.publish.steps} is not in 1 ... diffusion.timesteps = "
                 f"{self.diffusion.timesteps}"
+            )
+        if self.train.label_dropout == 0 and self.publish.guidance_scale != 1:
+            raise TrainingError(
+                f"publish.guidance_scale = {self.publish.guidance_scale} needs a null class, which "
+                "train.label_dropout = 0 does not train; use 1, or drop some labels"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -213,32 +224,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
     raw.setdefault(section, {})[field_name] = parsed
 
 
-_TYPES: dict[Any, tuple[type, ...]] = {
-    int: (int,),
-    float: (int, float),
-    str: (str,),
-    bool: (bool,),
-}
-
-
 def _section(name: str, kind: type[Any], data: object) -> Any:
-    if not isinstance(data, dict):
-        raise TrainingError(f"[{name}] is not a section")
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    unknown = sorted(set(data) - set(fields))
-    if unknown:
-        raise TrainingError(f"[{name}] has no key {unknown[0]!r}; known: {', '.join(fields)}")
-    values = {}
-    for key, value in data.items():
-        kinds = _TYPES.get(fields[key].type)
-        if kinds and (
-            not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
-        ):
-            raise TrainingError(
-                f"{name}.{key} = {value!r} is not {' or '.join(k.__name__ for k in kinds)}"
-            )
-        values[key] = tuple(value) if isinstance(value, list) else value
     try:
-        return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise TrainingError(f"[{name}] {error}") from error
+        return build(f"[{name}]", kind, data)
+    except ValueError as error:
+        raise TrainingError(str(error)) from error

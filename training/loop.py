@@ -226,6 +226,18 @@ class Trainer:
             raise TrainingError(
                 f"{folder} was trained with another [network]; start afresh with another --name"
             )
+        before = manifest.training.get("config", {}).get("train", {})
+        for name in ("seed", "batch_size"):
+            now = getattr(self.config.train, name)
+            if before.get(name, now) != now:
+                raise TrainingError(
+                    f"{folder} was trained with train.{name} = {before[name]}, not {now}: the "
+                    "order of the pictures would change; keep it, or start with another --name"
+                )
+        if manifest.diffusion != self.config.diffusion:
+            raise TrainingError(
+                f"{folder} was trained with another [diffusion]; start with another --name"
+            )
         fingerprint = manifest.training.get("data", {}).get("sha256")
         if fingerprint != self.data.fingerprint:
             raise TrainingError(f"{folder} was trained on other data; start with another --name")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 URL_FILE = "redis.url"
+URL_PATTERN = r"^(redis|rediss|unix)://"
 
 
 class NoRedis(Exception):

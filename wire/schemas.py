@@ -228,7 +228,7 @@ class ModelCard(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All models, newest knowledge first."""
+    """All models, by name."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]

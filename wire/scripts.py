@@ -76,32 +76,48 @@ return ARGV[3]
 """
 )
 
+_END = (
+    _EMIT
+    + """
+local function finish()
+  redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished', ARGV[3], 'error', ARGV[4])
+  emit('done', ARGV[5])
+  for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[6]) end
+  redis.call('SET', KEYS[4], '1', 'EX', ARGV[7])
+  redis.call('SREM', KEYS[5], ARGV[1])
+end
+local status = redis.call('HGET', KEYS[1], 'status')
+local over = status ~= 'queued' and status ~= 'running'
+"""
+)
+
 # KEYS[3]: PNGs, KEYS[4]: the "gone" mark, KEYS[5]: cancels.
 # ARGV: id, status, now, error, done event, seconds to keep, seconds to remember.
 FINISH = (
-    _EMIT
+    _END
     + """
-local status = redis.call('HGET', KEYS[1], 'status')
-if status ~= 'queued' and status ~= 'running' then return 0 end
-redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished', ARGV[3], 'error', ARGV[4])
-emit('done', ARGV[5])
-for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[6]) end
-redis.call('SET', KEYS[4], '1', 'EX', ARGV[7])
-redis.call('SREM', KEYS[5], ARGV[1])
+if over then return 0 end
+finish()
 return 1
 """
 )
 
-# KEYS[2]: cancels, KEYS[3]: the queue's list, KEYS[4]: its owner's waiting list. ARGV: id.
-# Returns -1: already finished; 1: taken out of the queue, nobody runs it; 0: asked to stop.
-CANCEL = """
-local status = redis.call('HGET', KEYS[1], 'status')
-if status ~= 'queued' and status ~= 'running' then return -1 end
-redis.call('LREM', KEYS[4], 0, ARGV[1])
-if redis.call('LREM', KEYS[3], 0, ARGV[1]) > 0 then return 1 end
-redis.call('SADD', KEYS[2], ARGV[1])
-return 0
+# The same, then KEYS[6]: the queue's list, KEYS[7]: its owner's waiting list, KEYS[8]: its job.
+# Returns -1: already finished; 1: it was queued and is canceled; 0: its worker is asked to stop.
+CANCEL = (
+    _END
+    + """
+if over then return -1 end
+redis.call('LREM', KEYS[7], 0, ARGV[1])
+if redis.call('LREM', KEYS[6], 0, ARGV[1]) == 0 then
+  redis.call('SADD', KEYS[5], ARGV[1])
+  return 0
+end
+finish()
+redis.call('DEL', KEYS[8])
+return 1
 """
+)
 
 REMEMBER_SECONDS = 7 * 24 * 3600
 

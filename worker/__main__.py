@@ -1,7 +1,11 @@
 """`python -m worker`: load the models, then draw what the queue asks for until told to stop."""
 
-import logging
 import os
+
+# Read when torch loads its OpenMP: spinning threads of two processes would starve each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import logging
 import signal
 import sys
 import time
@@ -25,8 +29,20 @@ from worker.settings import WorkerSettings
 log = logging.getLogger("emaki.worker")
 
 
-def main() -> int:
-    """Run until SIGTERM or SIGINT; 0 when stopped so, 2 for a setting that cannot work."""
+def main() -> NoReturn:
+    """Run until SIGTERM or SIGINT; exit with 0 then, with 2 for a setting that cannot work."""
+    try:
+        code = run()
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    logging.shutdown()
+    sys.stderr.flush()
+    # Not through the interpreter's end: torch aborts when its threads outlive it.
+    os._exit(code)
+
+
+def run() -> int:
+    """The same, as an exit code."""
     try:
         settings = WorkerSettings()
     except ValidationError as error:
@@ -41,12 +57,13 @@ def main() -> int:
     device = _device(settings.device)
     if device is None:
         print(
-            f"error: EMAKI_DEVICE={settings.device}: this machine or torch build has no CUDA; "
-            "use cpu or auto",
+            f"error: EMAKI_DEVICE={settings.device}: this machine or torch build has no such "
+            "device; use cpu or auto",
             file=sys.stderr,
         )
         return 2
-    threads = settings.threads or len(os.sched_getaffinity(0))
+    # A power of two, so that every place of a batch is computed alike (`worker.precision`).
+    threads = 1 << ((settings.threads or _cores()).bit_length() - 1)
     torch.set_num_threads(threads)
     chosen = plan(settings.precision, device=device, threads=threads)
     log.info(
@@ -60,8 +77,8 @@ def main() -> int:
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
     ledger = Ledger(redis, name)
-    desk = Desk(ledger, catalog, runner)
-    while not _work(redis, desk, catalog, drain_seconds=settings.drain_seconds):
+    desk = Desk(ledger, catalog, runner, step_timeout=settings.step_timeout)
+    while not _work(redis, desk, catalog, settings):
         _exit_on_signals()
         time.sleep(1)
     try:
@@ -72,14 +89,19 @@ def main() -> int:
     return 0
 
 
-def _work(redis: Redis, desk: Desk, catalog: Catalog, *, drain_seconds: float) -> bool:
+def _work(redis: Redis, desk: Desk, catalog: Catalog, settings: WorkerSettings) -> bool:
     """Serve the queue for as long as Redis and a model are there; True when told to stop."""
     worker: EngineWorker | None = None
     try:
         desk.drop_all()
         desk.housekeeping()
         if catalog.names:
-            worker = EngineWorker(redis, desk, drain_seconds=drain_seconds)
+            worker = EngineWorker(
+                redis,
+                desk,
+                drain_seconds=settings.drain_seconds,
+                worker_ttl=settings.worker_ttl,
+            )
             worker.work(logging_level="WARNING")
     except RedisError as error:
         log.warning("Redis is away (%s); trying again", error)
@@ -108,7 +130,15 @@ def _device(name: str) -> torch.device | None:
     cuda = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if cuda else "cpu")
-    return None if name.startswith("cuda") and not cuda else torch.device(name)
+    device = torch.device(name)
+    known = device.type == "cpu" or (device.index or 0) < torch.cuda.device_count()
+    return device if known else None
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _exit_on_signals() -> None:
@@ -123,4 +153,4 @@ def _exit_on_signals() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

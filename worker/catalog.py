@@ -5,7 +5,6 @@ thread of its own looks for new versions, so that loading one delays neither ste
 """
 
 import logging
-import queue
 import threading
 import time
 from collections import OrderedDict
@@ -14,10 +13,18 @@ from pathlib import Path
 
 import torch
 
-from models.checkpoint import MANIFEST, Model, latest_step, load_model, steps_of
+from models.checkpoint import (
+    LATEST,
+    WEIGHTS,
+    Model,
+    latest_step,
+    load_model,
+    read_manifest,
+    steps_of,
+)
 from models.manifest import NAME, CheckpointError, Manifest, step_name
 from wire.schemas import CardDefaults, ModelCard
-from worker.precision import Plan
+from worker.precision import Plan, is_out_of_memory
 from worker.work import Weights
 
 log = logging.getLogger("emaki.worker")
@@ -41,59 +48,49 @@ class Catalog:
         self._served: dict[str, Loaded] = {}
         self._others: OrderedDict[str, Loaded] = OrderedDict()
         self._refused: dict[str, str] = {}
-        self._news: queue.SimpleQueue[ModelCard] = queue.SimpleQueue()
+        self._cards: dict[str, ModelCard] = {}
         self._lock = threading.Lock()
 
     def watch(self) -> None:
         """Look now, and from now on every few seconds in a thread of its own."""
-        self._look()
+        self.refresh()
         threading.Thread(target=self._watch, name="catalog", daemon=True).start()
 
-    def news(self) -> list[ModelCard]:
-        """Cards of the models whose served version has changed since the last call."""
-        cards = []
-        while True:
-            try:
-                cards.append(self._news.get_nowait())
-            except queue.Empty:
-                return cards
+    def cards(self) -> list[ModelCard]:
+        """What the API should know, as of the last look."""
+        return list(self._cards.values())
 
     @property
     def names(self) -> list[str]:
         """Models that can be drawn now."""
         return sorted(self._served)
 
-    def refresh(self) -> list[ModelCard]:
-        """Look at every model's LATEST; load what is new.
-
-        Returns:
-            Cards of the models whose served version changed.
-        """
-        changed: list[ModelCard] = []
+    def refresh(self) -> None:
+        """Look at every model's LATEST; load what is new, and bring the cards up to date."""
         for folder in self._folders():
             try:
-                step = latest_step(folder)
-                served = self._served.get(folder.name)
-                if served is not None and served.manifest.step == step:
-                    self._refused.pop(folder.name, None)
-                    continue
-                loaded = self._load(folder / step_name(step))
-                if loaded.manifest.name != folder.name or loaded.manifest.step != step:
-                    raise CheckpointError(
-                        f"{folder / step_name(step)} says it is {loaded.manifest.version}; "
-                        "a checkpoint keeps its folder's name and step"
-                    )
-            except (CheckpointError, OSError) as error:
+                self._refresh(folder)
+            except (CheckpointError, OSError, RuntimeError, ArithmeticError) as error:
                 self._refuse(folder.name, str(error))
-                continue
+
+    def _refresh(self, folder: Path) -> None:
+        step = latest_step(folder)
+        served = self._served.get(folder.name)
+        if served is None or served.manifest.step != step:
+            loaded = self._load(folder / step_name(step))
+            if loaded.manifest.name != folder.name or loaded.manifest.step != step:
+                raise CheckpointError(
+                    f"{folder / step_name(step)} says it is {loaded.manifest.version}; "
+                    "a checkpoint keeps its folder's name and step"
+                )
             if served is not None:
                 with self._lock:
                     self._remember(served)
             self._served[folder.name] = loaded
-            self._refused.pop(folder.name, None)
             log.info("serving %s", loaded.manifest.version)
-            changed.append(self._card(folder, loaded))
-        return changed
+        self._refused.pop(folder.name, None)
+        # Read again: `evaluate` notes figures in a manifest that is being served.
+        self._cards[folder.name] = _card(folder, read_manifest(folder / step_name(step)))
 
     def find(self, version: str) -> Loaded | None:
         """A version by its ``name@step``, from memory or disk; None if it is not to be had."""
@@ -103,11 +100,7 @@ class Catalog:
     def _watch(self) -> None:
         while True:
             time.sleep(_LOOK_EVERY)
-            self._look()
-
-    def _look(self) -> None:
-        for card in self.refresh():
-            self._news.put(card)
+            self.refresh()
 
     def _find(self, version: str) -> Loaded | None:
         name, _, step = version.partition("@")
@@ -122,22 +115,21 @@ class Catalog:
             return None
         try:
             loaded = self._load(folders[name] / step_name(int(step)))
-        except (CheckpointError, OSError) as error:
+        except (CheckpointError, OSError, RuntimeError, ArithmeticError) as error:
             self._refuse(version, str(error))
             return None
         self._remember(loaded)
         return loaded
 
     def _folders(self) -> list[Path]:
-        if not self._root.is_dir():
-            self._refuse("", f"EMAKI_CHECKPOINTS {self._root} is not a folder; waiting for it")
+        try:
+            children = sorted(self._root.iterdir())
+        except OSError as error:
+            why = f"EMAKI_CHECKPOINTS {self._root} cannot be read ({error.strerror}); waiting"
+            self._refuse("", why)
             return []
         self._refused.pop("", None)
-        return [
-            folder
-            for folder in sorted(self._root.iterdir())
-            if NAME.fullmatch(folder.name) and (folder / "LATEST").is_file()
-        ]
+        return [f for f in children if NAME.fullmatch(f.name) and (f / LATEST).is_file()]
 
     def _load(self, folder: Path) -> Loaded:
         model = load_model(folder, device=self._device, dtype=self._plan.dtype)
@@ -153,7 +145,13 @@ class Catalog:
             labels = None
             if weights.classes:
                 labels = torch.zeros(size, dtype=torch.int64, device=weights.device)
-            weights.forward(x, torch.zeros(size, device=weights.device), labels)
+            try:
+                weights.forward(x, torch.zeros(size, device=weights.device), labels)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error) or size == self._plan.buckets[0]:
+                    raise
+                log.warning("%s: no memory for batches of %d", weights.version, size)
+                break  # the engine finds out by itself, and makes do with smaller ones
         took = time.monotonic() - began
         log.info("warmed %s up in %.1f s, batches of %s", weights.version, took, self._plan.buckets)
 
@@ -170,29 +168,27 @@ class Catalog:
         keeps = f"; still serving {served.manifest.version}" if served else ""
         log.error("%s%s", why, keeps)
 
-    @staticmethod
-    def _card(folder: Path, loaded: Loaded) -> ModelCard:
-        manifest = loaded.manifest
-        height, width = manifest.network.size
-        manifest_file = folder / step_name(manifest.step) / MANIFEST
-        return ModelCard(
-            id=manifest.name,
-            created=int(manifest_file.stat().st_mtime),
-            version=manifest.version,
-            versions=[f"{manifest.name}@{step_name(step)}" for step in steps_of(folder)],
-            classes=list(manifest.classes),
-            null_class=manifest.null_class is not None or not manifest.classes,
-            height=height,
-            width=width,
-            channels=manifest.network.channels,
-            timesteps=manifest.diffusion.timesteps,
-            defaults=CardDefaults(
-                sampler=manifest.defaults.sampler,
-                steps=manifest.defaults.steps,
-                guidance_scale=manifest.defaults.guidance_scale,
-            ),
-            quality=dict(manifest.quality),
-        )
+
+def _card(folder: Path, manifest: Manifest) -> ModelCard:
+    height, width = manifest.network.size
+    return ModelCard(
+        id=manifest.name,
+        created=int((folder / step_name(manifest.step) / WEIGHTS).stat().st_mtime),
+        version=manifest.version,
+        versions=[f"{manifest.name}@{step_name(step)}" for step in steps_of(folder)],
+        classes=list(manifest.classes),
+        null_class=manifest.null_class is not None or not manifest.classes,
+        height=height,
+        width=width,
+        channels=manifest.network.channels,
+        timesteps=manifest.diffusion.timesteps,
+        defaults=CardDefaults(
+            sampler=manifest.defaults.sampler,
+            steps=manifest.defaults.steps,
+            guidance_scale=manifest.defaults.guidance_scale,
+        ),
+        quality=dict(manifest.quality),
+    )
 
 
 def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:

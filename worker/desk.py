@@ -3,6 +3,7 @@
 Runs in the thread that talks to Redis. Knows the ledger, the catalog and the runner; not RQ.
 """
 
+import itertools
 import logging
 import time
 from collections import deque
@@ -18,10 +19,9 @@ from worker.runner import Canceled, Runner
 from worker.work import Event, ImageDone, Pixels, Preview, Started, Work, WorkDone
 
 log = logging.getLogger("emaki.worker")
-_STALLED_SECONDS = 10.0
-_STALLED_STEPS = 20
+_STEPS_MISSED = 20  # a step may take so many times as long as usual
 _MOST_PREVIEWS = 256  # of one generation
-_MAX_STRIKES = 5
+_MAX_STRIKES = 3
 
 
 class Accepted(Enum):
@@ -35,11 +35,16 @@ class Accepted(Enum):
 class Desk:
     """One per worker process; outlives connections to Redis."""
 
-    def __init__(self, ledger: Ledger, catalog: Catalog, runner: Runner) -> None:
+    def __init__(
+        self, ledger: Ledger, catalog: Catalog, runner: Runner, *, step_timeout: float
+    ) -> None:
+        self._step_timeout = step_timeout
         self._ledger, self._catalog, self._runner = ledger, catalog, runner
         self._events: deque[Event | Canceled] = deque()
+        self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
+        self._counter = itertools.count()
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
-        self._loners: deque[Work] = deque()
+        self._loners: deque[tuple[str, Work]] = deque()
         self._alone: str | None = None
         self._steps_seen, self._steps_seen_at = -1, time.monotonic()
 
@@ -58,23 +63,31 @@ class Desk:
         record = self._ledger.open(id_)
         if record is None:
             return Accepted.OVER
+        try:
+            return self._accept(record)
+        except BaseException:
+            self.drop(id_)  # whoever takes it up again starts afresh
+            raise
+
+    def _accept(self, record: Record) -> Accepted:
         if record.strikes >= _MAX_STRIKES:
             detail = (
                 f"the worker died {record.strikes} times while drawing this alone; ask for fewer "
                 "images or steps, and tell whoever runs the server"
             )
-            self._ledger.finish(id_, Status.FAILED, ErrorInfo(code="worker_died", detail=detail))
+            self._end(record.id, Status.FAILED, ErrorInfo(code="worker_died", detail=detail))
             return Accepted.OVER
         if record.request.model.partition("@")[0] not in self._catalog.names:
-            self._ledger.drop(id_)
+            self._ledger.drop(record.id)
             return Accepted.NOT_OURS
         work = self._work(record)
         if isinstance(work, ErrorInfo):
-            log.error("generation %s: %s", id_, work.detail)
-            self._ledger.finish(id_, Status.FAILED, work)
+            log.error("generation %s: %s", record.id, work.detail)
+            self._end(record.id, Status.FAILED, work)
             return Accepted.OVER
+        self._runs[record.id] = work.id
         if work.alone:
-            self._loners.append(work)
+            self._loners.append((record.id, work))
             self._next_loner()
         else:
             self._runner.submit(work)
@@ -82,7 +95,8 @@ class Desk:
 
     def drop(self, id_: str) -> None:
         """Stop working on a generation without ending it."""
-        self._runner.cancel(id_)
+        if id_ in self._runs:
+            self._runner.cancel(self._runs[id_])
         self._ledger.drop(id_)
         self._let_go(id_)
 
@@ -103,11 +117,12 @@ class Desk:
         self._events.extend(self._runner.events(wait=wait))
         while self._events:
             event = self._events[0]
-            if self._ledger.holds(event.id):
-                self._pass_on(event)
+            id_ = event.id.partition("#")[0]
+            if self._runs.get(id_) == event.id:
+                self._pass_on(id_, event)
             self._events.popleft()
-        for id_ in self._ledger.open_ids:
-            if not self._ledger.progress(id_, self._runner.row_steps(id_)):
+        for id_, run in list(self._runs.items()):
+            if not self._ledger.progress(id_, self._runner.row_steps(run)):
                 log.warning("generation %s has ended or is another worker's now", id_)
                 self.drop(id_)
         for id_ in self._ledger.canceled():
@@ -115,7 +130,11 @@ class Desk:
 
     def advancing(self) -> bool:
         """Whether the engine has made a step lately, or has nothing to do."""
-        return self.stalled_seconds() < self._patience
+        return self.stalled_seconds() < self._patience / 3
+
+    def hung(self) -> bool:
+        """Whether it has made none for so long, or has died, that only a restart helps."""
+        return not self._runner.alive or self.stalled_seconds() > self._patience
 
     def stalled_seconds(self) -> float:
         """How long the engine has made no step although it had work."""
@@ -125,24 +144,24 @@ class Desk:
         return now - self._steps_seen_at
 
     def housekeeping(self) -> None:
-        """Publish new versions' cards, and say that this worker lives."""
-        self._ledger.publish_cards(self._catalog.news())
+        """Publish the models' cards, and say that this worker lives."""
+        self._ledger.publish_cards(self._catalog.cards())
         if self.advancing():
             self._ledger.heartbeat(self._catalog.names)
 
     @property
     def _patience(self) -> float:
-        return max(_STALLED_SECONDS, _STALLED_STEPS * self._runner.step_seconds)
+        return max(self._step_timeout, _STEPS_MISSED * self._runner.step_seconds)
 
-    def _pass_on(self, event: Event | Canceled) -> None:
-        ledger, id_ = self._ledger, event.id
+    def _pass_on(self, id_: str, event: Event | Canceled) -> None:
+        ledger = self._ledger
         if isinstance(event, Started):
             if not ledger.start(id_):
                 self.drop(id_)
         elif isinstance(event, Preview):
             ledger.preview(id_, event.index, event.step, plain_png(event.pixels))
         elif isinstance(event, ImageDone):
-            self._image(event)
+            self._image(id_, event)
         elif isinstance(event, WorkDone):
             if id_ in self._frames:
                 rows = [self._frames[id_][index] for index in sorted(self._frames[id_])]
@@ -158,32 +177,33 @@ class Desk:
             )
             self._end(id_, Status.FAILED, ErrorInfo(code="drawing_failed", detail=detail))
 
-    def _image(self, event: ImageDone) -> None:
-        request = self._ledger.record(event.id).request
+    def _image(self, id_: str, event: ImageDone) -> None:
+        request = self._ledger.record(id_).request
         height, width = event.pixels.shape[:2]
         self._ledger.image(
-            event.id,
+            id_,
             event.index,
             png(event.pixels, request, event.index),
             width=width * request.scale,
             height=height * request.scale,
         )
         if event.frames:
-            self._frames.setdefault(event.id, {})[event.index] = event.frames
+            self._frames.setdefault(id_, {})[event.index] = event.frames
 
     def _end(self, id_: str, status: Status, error: ErrorInfo | None = None) -> None:
         self._ledger.finish(id_, status, error)
         self._let_go(id_)
 
     def _cancel(self, id_: str) -> None:
-        if any(work.id == id_ for work in self._loners):
+        if any(waiting == id_ for waiting, _ in self._loners):
             self._end(id_, Status.CANCELED)  # it has not begun
-        else:
-            self._runner.cancel(id_)
+        elif id_ in self._runs:
+            self._runner.cancel(self._runs[id_])
 
     def _let_go(self, id_: str) -> None:
+        self._runs.pop(id_, None)
         self._frames.pop(id_, None)
-        self._loners = deque(work for work in self._loners if work.id != id_)
+        self._loners = deque(waiting for waiting in self._loners if waiting[0] != id_)
         if self._alone == id_:
             self._alone = None
             self._next_loner()
@@ -191,9 +211,8 @@ class Desk:
     def _next_loner(self) -> None:
         """One at a time, so that only the one that runs can be blamed for a crash."""
         if self._alone is None and self._loners:
-            work = self._loners.popleft()
-            self._alone = work.id
-            self._ledger.isolate(work.id)
+            self._alone, work = self._loners.popleft()
+            self._ledger.isolate(self._alone)
             self._runner.submit(work)
 
     def _work(self, record: Record) -> Work | ErrorInfo:
@@ -205,8 +224,10 @@ class Desk:
                 detail=f"{request.model} is no longer there to be loaded; GET /v1/models lists "
                 "what can be drawn",
             )
-        diffusion = loaded.manifest.diffusion
+        manifest, diffusion = loaded.manifest, loaded.manifest.diffusion
         try:
+            # By name: another version may have other classes, or another order.
+            labels = [n if n is None else manifest.classes.index(n) for n in request.class_names]
             table = build_table(
                 diffusion.build_schedule(),
                 prediction=diffusion.prediction,
@@ -216,17 +237,19 @@ class Desk:
                 variance=diffusion.variance,
             )
         except ValueError as error:
-            return ErrorInfo(code="invalid_request", detail=str(error))
+            return ErrorInfo(
+                code="invalid_request", detail=f"{manifest.version} cannot draw this: {error}"
+            )
         every = request.preview_every
         if every:
             every = max(every, -(-request.batch * request.steps // _MOST_PREVIEWS))
         return Work(
-            id=record.id,
+            id=f"{record.id}#{next(self._counter)}",
             owner=record.owner,
             weights=loaded.weights,
             table=table,
             seeds=tuple(range(request.seed, request.seed + request.batch)),
-            labels=tuple(request.classes),
+            labels=tuple(labels),
             guidance_scale=request.guidance_scale,
             clip=diffusion.clip,
             strip=request.strip,

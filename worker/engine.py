@@ -18,6 +18,7 @@ import torch
 
 from worker.batch import Batch
 from worker.fairness import FairShare
+from worker.precision import is_out_of_memory
 from worker.work import Event, ImageDone, Preview, Row, Started, Weights, Work, WorkDone, WorkFailed
 
 log = logging.getLogger("emaki.worker")
@@ -145,7 +146,7 @@ class Engine:
 
     def _failed(self, rows: list[Row], error: Exception) -> list[Event]:
         """Decide what a step that raised means for its works."""
-        if _is_out_of_memory(error) and self.capacity > _SMALLEST_CAPACITY:
+        if is_out_of_memory(error) and self.capacity > _SMALLEST_CAPACITY:
             half = self.capacity // 2
             self.buckets = (*(size for size in self.buckets if size < half), half)
             log.warning("out of memory; batches of at most %d from now on", half)
@@ -182,10 +183,3 @@ class _Progress:
     alone: bool
     row_steps: int = 0
     failures: int = 0
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Torch says so with a type on CUDA, and with words on the CPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )

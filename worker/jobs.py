@@ -11,8 +11,10 @@ is at least once; `worker.ledger` makes repeats harmless.
 """
 
 import logging
+import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -34,13 +36,12 @@ from worker.desk import Accepted, Desk
 
 log = logging.getLogger("emaki.worker")
 
-ABANDONED_AFTER = 12  # seconds without a heartbeat
-_HEARTBEAT_EVERY = 3.0
 _HOUSEKEEPING_EVERY = 2.0
 _TICK = 0.01
 _NOT_OURS_PAUSE = 0.2
-_HUNG_SECONDS = 30.0
 _HUNG_EXIT_CODE = 70
+# What reading a job can raise that a stranger has written.
+_NOT_A_JOB = (NoSuchJobError, DeserializationError, ValueError, TypeError, KeyError, AttributeError)
 _REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
 _OVERCOMMIT = 4  # requests of one owner that are taken although no place is free
@@ -76,9 +77,10 @@ if ARGV[2] == '1' then return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIG
 return false
 """
 
-# Moves a job back to the queue if, and only if, it is still where it was seen. KEYS: where it is,
-# the queue, the record. ARGV: entry, id, now, and how: 'abandoned' and 'back' put it first,
-# 'elsewhere' last; 'abandoned' also counts against it, doubly if it ran alone.
+# Moves a job back to the queue if, and only if, it is still where it was seen.
+# KEYS: where it is, the queue, the record, the job; a job that is gone is only removed.
+# ARGV: entry, id, now, and how: 'abandoned' and 'back' put it first, 'elsewhere' last;
+# 'abandoned' also counts against it, doubly if it ran alone.
 _REQUEUE = """
 local there
 if redis.call('TYPE', KEYS[1]).ok == 'list' then
@@ -86,7 +88,7 @@ if redis.call('TYPE', KEYS[1]).ok == 'list' then
 else
   there = redis.call('ZREM', KEYS[1], ARGV[1])
 end
-if there == 0 then return 0 end
+if there == 0 or redis.call('EXISTS', KEYS[4]) == 0 then return 0 end
 redis.call('LREM', KEYS[2], 0, ARGV[2])
 redis.call(ARGV[4] == 'elsewhere' and 'RPUSH' or 'LPUSH', KEYS[2], ARGV[2])
 local owner = redis.call('HGET', KEYS[3], 'owner')
@@ -112,24 +114,44 @@ class _Held:
     execution: Execution
 
 
+class DataQueue(Queue):
+    """A queue whose jobs are data: what cannot be read as a job is dropped, with a line."""
+
+    @classmethod
+    def dequeue_any(cls, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
+        while True:
+            try:
+                taken: tuple[Job, Queue] | None = super().dequeue_any(*args, **kwargs)
+            except _NOT_A_JOB as error:
+                # It stays in the intermediate list, where `_recover` finds and drops it.
+                log.error("a job in the queue makes no sense (%s)", error)
+            else:
+                return taken
+
+
 class EngineWorker(SimpleWorker):
     """An RQ worker whose jobs share the engine's batch."""
 
+    queue_class = DataQueue
     max_connection_wait_time = 2.0
     log_result_lifespan = False
 
-    def __init__(self, redis: Redis, desk: Desk, *, drain_seconds: float) -> None:
+    def __init__(
+        self, redis: Redis, desk: Desk, *, drain_seconds: float, worker_ttl: float
+    ) -> None:
         super().__init__(
-            [Queue(QUEUE, connection=redis, serializer=JSONSerializer)],
+            [DataQueue(QUEUE, connection=redis, serializer=JSONSerializer)],
             connection=redis,
             serializer=JSONSerializer,
-            worker_ttl=ABANDONED_AFTER,
+            worker_ttl=60,
             maintenance_interval=int(_HOUSEKEEPING_EVERY),
             log_job_description=False,
         )
         self.stopping = False
         self._desk = desk
         self._drain_seconds = drain_seconds
+        self._abandoned_after = math.ceil(worker_ttl)
+        self._heartbeat_every = worker_ttl / 4
         self._held: dict[str, _Held] = {}
         self._popped_before: set[str] = set()
         self._beat_at = self._kept_at = self._not_ours_at = 0.0
@@ -179,7 +201,7 @@ class EngineWorker(SimpleWorker):
         while not self.stopping and (job := self._take(queue)) is not None:
             self._accept(job, queue)
         moment = time.monotonic()
-        if moment - self._beat_at > _HEARTBEAT_EVERY:
+        if moment - self._beat_at > self._heartbeat_every:
             self._beat_at = moment
             self._keep_alive()
         if moment - self._kept_at > _HOUSEKEEPING_EVERY:
@@ -200,14 +222,14 @@ class EngineWorker(SimpleWorker):
                 return None
             try:
                 return Job.fetch(taken.decode(), self.connection, JSONSerializer)
-            except (NoSuchJobError, DeserializationError, ValueError):
-                log.error("the queue holds %r, which is no job; dropping it", taken)
-                self.connection.lrem(queue.intermediate_queue_key, 1, taken)
+            except _NOT_A_JOB as error:
+                log.error("job %r in the queue makes no sense (%s); dropping it", taken, error)
+            self.connection.lrem(queue.intermediate_queue_key, 1, taken)
 
     def _accept(self, job: Job, queue: Queue) -> None:
         """Move a popped job into the started registry and open its generation."""
         with self.connection.pipeline() as pipe:
-            execution = Execution.create(job, ABANDONED_AFTER, pipe, worker_name=self.name)
+            execution = Execution.create(job, self._abandoned_after, pipe, worker_name=self.name)
             job.prepare_for_execution(self.name, pipeline=pipe)
             pipe.lrem(queue.intermediate_queue_key, 1, job.id)
             self.set_state(WorkerStatus.BUSY, pipeline=pipe)
@@ -219,7 +241,9 @@ class EngineWorker(SimpleWorker):
             self._held[job.id] = held
         elif outcome is Accepted.NOT_OURS:
             self._not_ours_at = time.monotonic()
-            self._requeue(queue, execution.composite_key, job.id, "elsewhere")
+            self._requeue(
+                queue, self._registry(queue).key, execution.composite_key, job.id, "elsewhere"
+            )
             if not self._held:
                 time.sleep(_NOT_OURS_PAUSE)
         else:
@@ -229,6 +253,7 @@ class EngineWorker(SimpleWorker):
         """A generation has ended: its job is no longer needed."""
         with self.connection.pipeline() as pipe:
             held.execution.delete(job=held.job, pipeline=pipe)
+            pipe.lrem(self.queues[0].key, 0, held.job.id)  # queued again while it ran here
             pipe.delete(held.job.key)
             pipe.execute()
 
@@ -237,24 +262,26 @@ class EngineWorker(SimpleWorker):
         log.info("giving %d unfinished requests back to the queue", len(self._held))
         for id_, held in list(self._held.items())[::-1]:
             self._desk.drop(id_)
-            self._requeue(queue, held.execution.composite_key, id_, "back")
+            self._requeue(
+                queue, self._registry(queue).key, held.execution.composite_key, id_, "back"
+            )
             del self._held[id_]
 
     def _keep_alive(self) -> None:
         """Heartbeats for everything held, but only while the engine's steps advance."""
+        if self._desk.hung():
+            log.critical("the engine hangs or has died; leaving, to be started again")
+            logging.shutdown()
+            os._exit(_HUNG_EXIT_CODE)
         if not self._desk.advancing():
             stalled = self._desk.stalled_seconds()
             log.error("no step for %.0f s; heartbeats stop, so others take over", stalled)
-            if stalled > _HUNG_SECONDS:
-                log.critical("the engine hangs; leaving, to be started again")
-                logging.shutdown()
-                os._exit(_HUNG_EXIT_CODE)
             return
         registry = self._registry(self.queues[0])
         with self.connection.pipeline() as pipe:
             self.heartbeat(pipeline=pipe)
             for held in self._held.values():
-                held.execution.heartbeat(registry, ABANDONED_AFTER, pipeline=pipe)
+                held.execution.heartbeat(registry, self._abandoned_after, pipeline=pipe)
             pipe.execute()
 
     def _housekeeping(self, queue: Queue) -> None:
@@ -267,18 +294,32 @@ class EngineWorker(SimpleWorker):
         registry = self._registry(queue)
         for composite in _texts(self.connection.zrangebyscore(registry.key, 0, time.time())):
             job_id = composite.rpartition(":")[0]
-            if self._requeue(queue, composite, job_id, "abandoned"):
+            if job_id in self._held:
+                continue  # late, but alive: the next heartbeat says so
+            if self._requeue(queue, registry.key, composite, job_id, "abandoned"):
                 log.warning("generation %s was abandoned by its worker; queued again", job_id)
-        popped = set(_texts(self.connection.lrange(queue.intermediate_queue_key, 0, -1)))
+        popped = set(self._popped(queue))
         for job_id in popped & self._popped_before:
-            keys = [queue.intermediate_queue_key, queue.key, generation(job_id)]
-            if self._requeue_script(keys=keys, args=[job_id, job_id, time.time(), "back"]):
+            if self._requeue(queue, queue.intermediate_queue_key, job_id, job_id, "back"):
                 log.warning("generation %s was popped and forgotten; queued again", job_id)
         self._popped_before = popped
 
-    def _requeue(self, queue: Queue, composite_key: str, job_id: str, how: str) -> bool:
-        keys = [self._registry(queue).key, queue.key, generation(job_id)]
-        return bool(self._requeue_script(keys=keys, args=[composite_key, job_id, time.time(), how]))
+    def _popped(self, queue: Queue) -> Iterator[str]:
+        """Ids that somebody has popped and not yet registered; what is no job is dropped."""
+        entries: Any = self.connection.lrange(queue.intermediate_queue_key, 0, -1)
+        for entry in entries:
+            try:
+                job_id = entry.decode()
+                Job.fetch(job_id, self.connection, JSONSerializer)
+            except _NOT_A_JOB as error:
+                log.error("job %r in the queue makes no sense (%s); dropping it", entry, error)
+                self.connection.lrem(queue.intermediate_queue_key, 0, entry)
+            else:
+                yield job_id
+
+    def _requeue(self, queue: Queue, where: str, entry: str, job_id: str, how: str) -> bool:
+        keys = [where, queue.key, generation(job_id), Job.key_for(job_id)]
+        return bool(self._requeue_script(keys=keys, args=[entry, job_id, time.time(), how]))
 
     def _registry(self, queue: Queue) -> StartedJobRegistry:
         return StartedJobRegistry(queue=queue, serializer=JSONSerializer)

@@ -26,20 +26,27 @@ class Plan:
     buckets: tuple[int, ...]
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Torch says so with a type on CUDA, and with words on the CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
 def plan(precision: Precision, *, device: torch.device, threads: int) -> Plan:
     """Choose dtype and buckets.
 
-    Buckets are powers of two and multiples of the CPU's threads, so that every place of a batch
-    is computed alike; a bucket of 1 has a single place.
+    Buckets are powers of two and multiples of the CPU's threads (themselves a power of two), so
+    that every place of a batch is computed alike; a bucket of 1 has a single place.
     """
+    assert threads & (threads - 1) == 0, "threads are a power of two"
     if device.type == "cuda":
         if precision == "fast":
             return Plan(torch.bfloat16, (8, 16, 32, _CUDA_CAPACITY))
         return Plan(torch.bfloat16, (_CUDA_CAPACITY // 2,))
-    smallest = 1 << (max(1, threads) - 1).bit_length()
     if precision == "exact":
-        return Plan(torch.float32, (max(_CPU_EXACT_BUCKET, smallest),))
-    sizes = {1, smallest}
+        return Plan(torch.float32, (max(_CPU_EXACT_BUCKET, threads),))
+    sizes = {1, threads}
     while max(sizes) < _CPU_CAPACITY:
         sizes.add(2 * max(sizes))
     dtype = torch.bfloat16 if precision == "fast" else torch.float32

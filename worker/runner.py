@@ -25,26 +25,25 @@ class Canceled:
 
 
 class Runner:
-    """Runs an engine until `stop`; `submit`, `cancel` and `events` may be called from elsewhere."""
+    """Runs an engine for ever; `submit`, `cancel` and `events` may be called from elsewhere."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._inbox: queue.SimpleQueue[Work | _Cancel | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Work | _Cancel] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Event | Canceled] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._lock = threading.Lock()
+        self._demand = self._submitted = 0
         self.step_seconds = 0.0
 
     def start(self) -> None:
         """Begin stepping as works arrive."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop after the present step; what runs is forgotten."""
-        self._inbox.put(None)
-        self._thread.join()
-
     def submit(self, work: Work) -> None:
         """Hand a work over; it joins at the next step."""
+        with self._lock:
+            self._submitted += work.places
         self._inbox.put(work)
 
     def cancel(self, id_: str) -> None:
@@ -68,7 +67,13 @@ class Runner:
     @property
     def free_places(self) -> int:
         """Places that no row wants yet; negative when rows wait."""
-        return self._engine.capacity - self._engine.demand
+        with self._lock:
+            return self._engine.capacity - self._demand - self._submitted
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine's thread runs."""
+        return self._thread.is_alive()
 
     @property
     def steps(self) -> int:
@@ -76,32 +81,37 @@ class Runner:
         return self._engine.steps
 
     def _run(self) -> None:
-        while self._admit():
+        while True:
+            self._admit()
             if self._engine.idle:
                 continue
             began = time.monotonic()
             for event in self._engine.step():
                 self._outbox.put(event)
+            with self._lock:
+                self._demand = self._engine.demand
             took = time.monotonic() - began
             self.step_seconds += (took - self.step_seconds) * (0.1 if self.step_seconds else 1.0)
 
-    def _admit(self) -> bool:
-        """Take everything in; wait when there is nothing to step. False: stop."""
+    def _admit(self) -> None:
+        """Take everything in; wait when there is nothing to step."""
         wait = self._engine.idle
         while True:
             try:
                 message = self._inbox.get(block=wait)
             except queue.Empty:
-                return True
+                return
             wait = False
-            if message is None:
-                return False
             if isinstance(message, _Cancel):
                 if self._engine.cancel(message.id):
                     self._outbox.put(Canceled(message.id))
                 wait = self._engine.idle
-                continue
-            try:
-                self._engine.add(message)
-            except ValueError as error:
-                self._outbox.put(WorkFailed(message.id, error))
+            else:
+                try:
+                    self._engine.add(message)
+                except ValueError as error:
+                    self._outbox.put(WorkFailed(message.id, error))
+            with self._lock:
+                self._demand = self._engine.demand
+                if isinstance(message, Work):
+                    self._submitted -= message.places

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wire.connect import URL_PATTERN
 from worker.precision import Precision
 
 
@@ -14,11 +15,24 @@ class WorkerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EMAKI_", env_ignore_empty=True, extra="ignore")
 
-    redis_url: str | None = Field(None, description="Unset: the embedded Redis of `make serve`.")
+    redis_url: str | None = Field(
+        None, pattern=URL_PATTERN, description="Unset: the embedded Redis of `make serve`."
+    )
     data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
     checkpoints: Path = Path("checkpoints")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int | None = Field(None, ge=1, le=256, description="Torch threads; unset: all cores.")
     precision: Precision = "balanced"
     drain_seconds: float = Field(8.0, ge=0, description="On SIGTERM, finish what runs for so long.")
+    worker_ttl: float = Field(
+        12.0,
+        ge=2,
+        description="Seconds without a heartbeat after which others take this worker's requests.",
+    )
+    step_timeout: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds without a step after which the worker counts as hung and leaves; "
+        "its heartbeats stop after a third of that. Slow models get more by themselves.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

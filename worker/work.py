@@ -62,6 +62,12 @@ class Work:
     preview_every: int = 0
     alone: bool = False
 
+    @property
+    def places(self) -> int:
+        """Places that all its images take in the network's batch."""
+        guides = [label is not None and self.guidance_scale != 0 for label in self.labels]
+        return sum(2 if guided(self.guidance_scale, conditional=c) else 1 for c in guides)
+
     def rows(self) -> list["Row"]:
         """Its images, not yet begun.
 

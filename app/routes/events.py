@@ -19,6 +19,7 @@ from wire.record import Record
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"])
 _BEFORE_ALL = "0-0"
+_MAX_ID_PART = 2**64 - 1
 _EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 
@@ -28,7 +29,7 @@ def last_event(
     ] = None,
 ) -> str | None:
     """The `Last-Event-ID` header, checked before the stream begins."""
-    if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
+    if last_event_id is not None and not _is_event_id(last_event_id):
         raise InvalidField(
             "Last-Event-ID",
             f"{last_event_id[:60]!r} is no event's id; send one that this stream gave, or none",
@@ -64,6 +65,10 @@ async def events(
                 if over:
                     return
                 await Wakes.wait(news)
+
+
+def _is_event_id(text: str) -> bool:
+    return bool(_EVENT_ID.fullmatch(text)) and max(map(int, text.split("-"))) < _MAX_ID_PART
 
 
 async def _is_over(service: Service, record: Record) -> bool:

@@ -1,6 +1,5 @@
 """`/v1/generations`: submit, poll, wait, cancel, and fetch pictures."""
 
-import asyncio
 import hashlib
 import time
 import uuid
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from redis.exceptions import RedisError
 
 from app.auth import Owner
 from app.grid import grid_png
@@ -36,7 +36,7 @@ _PNG: dict[int | str, dict[str, Any]] = {
 
 
 async def find_record(
-    service: ServiceDep, owner: Owner, id_: Annotated[str, Path(alias="id", max_length=64)]
+    service: ServiceDep, owner: Owner, id_: Annotated[str, Path(alias="id")]
 ) -> Record:
     """The generation that the path names, if it is the caller's."""
     return await service.store.record(id_, owner)
@@ -75,7 +75,8 @@ async def submit(
         headers["Preference-Applied"] = f"wait={wait}"
     if not record.status.finished:
         headers["Retry-After"] = "1"
-        return _json(await service.store.view(record), 202, headers)
+        view = record.generation(now=time.time(), queue_position=None)
+        return _json(view, 202, headers)
     if wants_png(accept):
         picture = await _picture(service, record)
         return Response(picture, 200, headers, media_type="image/png")
@@ -92,8 +93,7 @@ async def poll(service: ServiceDep, record: Found) -> Generation:
 async def cancel(service: ServiceDep, record: Found) -> Generation:
     """Stop it: at once while queued, within two steps while it runs."""
     with service.wakes.watch(record.id) as news:
-        outcome = await service.store.cancel(record)
-        if outcome is None:
+        if not await service.store.cancel(record):
             current = await service.store.record(record.id, record.owner)
             raise AlreadyFinished(
                 f"generation {record.id} has {current.status.value} already; there is nothing to "
@@ -152,7 +152,9 @@ async def strip(service: ServiceDep, record: Found, request: Request) -> Respons
 
 
 async def _accept(service: Service, owner: str, wanted: GenerationRequest) -> Record:
-    name, _ = split_version(wanted.model or service.settings.default_model)
+    if wanted.model is None:
+        wanted = wanted.model_copy(update={"model": service.settings.default_model})
+    name, _ = split_version(wanted.model or "")
     card = await service.store.card(name)
     if card is None:
         raise ModelNotFound(name, [card.id for card in await service.store.cards()])
@@ -172,7 +174,10 @@ async def _until_finished(service: Service, record: Record, *, seconds: float) -
     with service.wakes.watch(record.id) as news:
         while True:
             news.clear()
-            record = await service.store.record(record.id, record.owner)
+            try:
+                record = await service.store.record(record.id, record.owner)
+            except RedisError:
+                return record  # it is accepted all the same; the client polls
             left = deadline - time.monotonic()
             if record.status.finished or left <= 0:
                 return record
@@ -185,10 +190,7 @@ async def _picture(service: Service, record: Record) -> bytes:
         raise GenerationFailed(f"generation {record.id} failed: {why}")
     if record.status is Status.CANCELED:
         raise GenerationCanceled(f"generation {record.id} was canceled; submit it again")
-    found = await asyncio.gather(
-        *(service.store.png(record.id, index) for index in range(record.request.batch))
-    )
-    pngs = [data for data in found if data is not None]
+    pngs = await service.store.all_pngs(record)
     if len(pngs) < record.request.batch:
         raise ImageNotFound(_no_image(record, None))
     return await run_in_threadpool(grid_png, pngs)

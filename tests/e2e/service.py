@@ -50,7 +50,11 @@ class Service:
         }
         with (self.folder / f"{module}.log").open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", module], env=environment, stdout=output, stderr=output
+                [sys.executable, "-m", module],
+                env=environment,
+                stdout=output,
+                stderr=output,
+                cwd=Path(__file__).parents[2],
             )
         self.processes.append(process)
         return process

@@ -94,7 +94,9 @@ def test_bad_bodies_are_explained(
         ("POST", "/v1/generations/unknown/cancel", 404, "generation_not_found"),
         ("GET", "/v1/generations/unknown/events", 404, "generation_not_found"),
         ("GET", "/v1/generations/unknown/images/0.png", 404, "generation_not_found"),
-        ("GET", f"/v1/generations/{'x' * 65}", 422, "invalid_request"),
+        ("GET", f"/v1/generations/{'x' * 65}", 404, "generation_not_found"),
+        ("GET", f"/v1/generations/{'0' * 32}:png", 404, "generation_not_found"),
+        ("GET", "/v1/generations/..%2fmodels", 404, "not_found"),
         ("GET", "/v1/models/unknown", 404, "model_not_found"),
         ("GET", "/nowhere", 404, "not_found"),
         ("PUT", "/v1/generations", 405, "method_not_allowed"),
@@ -109,8 +111,9 @@ def test_wrong_addresses_are_problems(
     assert answer.json()["detail"]
 
 
-def test_work_is_limited_before_it_starts(client: httpx.Client) -> None:
-    # 64 images of 1000 steps is the most; a model with a longer T would go beyond.
-    answer = client.post("/v1/generations", json={"steps": 1000, "batch": 64})
-    assert answer.status_code == 202
-    client.post(answer.json()["urls"]["cancel"])
+@pytest.mark.parametrize("id_", ["yesterday", "1-", "18446744073709551615-0", "9" * 20 + "-1"])
+def test_an_event_id_that_is_none_is_refused(client: httpx.Client, id_: str) -> None:
+    body = client.post("/v1/generations").json()
+    answer = client.get(body["urls"]["events"], headers={"Last-Event-ID": id_})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert f"{id_!r} is no event's id" in answer.json()["detail"]

@@ -77,13 +77,6 @@ def test_nothing_comes_after_the_end(client: httpx.Client) -> None:
     assert read(client, body["urls"]["events"], after=last) == []
 
 
-def test_an_id_that_is_none_is_refused(client: httpx.Client) -> None:
-    body = submit(client, {})
-    answer = client.get(body["urls"]["events"], headers={"Last-Event-ID": "yesterday"})
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
-    assert "'yesterday' is no event's id" in answer.json()["detail"]
-
-
 def test_a_cancel_ends_the_stream(client: httpx.Client) -> None:
     body = submit(client, {"steps": 1000, "batch": 48})
     read(client, body["urls"]["events"], most=3)

@@ -147,7 +147,8 @@ def test_a_new_checkpoint_is_served_and_a_bad_one_is_not(tmp_path: Path) -> None
 
 
 def test_a_killed_workers_requests_end_elsewhere(tmp_path: Path) -> None:
-    with running(tmp_path, "worker", "app") as service, service.client() as client:
+    settings = {"EMAKI_WORKER_TTL": "3", "EMAKI_PRECISION": "exact"}
+    with running(tmp_path, "worker", "app", **settings) as service, service.client() as client:
         fields = {"seed": 3, "steps": 600, "batch": 24, "class": "Square"}
         expected = client.post("/v1/generations", json=fields, headers={"Prefer": "wait=60"}).json()
         killed = client.post("/v1/generations", json=fields).json()
@@ -155,7 +156,7 @@ def test_a_killed_workers_requests_end_elsewhere(tmp_path: Path) -> None:
         first = service.processes.pop(0)
         first.send_signal(signal.SIGKILL)
         first.wait()
-        service.start("worker")
+        service.start("worker", **settings)
         end = eventually(lambda: finished(client, killed["urls"]["self"]), seconds=60)
         assert end["status"] == "succeeded"
         assert [i["sha256"] for i in end["images"]] == [i["sha256"] for i in expected["images"]]
@@ -191,6 +192,8 @@ def test_keys_are_asked_for_and_keep_generations_apart(tmp_path: Path) -> None:
         ({"EMAKI_PORT": "high"}, "EMAKI_PORT"),
         ({"EMAKI_API_KEYS": "sha256:abc"}, "64 lower-case hex digits"),
         ({"EMAKI_MAX_WORK": "0"}, "EMAKI_MAX_WORK"),
+        ({"EMAKI_DEFAULT_MODEL": "Tiny@x"}, "EMAKI_DEFAULT_MODEL"),
+        ({"EMAKI_REDIS_URL": "localhost:6379"}, "EMAKI_REDIS_URL"),
     ],
 )
 def test_bad_settings_of_the_api_are_one_line(settings: dict[str, str], message: str) -> None:
@@ -206,8 +209,28 @@ def test_bad_settings_of_the_api_are_one_line(settings: dict[str, str], message:
     assert answer.stderr.count("\n") == 1
 
 
+def test_a_port_in_use_is_one_line(service: Service) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "app"],
+        env={**os.environ, "EMAKI_PORT": str(service.port), "EMAKI_REDIS_URL": service.redis.url},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert answer.returncode == 2
+    assert "Address already in use); set EMAKI_PORT to a free port" in answer.stderr
+
+
 @pytest.mark.parametrize(
-    "settings", [{"EMAKI_PRECISION": "half"}, {"EMAKI_THREADS": "0"}, {"EMAKI_DEVICE": "tpu"}]
+    "settings",
+    [
+        {"EMAKI_PRECISION": "half"},
+        {"EMAKI_THREADS": "0"},
+        {"EMAKI_DEVICE": "tpu"},
+        {"EMAKI_DEVICE": "cuda:99"},
+        {"EMAKI_REDIS_URL": "localhost:6379"},
+    ],
 )
 def test_bad_settings_of_the_worker_are_one_line(settings: dict[str, str]) -> None:
     answer = subprocess.run(

@@ -88,7 +88,7 @@ def test_damaged_weights_are_refused_with_the_reason(tmp_path: Path) -> None:
         ({"format": 2}, "checkpoint format 2 is not 1"),
         ({"format": None}, "checkpoint format None"),
         ({"surprise": 1}, "unknown field 'surprise'"),
-        ({"step": "7"}, "manifest.step has the wrong type: '7'"),
+        ({"step": "7"}, "manifest.step = '7' is not int"),
         ({"network": {}}, "not valid"),
         ({"files": {}}, f"records no {WEIGHTS}"),
         ({"defaults": {"steps": 5000}}, "defaults.steps 5000 is not in 1 ... 1000"),

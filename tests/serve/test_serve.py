@@ -89,7 +89,7 @@ def wheel_server() -> Path:
 
 
 @pytest.mark.parametrize("source", ["PATH", "wheel"])
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_command_serves_and_leaves_nothing_behind(
     tmp_path: Path, source: str, stop: signal.Signals
 ) -> None:
@@ -148,6 +148,20 @@ def test_settings_that_cannot_work_end_it_with_one_clear_line(tmp_path: Path) ->
     assert answer.returncode == 2
     assert b"EMAKI_API_KEYS is empty; set EMAKI_API_KEYS" in answer.stderr
     assert b"Traceback" not in answer.stderr
+
+
+def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
+    first, second = EmbeddedRedis(tmp_path), EmbeddedRedis(tmp_path)
+    first.start()
+    try:
+        with pytest.raises(EmbeddedRedisError, match="is in use by another `make serve`"):
+            second.start()
+        second.stop()
+        assert (tmp_path / "redis.url").read_text().strip() == first.url
+    finally:
+        first.stop()
+    second.start()
+    second.stop()
 
 
 def test_no_redis_anywhere_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

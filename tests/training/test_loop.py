@@ -120,6 +120,10 @@ def test_resuming_something_else_is_refused(tmp_path: Path) -> None:
     trainer(tmp_path).run(until=2)
     with pytest.raises(TrainingError, match="another \\[network\\]"):
         trainer(tmp_path, "out", "network.base=16").resume()
+    with pytest.raises(TrainingError, match="another \\[diffusion\\]"):
+        trainer(tmp_path, "out", "diffusion.prediction=eps").resume()
+    with pytest.raises(TrainingError, match="trained with train.batch_size = 16, not 8"):
+        trainer(tmp_path, "out", "train.batch_size=8").resume()
     write_idx(tmp_path / "data", train=95)
     with pytest.raises(TrainingError, match="trained on other data"):
         trainer(tmp_path).resume()

@@ -1,12 +1,13 @@
 """The catalog: what a worker does with good, bad and changing checkpoints."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from models.checkpoint import MANIFEST, WEIGHTS, publish
+from models.checkpoint import MANIFEST, WEIGHTS, publish, read_manifest, write_manifest
 from tests.support import write_checkpoint
 from worker.catalog import Catalog
 from worker.precision import plan
@@ -20,7 +21,9 @@ def catalog(root: Path) -> Catalog:
 def test_cards_describe_what_is_served(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, step=1)
     write_checkpoint(tmp_path, step=2)
-    (card,) = catalog(tmp_path).refresh()
+    models = catalog(tmp_path)
+    models.refresh()
+    (card,) = models.cards()
     assert (card.id, card.version) == ("tiny", "tiny@0000002")
     assert card.versions == ["tiny@0000001", "tiny@0000002"]
     assert card.classes == ["Circle", "Square", "Ankle boot"]
@@ -33,11 +36,12 @@ def test_a_new_version_is_found_and_an_old_one_stays_to_be_had(tmp_path: Path) -
     models.refresh()
     before = models.find("tiny@0000001")
     write_checkpoint(tmp_path, step=2)
-    assert [card.version for card in models.refresh()] == ["tiny@0000002"]
-    assert models.refresh() == []
+    models.refresh()
+    assert [card.version for card in models.cards()] == ["tiny@0000002"]
     assert models.find("tiny@0000001") is before
     publish(tmp_path, "tiny", 1)
-    assert [card.version for card in models.refresh()] == ["tiny@0000001"]
+    models.refresh()
+    assert [card.version for card in models.cards()] == ["tiny@0000001"]
 
 
 def test_unknown_versions_are_not_found(tmp_path: Path) -> None:
@@ -67,8 +71,9 @@ def test_a_bad_checkpoint_is_one_line_and_the_old_one_goes_on(
     else:
         (folder / WEIGHTS).unlink()
     with caplog.at_level(logging.ERROR):
-        assert models.refresh() == []
-        assert models.refresh() == []
+        models.refresh()
+        models.refresh()
+    assert [card.version for card in models.cards()] == ["tiny@0000001"]
     assert len(caplog.records) == 1
     assert "still serving tiny@0000001" in caplog.text
     assert models.names == ["tiny"]
@@ -78,10 +83,10 @@ def test_a_bad_checkpoint_is_one_line_and_the_old_one_goes_on(
 def test_nothing_there_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     models = catalog(tmp_path / "nowhere")
     with caplog.at_level(logging.ERROR):
-        assert models.refresh() == []
+        models.refresh()
         models.refresh()
     assert len(caplog.records) == 1
-    assert "is not a folder; waiting for it" in caplog.text
+    assert "cannot be read (No such file or directory); waiting" in caplog.text
     assert models.names == []
 
 
@@ -90,5 +95,28 @@ def test_a_checkpoint_in_the_wrong_folder_is_refused(
 ) -> None:
     write_checkpoint(tmp_path, step=1)
     (tmp_path / "tiny").rename(tmp_path / "other")
-    assert catalog(tmp_path).refresh() == []
+    models = catalog(tmp_path)
+    models.refresh()
+    assert models.names == []
     assert "says it is tiny@0000001" in caplog.text
+
+
+def test_figures_noted_later_reach_the_card(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path)
+    models = catalog(tmp_path)
+    models.refresh()
+    write_manifest(folder, replace(read_manifest(folder), quality={"agreement": 0.9}))
+    models.refresh()
+    assert models.cards()[0].quality == {"agreement": 0.9}
+
+
+@pytest.mark.parametrize("change", ['"norm_groups": 0', '"norm_groups": -4'])
+def test_a_manifest_with_impossible_numbers_is_refused(
+    tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = write_checkpoint(tmp_path) / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"norm_groups": 4', change))
+    models = catalog(tmp_path)
+    models.refresh()
+    assert models.names == []
+    assert "at least 1" in caplog.text

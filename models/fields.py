@@ -1,0 +1,76 @@
+"""Dataclasses from plain data (JSON, TOML), checked field by field without a library.
+
+Knows scalars, optional ints, and tuples of scalars; anything else is the caller's to convert.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+_SCALARS: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+    bool: (bool,),
+    int | None: (int, type(None)),
+    str | None: (str, type(None)),
+}
+_TUPLES: dict[Any, tuple[tuple[type, ...], int | None]] = {
+    tuple[int, int]: ((int,), 2),
+    tuple[float, float]: ((int, float), 2),
+    tuple[int, ...]: ((int,), None),
+    tuple[bool, ...]: ((bool,), None),
+    tuple[str, ...]: ((str,), None),
+}
+
+
+def build(where: str, kind: type[Any], data: object) -> Any:
+    """Make a dataclass of a mapping.
+
+    Args:
+        where: what the data is called in messages.
+
+    Raises:
+        ValueError: not a mapping, an unknown or missing field, or a value of the wrong type; also
+            whatever ValueError the dataclass itself raises.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"{where} is not a table of fields")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    unknown = sorted(set(data) - set(fields))
+    if unknown:
+        raise ValueError(f"{where} has an unknown field {unknown[0]!r}; known: {', '.join(fields)}")
+    missing = [
+        name
+        for name, f in fields.items()
+        if name not in data
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ValueError(f"{where} lacks the field {missing[0]!r}")
+    return kind(**{key: _value(where, fields[key], value) for key, value in data.items()})
+
+
+def _value(where: str, target: "dataclasses.Field[Any]", value: object) -> object:
+    expected, name = target.type, f"{where}.{target.name}"
+    if expected in _SCALARS:
+        if not _is(value, _SCALARS[expected]):
+            wanted = " or ".join(kind.__name__ for kind in _SCALARS[expected])
+            raise ValueError(f"{name} = {value!r} is not {wanted}")
+    elif expected in _TUPLES:
+        kinds, length = _TUPLES[expected]
+        if not isinstance(value, list | tuple) or not all(_is(item, kinds) for item in value):
+            raise ValueError(f"{name} = {value!r} is not a list of {kinds[-1].__name__}")
+        if length is not None and len(value) != length:
+            raise ValueError(f"{name} has {len(value)} entries, not {length}")
+        return tuple(value)
+    return value
+
+
+def _is(value: object, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return bool in kinds
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return isinstance(value, kinds)

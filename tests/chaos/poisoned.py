@@ -1,0 +1,36 @@
+"""`python -m tests.chaos.poisoned`: a worker whose network does harm when it sees class 1.
+
+`POISON` says what: raise an error, kill the process, hang, or run out of memory (at any class, in
+batches above 4). Everything else is the worker as it is.
+"""
+
+import os
+import signal
+import time
+
+import torch
+from torch import Tensor
+
+from models.unet import UNet
+from worker.__main__ import main
+
+POISON = 1
+harm = os.environ["POISON"]
+healthy = UNet.forward
+
+
+def poisoned(self: UNet, x_t: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+    if harm == "oom" and len(x_t) > 4:
+        raise torch.OutOfMemoryError("CUDA out of memory, or so it seems")
+    if labels is not None and bool((labels == POISON).any()):
+        if harm == "raise":
+            raise RuntimeError("this class is poison")
+        if harm == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if harm == "hang":
+            time.sleep(3600)
+    return healthy(self, x_t, t, labels)
+
+
+UNet.forward = poisoned  # type: ignore[method-assign]
+main()
