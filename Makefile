@@ -1,5 +1,6 @@
 # make serve   everything on this machine: Redis, one worker, the API; Ctrl-C stops it all
 # make test    all tests that need no GPU        make check   format, lint, types, import rules
+# make chaos   kills, sleeps and restarts under load for minutes; counts what was lost (nothing)
 # make gpu     the tests that need a CUDA GPU    make install set up .venv for all of these
 #
 # PYTHON=python3.12 chooses the interpreter (3.11 or newer). TORCH_INDEX=<url> adds a package
@@ -13,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Torch's threads must not spin while they wait: processes share the cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: install serve test check format gpu clean
+.PHONY: install serve test check format chaos gpu bench clean
 
 install: $(BIN)/.dev
 
@@ -33,8 +34,15 @@ format: $(BIN)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+chaos: $(BIN)/.dev
+	$(BIN)/python -m tests.chaos $(ARGS)
+
 gpu: $(BIN)/.dev
 	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+bench: $(BIN)/.dev
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.batching
 
 clean:
 	rm -rf .venv .data .*_cache *.egg-info

@@ -1,10 +1,13 @@
 """Server-sent events: in order, complete, resumable, and the same as polling."""
 
+import base64
+import io
 import json
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 LONG = {"steps": 400, "batch": 8, "class": "Circle"}
 Event = tuple[str, str, Any]
@@ -75,6 +78,22 @@ def test_nothing_comes_after_the_end(client: httpx.Client) -> None:
     body = submit(client, {})
     last = read(client, body["urls"]["events"])[-1][0]
     assert read(client, body["urls"]["events"], after=last) == []
+
+
+def test_previews_are_pictures(client: httpx.Client) -> None:
+    body = submit(client, {"steps": 10, "batch": 2, "preview_every": 4})
+    events = read(client, body["urls"]["events"])
+    previews = [data for _, name, data in events if name == "preview"]
+    assert sorted((p["index"], p["step"]) for p in previews) == [(0, 4), (0, 8), (1, 4), (1, 8)]
+    for preview in previews:
+        image = Image.open(io.BytesIO(base64.b64decode(preview["png_base64"])))
+        assert image.size == (8, 8)
+
+
+def test_previews_are_thinned_out(client: httpx.Client) -> None:
+    body = submit(client, {"steps": 600, "batch": 2, "preview_every": 1})
+    events = read(client, body["urls"]["events"])
+    assert 200 <= [name for _, name, _ in events].count("preview") <= 256
 
 
 def test_a_cancel_ends_the_stream(client: httpx.Client) -> None:

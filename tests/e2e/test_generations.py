@@ -207,6 +207,22 @@ def test_cancel_stops_a_running_generation_and_only_that(client: httpx.Client) -
     assert client.get(running["urls"]["self"]).json()["images"] == []
 
 
+def test_a_strip_is_a_row_per_image_noise_first(client: httpx.Client) -> None:
+    body = finished(client, batch=3, steps=9, strip=4, scale=2)
+    answer = client.get(body["urls"]["strip"])
+    assert answer.headers["content-type"] == "image/png"
+    strip = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert strip.shape == ((3 * 10 - 2) * 2, (4 * 10 - 2) * 2)
+    assert np.array_equal(strip[-16:, -16:], pixels(client, body["images"][2]))
+    assert strip[:16, :16].std() > 60  # noise
+    again = client.get(body["urls"]["strip"], headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    plain = finished(client)
+    assert plain["urls"]["strip"] is None
+    missing = client.get(f"{plain['urls']['self']}/strip.png")
+    assert (missing.status_code, missing.json()["code"]) == (404, "image_not_found")
+
+
 def test_progress_advances_and_ends(client: httpx.Client) -> None:
     body = client.post("/v1/generations", json={"steps": 500, "batch": 16}).json()
     seen = []

@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from models.noise import normal
 from models.sample import draw, to_uint8
 from models.sampler import SAMPLERS, Sampler, build_table
 from models.schedule import Schedule
 from models.unet import UNet
 from tests.support import tiny_config
 from worker.engine import Engine
-from worker.work import Event, ImageDone, Started, Weights, Work, WorkDone, WorkFailed
+from worker.work import Event, ImageDone, Preview, Started, Weights, Work, WorkDone, WorkFailed
 
 SHAPE = (1, 4, 4)
 SCHEDULE = Schedule("cosine", 1000)
@@ -235,6 +237,145 @@ def test_a_failing_network_fails_the_works_of_its_batch_and_no_others() -> None:
     events = run(engine)
     assert [e.id for e in events if isinstance(e, WorkFailed)] == ["bad"]
     assert WorkDone("good") in events
+
+
+class Poisoned(FakeNetwork):
+    """Raises whenever it sees a class, or a batch above a size."""
+
+    def __init__(self, label: int = -1, *, largest: int = 10**9) -> None:
+        super().__init__()
+        self.label, self.largest = label, largest
+
+    def __call__(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        if len(x) > self.largest:
+            raise torch.OutOfMemoryError("out of memory")
+        assert labels is not None
+        if bool((labels == self.label).any()):
+            raise RuntimeError("out of luck")
+        return super().__call__(x, t, labels)
+
+
+def test_only_the_work_that_fails_alone_fails() -> None:
+    weights = fake_weights(network=Poisoned(2))
+    engine = Engine((8,))
+    good = [work(f"good {i}", weights, labels=(1,), steps=6, seeds=(i,)) for i in range(4)]
+    for one in good[:3]:
+        engine.add(one)
+    engine.step()
+    engine.add(work("bad", weights, labels=(2,)))
+    engine.add(good[3])
+    events = run(engine)
+    assert [e.id for e in events if isinstance(e, WorkFailed)] == ["bad"]
+    drawn = pictures(events)
+    for one in good:
+        assert drawn[one.id, 0] == alone(one)[one.id, 0]
+
+
+def test_a_work_that_fails_only_in_company_is_finished_alone() -> None:
+    class Unsociable(FakeNetwork):
+        def __call__(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+            assert labels is not None
+            if bool((labels == 1).any()) and bool((labels == 2).any()):
+                raise RuntimeError("not with them")
+            return super().__call__(x, t, labels)
+
+    weights = fake_weights(network=Unsociable())
+    engine = Engine((8,))
+    engine.add(work("a", weights, labels=(1,), steps=20))
+    engine.add(work("b", weights, labels=(2,), steps=20))
+    events = run(engine)
+    assert {e.id for e in events if isinstance(e, WorkDone)} == {"a", "b"}
+
+
+def test_out_of_memory_halves_the_capacity_and_goes_on() -> None:
+    network = Poisoned(largest=4)
+    engine = Engine((2, 4, 8, 16))
+    one = work("w", fake_weights(network=network), seeds=tuple(range(12)), labels=(0,) * 12)
+    engine.add(one)
+    assert WorkDone("w") in run(engine)
+    assert engine.buckets == (2, 4)
+    assert max(network.batches) == 4
+
+
+def test_without_memory_for_a_single_row_the_work_fails() -> None:
+    engine = Engine((2, 4))
+    engine.add(work("w", fake_weights(network=Poisoned(largest=1))))
+    (event,) = run(engine)
+    assert isinstance(event, WorkFailed)
+    assert engine.capacity == 2
+
+
+def test_a_loner_shares_no_batch() -> None:
+    network = FakeNetwork()
+    weights = fake_weights(network=network)
+    engine = Engine((4,))
+    engine.add(work("crowd", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=4))
+    engine.step()
+    engine.add(work("loner", weights, steps=3, alone=True))
+    for _ in range(3):
+        engine.step()
+    assert engine.row_steps("crowd") == 3
+    assert engine.row_steps("loner") == 0  # finished
+    run(engine)
+
+
+@pytest.mark.parametrize(
+    ("frames", "steps", "shown"), [(4, 9, 4), (16, 5, 6), (1, 5, 1), (0, 5, 0)]
+)
+def test_a_strip_shows_noise_first_and_the_picture_last(
+    frames: int, steps: int, shown: int
+) -> None:
+    one = work("w", fake_weights(), strip=frames, steps=steps, sampler="ddpm")
+    engine = Engine((4,))
+    engine.add(one)
+    (done,) = [e for e in run(engine) if isinstance(e, ImageDone)]
+    assert len(done.frames) == shown
+    if frames:
+        assert np.array_equal(done.frames[-1], done.pixels)
+    if frames > 1:
+        noise = normal(torch.tensor([1]), torch.tensor([0]), SHAPE)
+        assert np.array_equal(done.frames[0][..., 0], to_uint8(noise)[0, 0].numpy())
+
+
+def test_previews_come_every_so_many_steps_and_change_nothing() -> None:
+    watched = work("w", fake_weights(), steps=7, preview_every=3, seeds=(1, 2), labels=(0, 0))
+    engine = Engine((4,))
+    engine.add(watched)
+    events = run(engine)
+    previews = [(e.index, e.step) for e in events if isinstance(e, Preview)]
+    assert previews == [(0, 3), (1, 3), (0, 6), (1, 6)]
+    plain = work("w", fake_weights(), steps=7, seeds=(1, 2), labels=(0, 0))
+    assert pictures(events) == alone(plain, (4,))
+
+
+@given(crowd=st.lists(WORKS, min_size=1, max_size=4), place=st.integers(0, 3))
+@settings(max_examples=15, deadline=None)
+def test_exact_pictures_are_the_same_bits_with_a_real_network(
+    crowd: list[dict[str, Any]], place: int
+) -> None:
+    torch.manual_seed(1)
+    weights = Weights("tiny@1", UNet(tiny_config()).eval(), (1, 8, 8), True, 3)
+    watched = work(
+        "watched",
+        weights,
+        seeds=(7, 2**62),
+        labels=(1, None),
+        sampler="dpmpp_2m_sde",
+        guidance_scale=1.7,
+    )
+    engine = Engine((8,))
+    for i, description in enumerate(crowd):
+        if i == place:
+            engine.add(watched)
+        fields = {k: v for k, v in description.items() if k not in ("joins_at", "label")}
+        labels = (description["label"],) * len(fields["seeds"])
+        engine.add(work(f"w{i}", weights, labels=labels, **fields))
+        engine.step()
+    if place >= len(crowd):
+        engine.add(watched)
+    together = pictures(run(engine))
+    for key, expected in alone(watched).items():
+        assert together[key] == expected
 
 
 def test_a_neighbour_of_nan_is_unharmed() -> None:

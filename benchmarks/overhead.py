@@ -1,0 +1,153 @@
+"""What the engine and the bookkeeping cost on top of the network.
+
+    python -m benchmarks.overhead [--checkpoint checkpoints/fashion-mnist] [--requests 300]
+
+1. The engine's step against the bare network's forward at the same bucket, rounds interleaved, for
+   a sampler without noise (dpmpp_2m) and one with (ddpm).
+2. The bookkeeping of a request in the worker (RQ, Redis scripts, PNG): processor time of the thread
+   that does it, per request of one picture, with a network that costs nothing.
+"""
+
+import argparse
+import statistics
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import torch
+from redis import Redis
+from torch import Tensor
+
+from app.queue import SubmitQueue
+from benchmarks.machine import describe
+from models import Model, load_model
+from models.sampler import Sampler, Table, build_table
+from serve.embedded import EmbeddedRedis
+from wire.record import Record
+from wire.schemas import ResolvedRequest
+from worker.catalog import Catalog
+from worker.desk import Desk
+from worker.engine import Engine
+from worker.jobs import EngineWorker
+from worker.ledger import Ledger
+from worker.precision import plan
+from worker.runner import Runner
+from worker.work import Weights, Work
+
+ROUNDS = 40
+
+
+def table_for(model: Model, sampler: Sampler) -> Table:
+    """A table of many steps, so that rows stay."""
+    diffusion = model.manifest.diffusion
+    return build_table(
+        diffusion.build_schedule(), prediction=diffusion.prediction, sampler=sampler, steps=900
+    )
+
+
+def step_times(model: Model, bucket: int, sampler: Sampler) -> tuple[float, float]:
+    """Median seconds of a bare forward and of an engine step, full bucket, rounds interleaved."""
+    config = model.manifest.network
+    shape = (config.channels, *config.size)
+    weights = Weights("bench", model.network, shape, config.num_class_embeds is not None, None)
+    weights = Weights(**{**vars(weights), "null_class": config.null_class})
+    engine = Engine((bucket,) if bucket > 1 else (1, 2))
+    labels = tuple(i % len(model.manifest.classes) for i in range(bucket))
+    engine.add(Work("w", "", weights, table_for(model, sampler), tuple(range(bucket)), labels, 1.0))
+    x, t = torch.randn(bucket, *shape), torch.full((bucket,), 500.0)
+    own = torch.tensor(labels)
+    bare, whole = [], []
+    with torch.inference_mode():
+        for round_ in range(ROUNDS + 5):
+            began = time.perf_counter()
+            model.network(x, t, own)
+            between = time.perf_counter()
+            engine.step()
+            ended = time.perf_counter()
+            if round_ >= 5:
+                bare.append(between - began)
+                whole.append(ended - between)
+    return statistics.median(bare), statistics.median(whole)
+
+
+def bookkeeping(checkpoint: Path, requests: int) -> tuple[float, float]:
+    """Milliseconds of processor time, and of wall time, per request in the worker's main thread."""
+
+    def free(x: Tensor, _t: Tensor, _labels: Tensor | None) -> Tensor:
+        return x
+
+    device = torch.device("cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedRedis(Path(folder))
+        server.start()
+        try:
+            redis = Redis.from_url(server.url)
+            chosen = plan("balanced", device=device, threads=1)
+            catalog = Catalog(checkpoint.parent, device=device, plan=chosen)
+            catalog.refresh()
+            loaded = catalog.find(load_model(checkpoint).manifest.version)
+            assert loaded is not None
+            object.__setattr__(loaded.weights, "forward", free)
+            runner = Runner(Engine(chosen.buckets))
+            runner.start()
+            desk = Desk(Ledger(redis, "bench"), catalog, runner, step_timeout=30)
+            queue = SubmitQueue(redis)
+            for seed in range(requests):
+                queue.submit(_record(loaded.manifest.version, seed))
+            worker = EngineWorker(redis, desk, drain_seconds=1, worker_ttl=12)
+            threading.excepthook = lambda _: None
+            began, processor = time.perf_counter(), time.thread_time()
+            worker.work(burst=True, logging_level="ERROR")
+            wall, used = time.perf_counter() - began, time.thread_time() - processor
+        finally:
+            server.stop()
+    return 1000 * used / requests, 1000 * wall / requests
+
+
+def _record(version: str, seed: int) -> Record:
+    request = ResolvedRequest(
+        model=version,
+        seed=seed,
+        steps=4,
+        batch=1,
+        classes=[0],
+        class_names=[None],
+        guidance_scale=1.0,
+        sampler="dpmpp_2m",
+        eta=0.0,
+        scale=1,
+    )
+    return Record(
+        id=uuid.uuid4().hex, owner="", request=request, created=time.time(), result_ttl=60
+    )
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/fashion-mnist"))
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"{describe()}; {arguments.threads} torch threads")
+    model = load_model(arguments.checkpoint)
+    print("| bucket | sampler | bare forward | engine step | overhead |\n|---|---|---|---|---|")
+    for bucket in (1, 2, 4, 8, 16):
+        for sampler in ("dpmpp_2m", "ddpm"):
+            bare, whole = step_times(model, bucket, sampler)  # type: ignore[arg-type]
+            print(
+                f"| {bucket} | {sampler} | {1000 * bare:.2f} ms | {1000 * whole:.2f} ms | "
+                f"{100 * (whole / bare - 1):+.1f} % |"
+            )
+    used, wall = bookkeeping(arguments.checkpoint, arguments.requests)
+    print(
+        f"bookkeeping: {used:.2f} ms of processor time and {wall:.2f} ms of wall time per request "
+        f"({arguments.requests} requests of one picture, a network that costs nothing)"
+    )
+
+
+if __name__ == "__main__":
+    main()
