@@ -137,7 +137,7 @@ def main() -> None:
     print("| bucket | sampler | bare forward | engine step | overhead |\n|---|---|---|---|---|")
     for bucket in (1, 2, 4, 8, 16):
         for sampler in ("dpmpp_2m", "ddpm"):
-            bare, whole = step_times(model, bucket, sampler)  # type: ignore[arg-type]
+            bare, whole = step_times(model, bucket, sampler)
             print(
                 f"| {bucket} | {sampler} | {1000 * bare:.2f} ms | {1000 * whole:.2f} ms | "
                 f"{100 * (whole / bare - 1):+.1f} % |"

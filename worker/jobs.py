@@ -108,6 +108,16 @@ return 1
 """
 
 
+# Forgets the job of a generation that has ended, queued again or not. KEYS: record, queue, job.
+_FORGET = """
+local status = redis.call('HGET', KEYS[1], 'status')
+if status == 'queued' or status == 'running' then return 0 end
+redis.call('LREM', KEYS[2], 0, ARGV[1])
+redis.call('DEL', KEYS[3])
+return 1
+"""
+
+
 @dataclass
 class _Held:
     job: Job
@@ -157,6 +167,7 @@ class EngineWorker(SimpleWorker):
         self._beat_at = self._kept_at = self._not_ours_at = 0.0
         self._take_script = redis.register_script(_TAKE)
         self._requeue_script = redis.register_script(_REQUEUE)
+        self._forget_script = redis.register_script(_FORGET)
 
     @property
     def dequeue_timeout(self) -> int:
@@ -250,11 +261,14 @@ class EngineWorker(SimpleWorker):
             self._release(held)
 
     def _release(self, held: _Held) -> None:
-        """A generation has ended: its job is no longer needed."""
+        """Let go of a job: for good if its generation has ended, else it is another worker's."""
         with self.connection.pipeline() as pipe:
             held.execution.delete(job=held.job, pipeline=pipe)
-            pipe.lrem(self.queues[0].key, 0, held.job.id)  # queued again while it ran here
-            pipe.delete(held.job.key)
+            self._forget_script(
+                keys=[generation(held.job.id), self.queues[0].key, held.job.key],
+                args=[held.job.id],
+                client=pipe,
+            )
             pipe.execute()
 
     def _give_back(self, queue: Queue) -> None:
