@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from app import problems
 from app.queue import SubmitQueue
-from app.routes import events, generations, health, models
+from app.routes import events, generations, health, metrics, models
 from app.settings import AppSettings
 from app.state import Service, State
 from app.store import Store
@@ -71,7 +71,7 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
-    for module in (generations, events, models, health):
+    for module in (generations, events, models, health, metrics):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     _describe_problems(app)

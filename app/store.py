@@ -93,6 +93,12 @@ class Store:
         raw: Any = await self._redis.hgetall(keys.MODELS)
         return [_card(raw[name]) for name in sorted(raw)]
 
+    async def counts(self) -> tuple[dict[str, int], int]:
+        """What workers have counted, and how many requests wait."""
+        counted: Any = await self._redis.hgetall(keys.METRICS)
+        queued: Any = await self._redis.llen(SubmitQueue.list_key())
+        return {name.decode(): int(value) for name, value in counted.items()}, int(queued)
+
     async def live_models(self) -> tuple[int, list[str]]:
         """How many workers are alive, and the models that they hold."""
         names: Any = list(await self._redis.smembers(keys.WORKERS))

@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 import torch
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, pick_device, settle
 from models import Model, load_model
 
 SAMPLERS = ("dpmpp_2m", "ddim", "ddpm")
@@ -109,13 +109,17 @@ def together(client: httpx.Client, requests: list[dict[str, Any]]) -> float:
 def bare(model: Model, batch: int, *, rounds: int = 30) -> float:
     """Median seconds of a forward."""
     config = model.manifest.network
-    x = torch.randn(batch, config.channels, *config.size)
-    t, labels = torch.full((batch,), 500.0), torch.zeros(batch, dtype=torch.int64)
+    parameter = next(model.network.parameters())
+    device = parameter.device
+    x = torch.randn(batch, config.channels, *config.size, device=device, dtype=parameter.dtype)
+    t = torch.full((batch,), 500.0, device=device)
+    labels = torch.zeros(batch, dtype=torch.int64, device=device)
     times = []
     with torch.inference_mode():
         for _ in range(rounds + 3):
             began = time.perf_counter()
             model.network(x, t, labels)
+            settle(device)
             times.append(time.perf_counter() - began)
     return statistics.median(times[3:])
 
@@ -136,7 +140,9 @@ def main() -> None:
     arguments = parser.parse_args()
     print(describe())
     torch.set_num_threads(1 << (len(os.sched_getaffinity(0)).bit_length() - 1))
-    model = load_model(arguments.checkpoint)
+    device = pick_device()
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32  # as the worker's
+    model = load_model(arguments.checkpoint, device=device, dtype=dtype)
     rows = []
     with service(arguments.checkpoint) as client:
         one_by_one(client, mixed_requests(1.0)[:4])

@@ -11,7 +11,6 @@
 import argparse
 import statistics
 import tempfile
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -21,7 +20,7 @@ from redis import Redis
 from torch import Tensor
 
 from app.queue import SubmitQueue
-from benchmarks.machine import describe
+from benchmarks.machine import describe, pick_device, settle
 from models import Model, load_model
 from models.sampler import Sampler, Table, build_table
 from serve.embedded import EmbeddedRedis
@@ -51,20 +50,31 @@ def step_times(model: Model, bucket: int, sampler: Sampler) -> tuple[float, floa
     """Median seconds of a bare forward and of an engine step, full bucket, rounds interleaved."""
     config = model.manifest.network
     shape = (config.channels, *config.size)
-    weights = Weights("bench", model.network, shape, config.num_class_embeds is not None, None)
-    weights = Weights(**{**vars(weights), "null_class": config.null_class})
+    parameter = next(model.network.parameters())
+    device, dtype = parameter.device, parameter.dtype
+    weights = Weights(
+        version="bench",
+        forward=model.network,
+        shape=shape,
+        classes=config.num_class_embeds is not None,
+        null_class=config.null_class,
+        dtype=dtype,
+        device=device,
+    )
     engine = Engine((bucket,) if bucket > 1 else (1, 2))
     labels = tuple(i % len(model.manifest.classes) for i in range(bucket))
     engine.add(Work("w", "", weights, table_for(model, sampler), tuple(range(bucket)), labels, 1.0))
-    x, t = torch.randn(bucket, *shape), torch.full((bucket,), 500.0)
-    own = torch.tensor(labels)
+    x = torch.randn(bucket, *shape, device=device, dtype=dtype)
+    t, own = torch.full((bucket,), 500.0, device=device), torch.tensor(labels, device=device)
     bare, whole = [], []
     with torch.inference_mode():
         for round_ in range(ROUNDS + 5):
             began = time.perf_counter()
             model.network(x, t, own)
+            settle(device)
             between = time.perf_counter()
             engine.step()
+            settle(device)
             ended = time.perf_counter()
             if round_ >= 5:
                 bare.append(between - began)
@@ -97,7 +107,6 @@ def bookkeeping(checkpoint: Path, requests: int) -> tuple[float, float]:
             for seed in range(requests):
                 queue.submit(_record(loaded.manifest.version, seed))
             worker = EngineWorker(redis, desk, drain_seconds=1, worker_ttl=12)
-            threading.excepthook = lambda _: None
             began, processor = time.perf_counter(), time.thread_time()
             worker.work(burst=True, logging_level="ERROR")
             wall, used = time.perf_counter() - began, time.thread_time() - processor
@@ -133,7 +142,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"{describe()}; {arguments.threads} torch threads")
-    model = load_model(arguments.checkpoint)
+    device = pick_device()
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32  # as the worker's
+    model = load_model(arguments.checkpoint, device=device, dtype=dtype)
     print("| bucket | sampler | bare forward | engine step | overhead |\n|---|---|---|---|---|")
     for bucket in (1, 2, 4, 8, 16):
         for sampler in ("dpmpp_2m", "ddpm"):

@@ -7,6 +7,7 @@ emaki:gone:<id>         string  outlives the three above: "expired" (410) is not
 emaki:cancels           set     ids that a worker should stop
 emaki:waiting           zset    owners with queued requests -> since when, or when last served
 emaki:waiting:<owner>   list    that owner's queued ids, oldest first: an index of RQ's list
+emaki:metrics           hash    what workers count, for /metrics
 emaki:models            hash    model name -> its card; outlives the workers
 emaki:workers           set     names of workers; each has emaki:worker:<name> while it is alive
 emaki:wake              channel ids whose stream has grown
@@ -16,6 +17,7 @@ QUEUE = "emaki"
 STRIP = "strip"  # the field beside the images
 JOB = "emaki.generate"  # the RQ job's function name: data, never imported or called
 CANCELS = "emaki:cancels"
+METRICS = "emaki:metrics"
 MODELS = "emaki:models"
 WAITING = "emaki:waiting"
 WORKERS = "emaki:workers"

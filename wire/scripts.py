@@ -85,6 +85,7 @@ local function finish()
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[6]) end
   redis.call('SET', KEYS[4], '1', 'EX', ARGV[7])
   redis.call('SREM', KEYS[5], ARGV[1])
+  redis.call('HINCRBY', 'emaki:metrics', 'generations_finished', 1)
 end
 local status = redis.call('HGET', KEYS[1], 'status')
 local over = status ~= 'queued' and status ~= 'running'

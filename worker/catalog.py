@@ -48,6 +48,7 @@ class Catalog:
         self._served: dict[str, Loaded] = {}
         self._others: OrderedDict[str, Loaded] = OrderedDict()
         self._refused: dict[str, str] = {}
+        self._refusals = 0
         self._cards: dict[str, ModelCard] = {}
         self._lock = threading.Lock()
 
@@ -59,6 +60,11 @@ class Catalog:
     def cards(self) -> list[ModelCard]:
         """What the API should know, as of the last look."""
         return list(self._cards.values())
+
+    def take_refusals(self) -> int:
+        """How many checkpoints were refused since the last call."""
+        count, self._refusals = self._refusals, 0
+        return count
 
     @property
     def names(self) -> list[str]:
@@ -164,6 +170,7 @@ class Catalog:
         if self._refused.get(what) == why:
             return
         self._refused[what] = why
+        self._refusals += 1
         served = self._served.get(what)
         keeps = f"; still serving {served.manifest.version}" if served else ""
         log.error("%s%s", why, keeps)

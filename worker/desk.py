@@ -146,8 +146,13 @@ class Desk:
     def housekeeping(self) -> None:
         """Publish the models' cards, and say that this worker lives."""
         self._ledger.publish_cards(self._catalog.cards())
+        self._ledger.count("checkpoints_refused", self._catalog.take_refusals())
         if self.advancing():
             self._ledger.heartbeat(self._catalog.names)
+
+    def recovered(self) -> None:
+        """A dead worker's request was put back into the queue."""
+        self._ledger.count("recoveries")
 
     @property
     def _patience(self) -> float:

@@ -312,6 +312,7 @@ class EngineWorker(SimpleWorker):
                 continue  # late, but alive: the next heartbeat says so
             if self._requeue(queue, registry.key, composite, job_id, "abandoned"):
                 log.warning("generation %s was abandoned by its worker; queued again", job_id)
+                self._desk.recovered()
         popped = set(self._popped(queue))
         for job_id in popped & self._popped_before:
             if self._requeue(queue, queue.intermediate_queue_key, job_id, job_id, "back"):

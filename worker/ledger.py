@@ -180,6 +180,11 @@ class Ledger:
         answers = self._redis.smismember(keys.CANCELS, ids)
         return [id_ for id_, wanted in zip(ids, answers, strict=True) if wanted]
 
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a metric."""
+        if amount:
+            self._redis.hincrby(keys.METRICS, name, amount)
+
     def publish_cards(self, cards: list[ModelCard]) -> None:
         """Tell the API about models; cards outlive this worker."""
         if cards:

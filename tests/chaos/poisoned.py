@@ -1,7 +1,7 @@
 """`python -m tests.chaos.poisoned`: a worker whose network does harm when it sees class 1.
 
-`POISON` says what: raise an error, kill the process, hang, or run out of memory (at any class, in
-batches above 4). Everything else is the worker as it is.
+`POISON` says what: raise an error, kill the process, hang; or, at any class: run out of memory in
+batches above 4, or be slow. Everything else is the worker as it is.
 """
 
 import os
@@ -22,6 +22,8 @@ healthy = UNet.forward
 def poisoned(self: UNet, x_t: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
     if harm == "oom" and len(x_t) > 4:
         raise torch.OutOfMemoryError("CUDA out of memory, or so it seems")
+    if harm == "slow":
+        time.sleep(0.1)
     if labels is not None and bool((labels == POISON).any()):
         if harm == "raise":
             raise RuntimeError("this class is poison")

@@ -67,6 +67,19 @@ def test_a_request_that_makes_the_step_raise_fails_alone(tmp_path: Path) -> None
             assert len(pictures(end(client, id_))) == 16
 
 
+def test_a_request_joins_what_runs_within_two_steps(tmp_path: Path) -> None:
+    with poisoned(tmp_path, "slow") as (_, client):
+        long = submit(client, steps=900)
+        under_way(client, long)
+        before = look(client, long)["progress"]["step"]
+        short = {"steps": 1, "guidance_scale": 1}
+        answer = client.post("/v1/generations", json=short, headers={"Prefer": "wait=30"})
+        assert answer.json()["status"] == "succeeded"
+        # Two steps to join, one of its own, and the steps between looking and asking.
+        assert look(client, long)["progress"]["step"] - before <= 5
+        client.post(f"/v1/generations/{long}/cancel")
+
+
 def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path) -> None:
     with running(tmp_path, "app", "worker") as service, service.client() as client:
         expected = pictures(end(client, submit(client, **LONG)))

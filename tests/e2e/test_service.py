@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from models.checkpoint import WEIGHTS
+from models.checkpoint import WEIGHTS, publish
 from serve.embedded import EmbeddedRedis
 from tests.e2e.service import Service, running
 from tests.support import eventually, free_port, write_checkpoint
@@ -38,6 +38,18 @@ def test_health(client: httpx.Client) -> None:
     assert ready == {"status": "ready", "workers": 1, "models": ["plain", "tiny"]}
 
 
+def test_metrics_count_what_workers_did(client: httpx.Client) -> None:
+    client.post("/v1/generations", headers={"Prefer": "wait=60"})
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    values = dict(
+        line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#")
+    )
+    assert float(values["emaki_generations_finished_total"]) >= 1
+    assert float(values["emaki_workers"]) == 1
+    assert float(values["emaki_queue_depth"]) >= 0
+
+
 def test_the_description_covers_the_routes_and_their_errors(client: httpx.Client) -> None:
     schema = client.get("/openapi.json").json()
     assert set(schema["paths"]) == {
@@ -52,6 +64,7 @@ def test_the_description_covers_the_routes_and_their_errors(client: httpx.Client
         "/v1/models/{name}",
         "/livez",
         "/readyz",
+        "/metrics",
     }
     submit = schema["paths"]["/v1/generations"]["post"]["responses"]
     assert set(submit) >= {"200", "202", "404", "422"}
@@ -135,13 +148,25 @@ def answers(client: httpx.Client, path: str) -> bool:
 
 
 def test_a_new_checkpoint_is_served_and_a_bad_one_is_not(tmp_path: Path) -> None:
-    with running(tmp_path, "worker", "app") as service, service.client() as client:
+    exact = {"EMAKI_PRECISION": "exact"}
+    with running(tmp_path, "worker", "app", **exact) as service, service.client() as client:
+        headers = {"Prefer": "wait=60"}
+        fields = {"seed": 4, "steps": 800, "batch": 16}
+        before = client.post("/v1/generations", json=fields, headers=headers).json()
+        running_ = client.post("/v1/generations", json=fields | {"steps": 800}).json()
         write_checkpoint(service.checkpoints, "tiny", step=3)
         eventually(lambda: client.post("/v1/generations").json()["model"] == "tiny@0000003")
+        after = client.post("/v1/generations", json=fields, headers=headers).json()
+        end = eventually(lambda: finished(client, running_["urls"]["self"]))
+        assert end["model"] == "tiny@0000002"
+        assert [i["sha256"] for i in end["images"]] == [i["sha256"] for i in before["images"]]
+        assert [i["sha256"] for i in after["images"]] != [i["sha256"] for i in before["images"]]
+        publish(service.checkpoints, "tiny", 2)
+        eventually(lambda: client.post("/v1/generations").json()["model"] == "tiny@0000002")
         bad = write_checkpoint(service.checkpoints, "tiny", step=4)
         (bad / WEIGHTS).write_bytes(b"nothing")
         eventually(lambda: "still serving tiny@" in service.log("worker"), what="the log line")
-        headers = {"Prefer": "wait=60"}
+        eventually(lambda: "emaki_checkpoints_refused_total 1.0" in client.get("/metrics").text)
         older = client.post("/v1/generations", json={"model": "tiny@1"}, headers=headers).json()
         assert (older["status"], older["model"]) == ("succeeded", "tiny@0000001")
 

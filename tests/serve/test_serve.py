@@ -1,6 +1,7 @@
 """`python -m serve`: with either Redis, through deaths and restarts, leaving nothing behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_one_command_serves_and_leaves_nothing_behind(
     path = tmp_path / "bin"
     path.mkdir()
     if source == "PATH":
-        (path / "redis-server").symlink_to(wheel_server())
+        (path / "redis-server").symlink_to(shutil.which("redis-server") or wheel_server())
     with serving(tmp_path, PATH=str(path)) as running:
         expected = path / "redis-server" if source == "PATH" else wheel_server()
         assert f"Redis: {expected} at" in running.log.read_text()

@@ -1,0 +1,89 @@
+"""What `EMAKI_PRECISION` promises, held by the shipped model among random neighbours."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from models.sampler import SAMPLERS, Sampler, build_table
+from worker.catalog import Catalog, Loaded
+from worker.engine import Engine
+from worker.precision import Plan, Precision, plan
+from worker.work import ImageDone, Work
+
+CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+CPU = torch.device("cpu")
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    catalog = Catalog(CHECKPOINTS, device=CPU, plan=Plan(torch.float32, (2,)))
+    catalog.refresh()
+    (card,) = [card for card in catalog.cards() if card.id == "fashion-mnist"]
+    found = catalog.find(card.version)
+    assert found is not None
+    return found
+
+
+def work(loaded: Loaded, id_: str, **changes: Any) -> Work:
+    fields: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": STEPS, **changes}
+    diffusion = loaded.manifest.diffusion
+    table = build_table(
+        diffusion.build_schedule(),
+        prediction=diffusion.prediction,
+        sampler=fields.pop("sampler"),
+        steps=fields.pop("steps"),
+    )
+    return Work(id=id_, owner="o", weights=loaded.weights, table=table, **fields)
+
+
+def draw(engine: Engine, id_: str) -> npt.NDArray[np.int64]:
+    drawn = {}
+    while not engine.idle:
+        for event in engine.step():
+            if isinstance(event, ImageDone) and event.id == id_:
+                drawn[event.index] = event.pixels.astype(np.int64)
+    return np.stack([drawn[index] for index in sorted(drawn)])
+
+
+@pytest.mark.parametrize("precision", ["exact", "balanced"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("guidance_scale", [1.0, 1.5])
+def test_a_picture_is_the_same_whoever_shares_the_batch(
+    loaded: Loaded, precision: Precision, sampler: Sampler, guidance_scale: float
+) -> None:
+    buckets = plan(precision, device=CPU, threads=1).buckets
+    watched: dict[str, Any] = {
+        "seeds": (1, 2**60),
+        "labels": (7, 8),
+        "sampler": sampler,
+        "guidance_scale": guidance_scale,
+    }
+    alone = Engine(buckets)
+    alone.add(work(loaded, "watched", **watched))
+    expected = draw(alone, "watched")
+
+    chance = np.random.default_rng(0)
+    crowd = Engine(buckets)
+    for i in range(5):
+        if i == 2:
+            crowd.add(work(loaded, "watched", **watched))
+        neighbours: dict[str, Any] = {
+            "seeds": (int(chance.integers(2**40)),),
+            "labels": (int(chance.integers(10)),),
+            "sampler": SAMPLERS[i % 4],
+            "steps": int(chance.integers(3, STEPS)),
+            "guidance_scale": float(chance.choice([0.0, 1.0, 2.0])),
+        }
+        crowd.add(work(loaded, f"neighbour {i}", **neighbours))
+        crowd.step()
+    difference = np.abs(draw(crowd, "watched") - expected)
+    if precision == "exact":
+        assert difference.max() == 0
+    else:
+        assert difference.max() <= 1
+        assert (difference > 0).mean() <= 0.001
