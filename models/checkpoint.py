@@ -177,6 +177,7 @@ def save_checkpoint(
             continue
         path = temporary / name
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+        path.chmod(0o644)  # safetensors keeps new files to their owner; a worker may be another
         files[name] = FileRecord(sha256=file_sha256(path), bytes=path.stat().st_size)
         _sync(path)
     write_manifest(temporary, dataclasses.replace(manifest, files=files))

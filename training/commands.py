@@ -94,7 +94,8 @@ def sample(arguments: argparse.Namespace) -> None:
         )
     else:
         images = draw(model.network, table, **drawing)
-        image = grid(images, columns=min(len(images), 10), scale=arguments.scale)
+        columns = arguments.batch if len(classes) > 1 else min(len(images), 10)
+        image = grid(images, columns=columns, scale=arguments.scale)
     save_png(image, arguments.out)
     print(f"{arguments.out}: {manifest.version}, {settings.sampler}, {settings.steps} steps")
 

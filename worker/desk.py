@@ -20,6 +20,7 @@ from worker.work import Event, ImageDone, Pixels, Preview, Started, Work, WorkDo
 
 log = logging.getLogger("emaki.worker")
 _STEPS_MISSED = 20  # a step may take so many times as long as usual
+_ASLEEP_SECONDS = 5.0
 _MOST_PREVIEWS = 256  # of one generation
 _MAX_STRIKES = 3
 
@@ -47,6 +48,7 @@ class Desk:
         self._loners: deque[tuple[str, Work]] = deque()
         self._alone: str | None = None
         self._steps_seen, self._steps_seen_at = -1, time.monotonic()
+        self._looked_at = time.monotonic()
 
     @property
     def room(self) -> int:
@@ -139,6 +141,10 @@ class Desk:
     def stalled_seconds(self) -> float:
         """How long the engine has made no step although it had work."""
         now, steps = time.monotonic(), self._runner.steps
+        unseen = now - self._looked_at
+        if unseen > _ASLEEP_SECONDS:  # this whole process was asleep, not the engine
+            self._steps_seen_at += unseen
+        self._looked_at = now
         if steps != self._steps_seen or not self._ledger.open_ids:
             self._steps_seen, self._steps_seen_at = steps, now
         return now - self._steps_seen_at

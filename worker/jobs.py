@@ -179,6 +179,12 @@ class EngineWorker(SimpleWorker):
         self.stopping = True
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
+    def subscribe(self) -> None:
+        """No: RQ's remote commands (stop this job, shut down) are nothing we take from Redis."""
+
+    def unsubscribe(self) -> None:
+        """Nothing to undo."""
+
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a busy period that begins with this job."""
         try:

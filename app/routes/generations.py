@@ -75,7 +75,10 @@ async def submit(
         headers["Preference-Applied"] = f"wait={wait}"
     if not record.status.finished:
         headers["Retry-After"] = "1"
-        view = record.generation(now=time.time(), queue_position=None)
+        try:
+            view = await service.store.view(record)
+        except RedisError:
+            view = record.generation(now=time.time())
         return _json(view, 202, headers)
     if wants_png(accept):
         picture = await _picture(service, record)

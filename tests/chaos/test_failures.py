@@ -149,7 +149,8 @@ def test_sigterm_drains_and_leaves_the_rest_queued(tmp_path: Path) -> None:
 
 
 def test_a_sleeping_worker_is_replaced_and_does_no_harm_when_it_wakes(tmp_path: Path) -> None:
-    with running(tmp_path, "worker", "app", **EXACT) as service, service.client() as client:
+    settings = {**EXACT, "EMAKI_STEP_TIMEOUT": "6"}
+    with running(tmp_path, "worker", "app", **settings) as service, service.client() as client:
         expected = pictures(end(client, submit(client, **LONG)))
         id_ = submit(client, **LONG)
         under_way(client, id_)
@@ -157,6 +158,7 @@ def test_a_sleeping_worker_is_replaced_and_does_no_harm_when_it_wakes(tmp_path: 
         sleeper.send_signal(signal.SIGSTOP)
         service.start("worker", **EXACT)
         assert pictures(end(client, id_)) == expected
+        time.sleep(4)  # beyond what counts as hung
         sleeper.send_signal(signal.SIGCONT)
         time.sleep(2)
         assert pictures(look(client, id_)) == expected

@@ -44,7 +44,7 @@ def test_a_grid_can_be_drawn_without_the_service(trained: Path) -> None:
     )
     assert answer.returncode == 0, answer.stderr
     with Image.open(trained / "g.png") as image:
-        assert image.size == (6 * 20 - 4, 16)
+        assert image.size == (2 * 20 - 4, 3 * 20 - 4)  # a row per class
 
 
 def test_a_strip_can_be_drawn(trained: Path) -> None:
