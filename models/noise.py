@@ -22,21 +22,23 @@ _ROUNDS = 10
 def philox(
     counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox4x32-10 on int64 tensors that hold 32-bit words; all broadcast together."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for round_ in range(_ROUNDS):
-        if round_:
-            k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    """Philox4x32-10 on int64 tensors that hold 32-bit words; all broadcast together.
+
+    Both halves of a round are one operation: small batches are bound by the number of operations.
+    """
+    c0, c1, c2, c3, k0, k1 = torch.broadcast_tensors(*counter, *key)
+    device = c0.device
+    multiplied, other = torch.stack([c0, c2]), torch.stack([c1, c3])
+    ones = (1,) * c0.dim()
+    multipliers = torch.tensor(_MULTIPLIERS, device=device).view(2, *ones)
+    weyl = torch.tensor(_WEYL, device=device).view(1, 2, *ones)
+    rounds = torch.arange(_ROUNDS, device=device).view(_ROUNDS, 1, *ones)
+    for keys in (torch.stack([k0, k1]) + weyl * rounds) & _MASK:
         # A product of two 32-bit words wraps in int64, but its bits are right: mask every shift.
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c1, c2, c3 = (
-            ((p1 >> 32) & _MASK) ^ c1 ^ k0,
-            p1 & _MASK,
-            ((p0 >> 32) & _MASK) ^ c3 ^ k1,
-            p0 & _MASK,
-        )
-    return c0, c1, c2, c3
+        product = (multiplied * multipliers).flip(0)
+        multiplied = (product >> 32 & _MASK) ^ other ^ keys
+        other = product & _MASK
+    return multiplied[0], other[0], multiplied[1], other[1]
 
 
 def normal(seeds: Tensor, index: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -56,6 +56,11 @@ class Desk:
         return self._runner.free_places
 
     @property
+    def step_seconds(self) -> float:
+        """How long a step has taken lately."""
+        return self._runner.step_seconds
+
+    @property
     def owners(self) -> dict[str, int]:
         """How many generations in hand each owner has."""
         return self._ledger.owners

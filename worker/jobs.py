@@ -37,7 +37,7 @@ from worker.desk import Accepted, Desk
 log = logging.getLogger("emaki.worker")
 
 _HOUSEKEEPING_EVERY = 2.0
-_TICK = 0.01
+_SHORTEST_TICK, _LONGEST_TICK = 0.005, 0.05
 _NOT_OURS_PAUSE = 0.2
 _HUNG_EXIT_CODE = 70
 # What reading a job can raise that a stranger has written.
@@ -212,7 +212,9 @@ class EngineWorker(SimpleWorker):
         self.last_cleaned_at = now()  # type: ignore[assignment]  # rq declares it as None
 
     def _tick(self, queue: Queue) -> None:
-        self._desk.serve(wait=_TICK)
+        # Half a step: cancels and newcomers are seen before the step after next.
+        tick = min(max(self._desk.step_seconds / 2, _SHORTEST_TICK), _LONGEST_TICK)
+        self._desk.serve(wait=tick)
         for id_ in [id_ for id_ in self._held if not self._desk.holds(id_)]:
             self._release(self._held.pop(id_))
         while not self.stopping and (job := self._take(queue)) is not None:

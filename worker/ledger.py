@@ -20,7 +20,8 @@ from wire.record import Record, image_entry, image_field
 from wire.schemas import ErrorInfo, ModelCard, Status
 
 log = logging.getLogger("emaki.worker")
-PROGRESS_SECONDS = 0.1
+PROGRESS_SECONDS = 0.1  # between two progress events of a generation, at least
+PROGRESS_PER_SECOND = 50  # of all generations in hand together, at most
 WORKER_TTL = 15
 
 
@@ -97,7 +98,8 @@ class Ledger:
         record, now = entry.record, time.time()
         if record.status is not Status.RUNNING or row_steps <= record.row_steps:
             return True
-        if now - entry.told_at < PROGRESS_SECONDS:
+        pause = max(PROGRESS_SECONDS, len(self._open) / PROGRESS_PER_SECOND)
+        if now - entry.told_at < pause:
             return True
         entry.told_at, record.row_steps = now, row_steps
         if entry.began_at is None:
