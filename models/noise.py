@@ -26,7 +26,9 @@ def philox(
 
     Both halves of a round are one operation: small batches are bound by the number of operations.
     """
-    c0, c1, c2, c3, k0, k1 = torch.broadcast_tensors(*counter, *key)
+    words = (*counter, *key)
+    shape = torch.broadcast_shapes(*(w.shape for w in words))  # type: ignore[no-untyped-call]
+    c0, c1, c2, c3, k0, k1 = (word.expand(shape) for word in words)
     device = c0.device
     multiplied, other = torch.stack([c0, c2]), torch.stack([c1, c3])
     ones = (1,) * c0.dim()

@@ -13,6 +13,7 @@ from models.sample import to_uint8
 from models.step import Coefficients, advance, guide
 from worker.work import Pixels, Row, Weights
 
+_NOISE_AHEAD = 16  # images of noise that are drawn at once, at least
 _D = 6  # the column of a row's table that scales the step's noise
 
 
@@ -42,7 +43,7 @@ class Batch:
         if noisy:
             # Only these rows: a row without noise keeps its bits whoever its neighbours are.
             index = torch.tensor(noisy, device=device)
-            z = _noise([rows[i] for i in noisy], self._weights, first=False)
+            z = _step_noise([rows[i] for i in noisy], self._weights)
             x[index] += d[index, None, None, None] * z
 
         shown = self.pixels([i for i, row in enumerate(rows) if row.k in row.moments])
@@ -50,6 +51,7 @@ class Batch:
         for row in rows:
             if row.k in row.moments:
                 row.frames.append(shown.pop(0))
+            row.noise.pop(row.k, None)
             row.k += 1
 
     def pixels(self, places: list[int], *, estimates: bool = False) -> list[Pixels]:
@@ -64,7 +66,7 @@ class Batch:
             row.x, row.previous = self._x[i], self._previous[i]
         fresh = [row for row in rows if row.x is None]
         if fresh:
-            noise = _noise(fresh, self._weights, first=True)
+            noise = _noise([(row, 0) for row in fresh], self._weights)
             for row, x in zip(fresh, noise, strict=True):
                 row.x, row.previous = x, torch.zeros_like(x)
         self._x = torch.stack([row.x for row in rows if row.x is not None])
@@ -100,8 +102,25 @@ class Batch:
         return result
 
 
-def _noise(rows: list[Row], weights: Weights, *, first: bool) -> Tensor:
-    """x_T of each row, or the noise of its present step: (n, C, H, W)."""
-    seeds = torch.tensor([row.work.seeds[row.index] for row in rows], device=weights.device)
-    index = torch.tensor([0 if first else row.k + 1 for row in rows], device=weights.device)
+def _step_noise(rows: list[Row], weights: Weights) -> Tensor:
+    """The noise of each row's present step: (n, C, H, W)."""
+    ahead = max(1, _NOISE_AHEAD // len(rows))
+    missing = [
+        (row, step)
+        for row in rows
+        if row.k not in row.noise
+        for step in range(row.k, min(row.k + ahead, len(row.columns) - 1))
+    ]
+    if missing:
+        drawn = _noise([(row, step + 1) for row, step in missing], weights)
+        for (row, step), z in zip(missing, drawn, strict=True):
+            row.noise[step] = z
+    return torch.stack([row.noise[row.k] for row in rows])
+
+
+def _noise(wanted: list[tuple[Row, int]], weights: Weights) -> Tensor:
+    """Noise by row and index (0: x_T; k + 1: step k), in one go: (len(wanted), C, H, W)."""
+    device = weights.device
+    seeds = torch.tensor([row.work.seeds[row.index] for row, _ in wanted], device=device)
+    index = torch.tensor([index for _, index in wanted], device=device)
     return normal(seeds, index, weights.shape)

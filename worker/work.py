@@ -93,6 +93,7 @@ class Row:
         moments: steps before which x belongs to the strip; K is the picture itself.
         k: steps made.
         x, previous: (C, H, W); None before the first step.
+        noise: of steps to come, by step; drawn some ahead, because few rows cost what many do.
     """
 
     work: Work
@@ -103,6 +104,7 @@ class Row:
     x: Tensor | None = None
     previous: Tensor | None = None
     frames: list[Pixels] = field(default_factory=list)
+    noise: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def label(self) -> int | None:
