@@ -22,7 +22,7 @@ from torch import Tensor
 from app.queue import SubmitQueue
 from benchmarks.machine import describe, pick_device, settle
 from models import Model, load_model
-from models.sampler import Sampler, Table, build_table
+from models.sampler import Sampler
 from serve.embedded import EmbeddedRedis
 from wire.record import Record
 from wire.schemas import ResolvedRequest
@@ -36,14 +36,6 @@ from worker.runner import Runner
 from worker.work import Weights, Work
 
 ROUNDS = 64
-
-
-def table_for(model: Model, sampler: Sampler) -> Table:
-    """A table of many steps, so that rows stay."""
-    diffusion = model.manifest.diffusion
-    return build_table(
-        diffusion.build_schedule(), prediction=diffusion.prediction, sampler=sampler, steps=900
-    )
 
 
 def step_times(model: Model, bucket: int, sampler: Sampler) -> tuple[float, float]:
@@ -66,7 +58,17 @@ def step_times(model: Model, bucket: int, sampler: Sampler) -> tuple[float, floa
     )
     engine = Engine((bucket,) if bucket > 1 else (1, 2))
     labels = tuple(i % len(model.manifest.classes) for i in range(bucket))
-    engine.add(Work("w", "", weights, table_for(model, sampler), tuple(range(bucket)), labels, 1.0))
+    engine.add(
+        Work(
+            "w",
+            "",
+            weights,
+            model.manifest.diffusion.build_table(sampler, 900),
+            tuple(range(bucket)),
+            labels,
+            1.0,
+        )
+    )
     x = torch.randn(bucket, *shape, device=device, dtype=dtype)
     t, own = torch.full((bucket,), 500.0, device=device), torch.tensor(labels, device=device)
     bare, whole = [], []

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.fields import build
 from models.prediction import PREDICTIONS, Prediction
-from models.sampler import SAMPLERS, VARIANCES, Sampler, Variance
+from models.sampler import SAMPLERS, VARIANCES, Sampler, Table, Variance, build_table
 from models.schedule import Schedule
 from models.unet import UNetConfig
 
@@ -47,6 +47,17 @@ class Diffusion:
     def build_schedule(self) -> Schedule:
         """The schedule these words name."""
         return Schedule(self.schedule, self.timesteps)
+
+    def build_table(self, sampler: Sampler, steps: int, *, eta: float = 0.0) -> Table:
+        """A sampler's table for this process; ValueError as `models.sampler.build_table`."""
+        return build_table(
+            self.build_schedule(),
+            prediction=self.prediction,
+            sampler=sampler,
+            steps=steps,
+            eta=eta,
+            variance=self.variance,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

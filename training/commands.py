@@ -14,7 +14,6 @@ from models.checkpoint import MANIFEST, load_model, resolve, steps_of, write_man
 from models.checkpoint import publish as publish_checkpoint
 from models.manifest import Defaults, Manifest
 from models.sample import draw
-from models.sampler import build_table
 from training.config import load_config
 from training.data import SPLITS, load_pictures
 from training.errors import TrainingError
@@ -81,13 +80,7 @@ def sample(arguments: argparse.Namespace) -> None:
         "guidance_scale": settings.guidance_scale,
         "clip": manifest.diffusion.clip,
     }
-    table = build_table(
-        manifest.diffusion.build_schedule(),
-        prediction=manifest.diffusion.prediction,
-        sampler=settings.sampler,
-        steps=settings.steps,
-        variance=manifest.diffusion.variance,
-    )
+    table = manifest.diffusion.build_table(settings.sampler, settings.steps)
     if arguments.strip:
         image = strip(
             model.network, table, frames=arguments.strip, scale=arguments.scale, **drawing

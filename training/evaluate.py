@@ -14,7 +14,6 @@ import torch
 from models.checkpoint import Model
 from models.manifest import Defaults
 from models.sample import draw
-from models.sampler import build_table
 from training.classifier import RECIPE, cached_classifier, predict, to_pixels
 from training.data import Pictures
 from training.errors import TrainingError
@@ -78,13 +77,7 @@ def measure_agreement(
     device = next(model.network.parameters()).device
     classifier = cached_classifier(train, device=device, say=say)
     real = (predict(classifier, to_pixels(test.images)).numpy() == test.labels).mean()
-    table = build_table(
-        manifest.diffusion.build_schedule(),
-        prediction=manifest.diffusion.prediction,
-        sampler=settings.sampler,
-        steps=settings.steps,
-        variance=manifest.diffusion.variance,
-    )
+    table = manifest.diffusion.build_table(settings.sampler, settings.steps)
     seeds = torch.arange(images)
     wanted = seeds % len(manifest.classes)
     began, agrees = time.monotonic(), []

@@ -33,7 +33,6 @@ from models.checkpoint import (
 from models.ema import EMA
 from models.manifest import Manifest, step_name
 from models.prediction import target
-from models.sampler import build_table
 from models.unet import UNet
 from training.config import Config
 from training.data import Pictures
@@ -160,13 +159,7 @@ class Trainer:
         diffusion, defaults = self.config.diffusion, self.config.publish.defaults()
         network = UNet(self.network.config).to(self.device).eval()
         self.ema.copy_to(network)
-        table = build_table(
-            diffusion.build_schedule(),
-            prediction=diffusion.prediction,
-            sampler=defaults.sampler,
-            steps=defaults.steps,
-            variance=diffusion.variance,
-        )
+        table = diffusion.build_table(defaults.sampler, defaults.steps)
         classes = len(self.data.classes) if network.config.num_class_embeds else 0
         image = strip(
             network,

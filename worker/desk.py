@@ -9,7 +9,6 @@ import time
 from collections import deque
 from enum import Enum, auto
 
-from models.sampler import build_table
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
 from worker.catalog import Catalog
@@ -244,14 +243,7 @@ class Desk:
         try:
             # By name: another version may have other classes, or another order.
             labels = [n if n is None else manifest.classes.index(n) for n in request.class_names]
-            table = build_table(
-                diffusion.build_schedule(),
-                prediction=diffusion.prediction,
-                sampler=request.sampler,
-                steps=request.steps,
-                eta=request.eta,
-                variance=diffusion.variance,
-            )
+            table = diffusion.build_table(request.sampler, request.steps, eta=request.eta)
         except ValueError as error:
             return ErrorInfo(
                 code="invalid_request", detail=f"{manifest.version} cannot draw this: {error}"

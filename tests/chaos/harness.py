@@ -20,7 +20,7 @@ import httpx
 import torch
 
 from models import load_model
-from models.sampler import SAMPLERS, build_table
+from models.sampler import SAMPLERS
 from tests.e2e.service import Service, running
 from tests.support import CLASSES, eventually
 from wire.schemas import ResolvedRequest
@@ -228,12 +228,7 @@ class Chaos:
         model = load_model(self.service.checkpoints / "tiny")
         network, diffusion = model.manifest.network, model.manifest.diffusion
         weights = Weights("peace", model.network, (1, *network.size), True, network.null_class)
-        table = build_table(
-            diffusion.build_schedule(),
-            prediction=diffusion.prediction,
-            sampler=request.sampler,
-            steps=request.steps,
-        )
+        table = diffusion.build_table(request.sampler, request.steps)
         engine = Engine((BUCKET,))
         seeds = tuple(range(request.seed, request.seed + request.batch))
         labels, scale = tuple(request.classes), request.guidance_scale

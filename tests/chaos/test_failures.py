@@ -213,12 +213,12 @@ def test_workers_with_different_models_share_a_queue(tmp_path: Path) -> None:
             assert pictures(end(client, id_))
 
 
-def test_one_key_with_a_thousand_requests_does_not_delay_another(tmp_path: Path) -> None:
+def test_one_key_with_hundreds_of_requests_does_not_delay_another(tmp_path: Path) -> None:
     with running(tmp_path, "worker", "app", EMAKI_API_KEYS="greedy,modest") as service:
         greedy = service.client(headers={"Authorization": "Bearer greedy"})
         modest = service.client(headers={"Authorization": "Bearer modest"})
         with greedy, modest:
-            for _ in range(150):
+            for _ in range(300):
                 submit(greedy, steps=1000, batch=8)
             began = time.monotonic()
             body = end(modest, submit(modest, steps=10), seconds=20)

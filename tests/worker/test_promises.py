@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from models.sampler import SAMPLERS, Sampler, build_table
+from models.sampler import SAMPLERS, Sampler
 from worker.catalog import Catalog, Loaded
 from worker.engine import Engine
 from worker.precision import Plan, Precision, plan
@@ -31,13 +31,7 @@ def loaded() -> Loaded:
 
 def work(loaded: Loaded, id_: str, **changes: Any) -> Work:
     fields: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": STEPS, **changes}
-    diffusion = loaded.manifest.diffusion
-    table = build_table(
-        diffusion.build_schedule(),
-        prediction=diffusion.prediction,
-        sampler=fields.pop("sampler"),
-        steps=fields.pop("steps"),
-    )
+    table = loaded.manifest.diffusion.build_table(fields.pop("sampler"), fields.pop("steps"))
     return Work(id=id_, owner="o", weights=loaded.weights, table=table, **fields)
 
 
