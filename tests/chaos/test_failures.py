@@ -67,7 +67,7 @@ def test_a_request_that_makes_the_step_raise_fails_alone(tmp_path: Path) -> None
             assert len(pictures(end(client, id_))) == 16
 
 
-def test_a_request_joins_what_runs_within_two_steps(tmp_path: Path) -> None:
+def test_requests_join_and_leave_what_runs_within_two_steps(tmp_path: Path) -> None:
     with poisoned(tmp_path, "slow") as (_, client):
         long = submit(client, steps=900)
         under_way(client, long)
@@ -76,8 +76,11 @@ def test_a_request_joins_what_runs_within_two_steps(tmp_path: Path) -> None:
         answer = client.post("/v1/generations", json=short, headers={"Prefer": "wait=30"})
         assert answer.json()["status"] == "succeeded"
         # Two steps to join, one of its own, and the steps between looking and asking.
-        assert look(client, long)["progress"]["step"] - before <= 5
-        client.post(f"/v1/generations/{long}/cancel")
+        before_cancel = look(client, long)["progress"]["step"]
+        assert before_cancel - before <= 5
+        canceled = client.post(f"/v1/generations/{long}/cancel").json()
+        assert canceled["status"] == "canceled"
+        assert canceled["progress"]["step"] - before_cancel <= 3  # two, and one since looking
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path) -> None:
