@@ -4,7 +4,7 @@ Delivery is at least once: two workers may hold the same request for a while, af
 pause. So every change is conditional on the state, and repeating one changes nothing: an image is
 announced once, and a generation ends once.
 
-`finish_call` builds the arguments of FINISH, which both app and worker run.
+`finish_call` builds what FINISH (run by the worker) and CANCEL (run by the API) both take.
 
 In each script KEYS[1] is the record, KEYS[2] the event stream, ARGV[1] the generation's id.
 """
@@ -126,7 +126,7 @@ REMEMBER_SECONDS = 7 * 24 * 3600
 def finish_call(
     record: Record, status: Status, error: ErrorInfo | None = None
 ) -> tuple[list[str], list[str | int]]:
-    """End ``record`` now, and return FINISH's keys and arguments that say so to Redis."""
+    """End ``record`` now, and return the keys and arguments that say so to Redis."""
     record.status, record.finished = status, time.time()
     record.error, record.eta = error, None
     if status is Status.SUCCEEDED:

@@ -1,7 +1,8 @@
 """The models that a worker holds: found on disk, verified, warmed up, and described by cards.
 
 A checkpoint that cannot be used is reported once, and the version before it goes on serving. A
-thread of its own looks for new versions, so that loading one delays neither steps nor heartbeats.
+thread of its own looks for new versions, so that loading one holds no heartbeat up. An older
+version, asked for by its step, is loaded when it is asked for.
 """
 
 import logging
@@ -30,6 +31,8 @@ from worker.work import Weights
 log = logging.getLogger("emaki.worker")
 _OLD_VERSIONS_KEPT = 4
 _LOOK_EVERY = 2.0
+# Whatever a folder on disk can raise on its way into memory; none of it ends the worker.
+_UNUSABLE = (CheckpointError, OSError, RuntimeError, ArithmeticError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Catalog:
         for folder in self._folders():
             try:
                 self._refresh(folder)
-            except (CheckpointError, OSError, RuntimeError, ArithmeticError) as error:
+            except _UNUSABLE as error:
                 self._refuse(folder.name, str(error))
 
     def _refresh(self, folder: Path) -> None:
@@ -121,7 +124,7 @@ class Catalog:
             return None
         try:
             loaded = self._load(folders[name] / step_name(int(step)))
-        except (CheckpointError, OSError, RuntimeError, ArithmeticError) as error:
+        except _UNUSABLE as error:
             self._refuse(version, str(error))
             return None
         self._remember(loaded)

@@ -1,6 +1,7 @@
 """The engine's own thread: works come in, events go out, and nothing else is waited for.
 
-The thread that owns the RQ worker talks to Redis meanwhile; the two share only these queues.
+The thread that owns the RQ worker talks to Redis meanwhile; the two share these queues and a few
+counters.
 """
 
 import queue
