@@ -22,7 +22,7 @@ serve: $(BIN)/.serve
 	@exec $(BIN)/python -m serve
 
 test: $(BIN)/.dev
-	$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu" --numprocesses 2 --dist worksteal $(ARGS)
 
 check: $(BIN)/.dev
 	$(BIN)/ruff format --check .

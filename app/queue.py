@@ -32,8 +32,8 @@ class SubmitQueue:
         with self._redis.pipeline(transaction=True) as pipe:
             queue.enqueue_job(job, pipeline=pipe)  # first: it opens the transaction by itself
             pipe.hset(keys.generation(record.id), mapping=record.to_hash())
-            pipe.rpush(keys.waiting(record.owner), record.id)
-            pipe.zadd(keys.WAITING, {record.owner: record.created}, nx=True)
+            pipe.rpush(keys.waiting(record.model, record.owner), record.id)
+            pipe.zadd(keys.owners(record.model), {record.owner: record.created}, nx=True)
             pipe.execute()
 
     @staticmethod

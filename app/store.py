@@ -77,7 +77,7 @@ class Store:
         names, arguments = scripts.finish_call(dataclasses.replace(record), Status.CANCELED)
         names += [
             SubmitQueue.list_key(),
-            keys.waiting(record.owner),
+            keys.waiting(record.model, record.owner),
             SubmitQueue.job_key(record.id),
         ]
         answer = await self._cancel(keys=names, args=arguments)

@@ -5,8 +5,8 @@ emaki:gen:<id>:png      hash    image index -> PNG bytes; "strip" -> the denoisi
 emaki:gen:<id>:events   stream  what SSE sends, in order; its entry ids are the event ids
 emaki:gone:<id>         string  outlives the three above: "expired" (410) is not "unknown" (404)
 emaki:cancels           set     ids that a worker should stop
-emaki:waiting           zset    owners with queued requests -> since when, or when last served
-emaki:waiting:<owner>   list    that owner's queued ids, oldest first: an index of RQ's list
+emaki:waiting:<model>   zset    owners with requests queued for it -> since, or last served when
+emaki:waiting:<model>:<owner>   list    their ids, oldest first; both are an index of RQ's list
 emaki:metrics           hash    what workers count, for /metrics
 emaki:models            hash    model name -> its card; outlives the workers
 emaki:workers           set     names of workers; each has emaki:worker:<name> while it is alive
@@ -19,7 +19,6 @@ JOB = "emaki.generate"  # the RQ job's function name: data, never imported or ca
 CANCELS = "emaki:cancels"
 METRICS = "emaki:metrics"
 MODELS = "emaki:models"
-WAITING = "emaki:waiting"
 WORKERS = "emaki:workers"
 WAKE = "emaki:wake"
 
@@ -44,9 +43,14 @@ def gone(id_: str) -> str:
     return f"emaki:gone:{id_}"
 
 
-def waiting(owner: str) -> str:
-    """The list of one owner's queued ids."""
-    return f"emaki:waiting:{owner}"
+def owners(model: str) -> str:
+    """The owners whose requests are queued for a model (its name, without a step)."""
+    return f"emaki:waiting:{model}"
+
+
+def waiting(model: str, owner: str) -> str:
+    """The ids of one owner that are queued for a model."""
+    return f"emaki:waiting:{model}:{owner}"
 
 
 def worker(name: str) -> str:

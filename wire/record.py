@@ -53,11 +53,17 @@ class Record:
     abandoned: int = 0
     strikes: int = 0
 
+    @property
+    def model(self) -> str:
+        """The model's name, without the step."""
+        return self.request.model.partition("@")[0]
+
     def to_hash(self) -> dict[Any, Any]:
         """Fields of a fresh record, for HSET."""
         return {
             "id": self.id,
             "owner": self.owner,
+            "model": self.model,
             "request": self.request.model_dump_json(),
             "created": repr(self.created),
             "result_ttl": str(self.result_ttl),

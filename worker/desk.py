@@ -60,6 +60,11 @@ class Desk:
         return self._runner.step_seconds
 
     @property
+    def models(self) -> list[str]:
+        """Names of the models that this worker draws."""
+        return self._catalog.names
+
+    @property
     def owners(self) -> dict[str, int]:
         """How many generations in hand each owner has."""
         return self._ledger.owners
@@ -83,7 +88,7 @@ class Desk:
             )
             self._end(record.id, Status.FAILED, ErrorInfo(code="worker_died", detail=detail))
             return Accepted.OVER
-        if record.request.model.partition("@")[0] not in self._catalog.names:
+        if record.model not in self._catalog.names:
             self._ledger.drop(record.id)
             return Accepted.NOT_OURS
         work = self._work(record)

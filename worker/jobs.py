@@ -14,7 +14,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -23,7 +23,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
-from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.exceptions import DequeueTimeout, DeserializationError, NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job
 from rq.registry import StartedJobRegistry
@@ -31,14 +31,14 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker import WorkerStatus
 
-from wire.keys import QUEUE, WAITING, generation
+from wire.keys import QUEUE, generation, owners
 from worker.desk import Accepted, Desk
 
 log = logging.getLogger("emaki.worker")
 
 _HOUSEKEEPING_EVERY = 2.0
 _SHORTEST_TICK, _LONGEST_TICK = 0.005, 0.05
-_NOT_OURS_PAUSE = 0.2
+_OTHERS_WORK_PAUSE = 0.1  # between two looks at a queue that holds only other workers' models
 _HUNG_EXIT_CODE = 70
 # What reading a job can raise that a stranger has written.
 _NOT_A_JOB = (NoSuchJobError, DeserializationError, ValueError, TypeError, KeyError, AttributeError)
@@ -48,32 +48,44 @@ _OVERCOMMIT = 4  # requests of one owner that are taken although no place is fre
 _MOST_HELD = 256
 
 # Takes the next job for the owner who has fewest in hand here; then the one who waited longest.
+# Only jobs for this worker's models, and what is no generation at all, to be dropped.
 # The waiting lists are an index: only what is still in the queue's list counts.
-# KEYS: the queue, its intermediate list, the zset of waiting owners.
+# KEYS: the queue, its intermediate list, each model's zset of waiting owners.
 # ARGV: now, whether there is room, how many one owner may have in hand without, owner, count, ...
 _TAKE = """
 local held = {}
 for i = 4, #ARGV, 2 do held[ARGV[i]] = tonumber(ARGV[i + 1]) end
 while true do
-  local best, fewest
-  for _, owner in ipairs(redis.call('ZRANGE', KEYS[3], 0, 255)) do
-    local count = held[owner] or 0
-    local allowed = ARGV[2] == '1' or count < tonumber(ARGV[3])
-    if allowed and (best == nil or count < fewest) then best, fewest = owner, count end
+  local model, best, fewest, since
+  for i = 3, #KEYS do
+    local waiting = redis.call('ZRANGE', KEYS[i], 0, 255, 'WITHSCORES')
+    for j = 1, #waiting, 2 do
+      local owner, score = waiting[j], tonumber(waiting[j + 1])
+      local count = held[owner] or 0
+      local allowed = ARGV[2] == '1' or count < tonumber(ARGV[3])
+      local better = best == nil or count < fewest or (count == fewest and score < since)
+      if allowed and better then model, best, fewest, since = KEYS[i], owner, count, score end
+    end
   end
   if best == nil then break end
-  local id = redis.call('LPOP', KEYS[3] .. ':' .. best)
+  local id = redis.call('LPOP', model .. ':' .. best)
   if not id then
-    redis.call('ZREM', KEYS[3], best)
+    redis.call('ZREM', model, best)
   else
-    redis.call('ZADD', KEYS[3], ARGV[1], best)
+    redis.call('ZADD', model, ARGV[1], best)
     if redis.call('LREM', KEYS[1], 1, id) == 1 then
       redis.call('RPUSH', KEYS[2], id)
       return id
     end
   end
 end
-if ARGV[2] == '1' then return redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT') end
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, 15)) do
+  if redis.call('EXISTS', 'emaki:gen:' .. id) == 0 then
+    redis.call('LREM', KEYS[1], 1, id)
+    redis.call('RPUSH', KEYS[2], id)
+    return id
+  end
+end
 return false
 """
 
@@ -91,11 +103,13 @@ end
 if there == 0 or redis.call('EXISTS', KEYS[4]) == 0 then return 0 end
 redis.call('LREM', KEYS[2], 0, ARGV[2])
 redis.call(ARGV[4] == 'elsewhere' and 'RPUSH' or 'LPUSH', KEYS[2], ARGV[2])
-local owner = redis.call('HGET', KEYS[3], 'owner')
-if owner then
-  redis.call('LREM', 'emaki:waiting:' .. owner, 0, ARGV[2])
-  redis.call(ARGV[4] == 'elsewhere' and 'RPUSH' or 'LPUSH', 'emaki:waiting:' .. owner, ARGV[2])
-  redis.call('ZADD', 'emaki:waiting', 'NX', ARGV[3], owner)
+local record = redis.call('HMGET', KEYS[3], 'owner', 'model')
+if record[1] and record[2] then
+  local owners = 'emaki:waiting:' .. record[2]
+  local list = owners .. ':' .. record[1]
+  redis.call('LREM', list, 0, ARGV[2])
+  redis.call(ARGV[4] == 'elsewhere' and 'RPUSH' or 'LPUSH', list, ARGV[2])
+  redis.call('ZADD', owners, 'NX', ARGV[3], record[1])
   if ARGV[4] == 'abandoned' then
     redis.call('HINCRBY', KEYS[3], 'abandoned', 1)
     if redis.call('HGET', KEYS[3], 'isolated') == '1' then
@@ -125,18 +139,35 @@ class _Held:
 
 
 class DataQueue(Queue):
-    """A queue whose jobs are data: what cannot be read as a job is dropped, with a line."""
+    """A queue whose jobs are data: what cannot be read as a job is dropped, with a line.
+
+    A worker takes the jobs that are its own by `take`; it blocks for any job only while the queue
+    is empty. (Two workers that took whatever comes first, and gave back what is the other's, could
+    go on swapping two jobs for ever.)
+    """
+
+    take: Callable[[], Job | None]
 
     @classmethod
-    def dequeue_any(cls, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
+    def dequeue_any(
+        cls, queues: Any, timeout: int | None, *args: Any, **kwargs: Any
+    ) -> tuple[Job, Queue] | None:
+        queue: DataQueue = queues[0]
+        patience = time.monotonic() + (timeout or 0)
         while True:
+            job = queue.take()
+            if job is not None:
+                return job, queue
+            if queue.count:
+                if time.monotonic() > patience:
+                    raise DequeueTimeout(timeout, queue.key)
+                time.sleep(_OTHERS_WORK_PAUSE)
+                continue
             try:
-                taken: tuple[Job, Queue] | None = super().dequeue_any(*args, **kwargs)
+                return super().dequeue_any(queues, timeout, *args, **kwargs)
             except _NOT_A_JOB as error:
                 # It stays in the intermediate list, where `_recover` finds and drops it.
                 log.error("a job in the queue makes no sense (%s)", error)
-            else:
-                return taken
 
 
 class EngineWorker(SimpleWorker):
@@ -149,8 +180,10 @@ class EngineWorker(SimpleWorker):
     def __init__(
         self, redis: Redis, desk: Desk, *, drain_seconds: float, worker_ttl: float
     ) -> None:
+        queue = DataQueue(QUEUE, connection=redis, serializer=JSONSerializer)
+        queue.take = lambda: self._take(queue)
         super().__init__(
-            [DataQueue(QUEUE, connection=redis, serializer=JSONSerializer)],
+            [queue],
             connection=redis,
             serializer=JSONSerializer,
             worker_ttl=60,
@@ -164,7 +197,7 @@ class EngineWorker(SimpleWorker):
         self._heartbeat_every = worker_ttl / 4
         self._held: dict[str, _Held] = {}
         self._popped_before: set[str] = set()
-        self._beat_at = self._kept_at = self._not_ours_at = 0.0
+        self._beat_at = self._kept_at = 0.0
         self._take_script = redis.register_script(_TAKE)
         self._requeue_script = redis.register_script(_REQUEUE)
         self._forget_script = redis.register_script(_FORGET)
@@ -228,13 +261,13 @@ class EngineWorker(SimpleWorker):
 
     def _take(self, queue: Queue) -> Job | None:
         """The next job that should join, without waiting; None when nobody else may."""
-        recently_not_ours = time.monotonic() - self._not_ours_at < _NOT_OURS_PAUSE
-        if len(self._held) >= _MOST_HELD or recently_not_ours:
+        if len(self._held) >= _MOST_HELD:
             return None
+        models = [owners(model) for model in self._desk.models]
         held = [part for pair in self._desk.owners.items() for part in pair]
         while True:
             taken = self._take_script(
-                keys=[queue.key, queue.intermediate_queue_key, WAITING],
+                keys=[queue.key, queue.intermediate_queue_key, *models],
                 args=[time.time(), int(self._desk.room > 0), _OVERCOMMIT, *held],
             )
             if taken is None:
@@ -259,12 +292,10 @@ class EngineWorker(SimpleWorker):
         if outcome is Accepted.HELD:
             self._held[job.id] = held
         elif outcome is Accepted.NOT_OURS:
-            self._not_ours_at = time.monotonic()
             self._requeue(
                 queue, self._registry(queue).key, execution.composite_key, job.id, "elsewhere"
             )
-            if not self._held:
-                time.sleep(_NOT_OURS_PAUSE)
+            self._drop_execution(held)
         else:
             self._release(held)
 
@@ -287,7 +318,14 @@ class EngineWorker(SimpleWorker):
             self._requeue(
                 queue, self._registry(queue).key, held.execution.composite_key, id_, "back"
             )
+            self._drop_execution(held)
             del self._held[id_]
+
+    def _drop_execution(self, held: _Held) -> None:
+        """Remove what RQ keeps of an attempt that was given back."""
+        with self.connection.pipeline() as pipe:
+            held.execution.delete(job=held.job, pipeline=pipe)
+            pipe.execute()
 
     def _keep_alive(self) -> None:
         """Heartbeats for everything held, but only while the engine's steps advance."""

@@ -65,7 +65,7 @@ class Ledger:
             return None
         if record.status.finished:
             return None
-        self._redis.lrem(keys.waiting(record.owner), 1, id_)
+        self._redis.lrem(keys.waiting(record.model, record.owner), 1, id_)
         self._open[id_] = _Open(record)
         if self._redis.sismember(keys.CANCELS, id_):
             self.finish(id_, Status.CANCELED)
