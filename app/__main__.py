@@ -2,15 +2,19 @@
 
 import logging
 import os
+import resource
 import socket
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app.application import create_app
+from app.protocol import BoundedHeaders
 from app.settings import AppSettings
 from wire.connect import wait_for_redis_url
+from wire.logs import configure
 
 log = logging.getLogger("emaki.app")
 _SECONDS_FOR_OPEN_STREAMS = 5
@@ -35,18 +39,39 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s api %(levelname)s %(message)s")
+    configure("api", level=settings.log_level, form=settings.log_format)
+    _allow_many_connections()
     url = wait_for_redis_url(settings.redis_url, settings.data, log.warning)
+    app = create_app(settings, url)
     config = uvicorn.Config(
-        create_app(settings, url),
+        app,
+        http=BoundedHeaders,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_SECONDS_FOR_OPEN_STREAMS,
         server_header=False,
     )
     with listener:
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, app).run(sockets=[listener])
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Lets those who wait go before it closes their connections."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.stop_waiting()
+        await super().shutdown(sockets)
+
+
+def _allow_many_connections() -> None:
+    """Each open stream is a file; the usual soft limit of 1,024 is far below what is allowed."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:

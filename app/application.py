@@ -9,17 +9,22 @@ from typing import Any
 import redis
 import redis.asyncio
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app import problems
+from app.middleware.body import BoundedBody
+from app.middleware.observe import Observe
+from app.middleware.rates import RateLimit
 from app.queue import SubmitQueue
-from app.routes import events, generations, health, metrics, models
+from app.routes import events, generations, health, metrics, models, openai, pictures
 from app.settings import AppSettings
 from app.state import Service, State
 from app.store import Store
+from app.telemetry import Telemetry
 from app.wakes import Wakes
 from wire.schemas import Problem
 
@@ -29,13 +34,17 @@ Small images from diffusion models. `POST /v1/generations` asks for pictures; po
 picture itself). The same seed and parameters draw the same picture.
 """
 _CONNECTIONS = 64
+_MOST_BODY_BYTES = 1024 * 1024
+_BODY_SECONDS = 20.0
+_EXPOSED = ["ETag", "Location", "Retry-After", "X-Request-ID"]
 
 
 def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
     """The ASGI application; it connects when its lifespan begins."""
+    telemetry = Telemetry()
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[State]:
         shared: dict[str, Any] = {"socket_connect_timeout": 2, "health_check_interval": 30}
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             redis_url,
@@ -50,11 +59,11 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
             redis_url, socket_timeout=5, retry=Retry(NoBackoff(), 1), **shared
         )
         wakes = Wakes(listener)
+        queue = SubmitQueue(blocking, max_pictures=settings.max_queue)
         listening = asyncio.create_task(wakes.listen())
+        app.state.stop_waiting = wakes.stop  # for the server, before it closes connections
         try:
-            yield {
-                "service": Service(settings, client, Store(client), SubmitQueue(blocking), wakes)
-            }
+            yield {"service": Service(settings, client, Store(client), queue, wakes, telemetry)}
         finally:
             while not listening.done():  # a cancellation can get lost inside redis-py
                 listening.cancel()
@@ -71,10 +80,23 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
-    for module in (generations, events, models, health, metrics):
+    for module in (generations, pictures, events, models, openai, health, metrics):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     _describe_problems(app)
+    # The last one added is the outermost.
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=_EXPOSED,
+        )
+    if settings.rate_limit is not None:
+        app.add_middleware(RateLimit, limit=settings.rate_limit)
+    app.add_middleware(BoundedBody, most_bytes=_MOST_BODY_BYTES, seconds=_BODY_SECONDS)
+    app.add_middleware(Observe, telemetry=telemetry)
     return app
 
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 
-from app.problems import Unauthorized
-from app.state import Service, ServiceDep
+from app.exceptions import Unauthorized
+from app.settings import AppSettings
+from app.state import ServiceDep
 
 NOBODY = ""
 
@@ -17,16 +18,16 @@ async def owner(
     authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> str:
     """The caller's name in records: the start of its key's digest; "" where no keys are set."""
-    return identify(service, authorization)
+    return identify(service.settings, authorization)
 
 
-def identify(service: Service, authorization: str | None) -> str:
+def identify(settings: AppSettings, authorization: str | None) -> str:
     """Check an Authorization header in constant time.
 
     Raises:
         Unauthorized: keys are set, and this is none of them.
     """
-    accepted = service.settings.key_hashes
+    accepted = settings.key_hashes
     if not accepted:
         return NOBODY
     scheme, _, token = (authorization or "").partition(" ")

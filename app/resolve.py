@@ -6,7 +6,7 @@ Pure: the card and the limits come in, a `ResolvedRequest` or a typed error goes
 import difflib
 import secrets
 
-from app.problems import InvalidField, ModelNotFound
+from app.exceptions import InvalidField, ModelNotFound
 from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
 
 _CHOSEN_SEEDS = 2**53  # what JavaScript's numbers hold exactly

@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wire.connect import URL_PATTERN
+from wire.logs import LogFormat, LogLevel
 from wire.schemas import MODEL_PATTERN
 
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}")
@@ -30,8 +32,18 @@ class AppSettings(BaseSettings):
     data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
     default_model: str = Field("fashion-mnist", pattern=MODEL_PATTERN)
     api_keys: str = Field("", description="Comma-separated, plain or sha256:<hex>.")
+    max_queue: int = Field(10_000, ge=1, description="Pictures that may wait in the queue.")
+    rate_limit: int | None = Field(
+        None, ge=1, description="Requests per minute and key; unset: no limit."
+    )
+    max_streams: int = Field(
+        4000, ge=1, description="Event streams that one key may have open in one process."
+    )
+    cors_origins: str = Field("", description="Comma-separated origins of other sites' pages.")
     max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
     result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")
+    log_level: LogLevel = "INFO"
+    log_format: LogFormat = Field("text", description="text, or json: one object a line.")
 
     @field_validator("api_keys")
     @classmethod
@@ -51,6 +63,11 @@ class AppSettings(BaseSettings):
         return self
 
     @property
+    def origins(self) -> list[str]:
+        """Other sites whose pages may call this API; empty: none."""
+        return [part.strip() for part in self.cors_origins.split(",") if part.strip()]
+
+    @cached_property
     def key_hashes(self) -> tuple[bytes, ...]:
         """SHA-256 digests of the keys that are let in; empty: no key is asked for."""
         keys = filter(None, (part.strip() for part in self.api_keys.split(",")))

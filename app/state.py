@@ -1,6 +1,8 @@
 """What a request handler may use: settings, Redis, the queue, and news of generations."""
 
-from dataclasses import dataclass
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
@@ -9,7 +11,10 @@ from redis.asyncio import Redis
 from app.queue import SubmitQueue
 from app.settings import AppSettings
 from app.store import Store
+from app.telemetry import Telemetry
 from app.wakes import Wakes
+
+_SHEETS_AT_ONCE = 2  # grids and archives take memory while they are made
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,9 @@ class Service:
     store: Store
     queue: SubmitQueue
     wakes: Wakes
+    telemetry: Telemetry
+    streams: Counter[str] = field(default_factory=Counter)  # open event streams by owner
+    sheets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SHEETS_AT_ONCE))
 
 
 class State(TypedDict):
@@ -35,4 +43,10 @@ def service(request: Request) -> Service:
     return found
 
 
+def request_id(request: Request) -> str:
+    """This HTTP request's name in the logs."""
+    return str(request.state.request_id)
+
+
 ServiceDep = Annotated[Service, Depends(service)]
+RequestId = Annotated[str, Depends(request_id)]

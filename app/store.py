@@ -1,4 +1,4 @@
-"""What the API reads from Redis: records, images, events, model cards, live workers."""
+"""What the API reads from Redis and changes there: records, images, events, cards, workers."""
 
 import dataclasses
 import re
@@ -8,22 +8,28 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from app.problems import GenerationExpired, GenerationNotFound
+from app.estimate import Load
+from app.exceptions import GenerationExpired, GenerationNotFound
 from app.queue import SubmitQueue
-from wire import keys, scripts
+from wire import admission, keys, scripts
 from wire.record import Record
-from wire.schemas import Generation, ModelCard, Status
+from wire.schemas import Generation, ModelCard, Status, WorkerState
 
 _STREAM_PAGE = 200
+_LOAD_SECONDS = 1.0
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Store:
-    """All answers are as fresh as Redis."""
+    """All answers are as fresh as Redis; only the load, for estimates, may be a second old."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._cancel = redis.register_script(scripts.CANCEL)
+        self._delete = redis.register_script(admission.DELETE)
+        self._position = redis.register_script(admission.POSITION)
+        self._load = Load()
+        self._load_at = float("-inf")
 
     async def record(self, id_: str, owner: str) -> Record:
         """A generation's record.
@@ -36,7 +42,7 @@ class Store:
             raise GenerationNotFound(id_)
         data = await self._redis.hgetall(keys.generation(id_))
         if not data:
-            if await self._redis.exists(keys.gone(id_)):
+            if await self._redis.get(keys.gone(id_)) == owner.encode():
                 raise GenerationExpired(id_)
             raise GenerationNotFound(id_)
         record = Record.from_hash(data)
@@ -45,12 +51,51 @@ class Store:
         return record
 
     async def view(self, record: Record) -> Generation:
-        """The object that clients see, with the place in the queue."""
-        position = None
-        if record.status is Status.QUEUED:
-            index: Any = await self._redis.lpos(SubmitQueue.list_key(), record.id)
-            position = None if index is None else int(index) + 1
-        return record.generation(now=time.time(), queue_position=position)
+        """The object that clients see, with the place in the queue and an estimate of the end."""
+        now = time.time()
+        if record.status is not Status.QUEUED:
+            return record.generation(now=now)
+        place = await self._position(
+            keys=[keys.owners(record.model)], args=[record.id, record.owner]
+        )
+        position = int(place) or 1  # not in the queue: a worker has taken it, and begins
+        eta = (await self._current_load()).seconds(record.model, record.work, position)
+        return record.generation(now=now, queue_position=position, queue_eta=eta)
+
+    async def history(
+        self, owner: str, *, before: str | None, limit: int, status: Status | None, most: int
+    ) -> tuple[list[Record], str | None]:
+        """An owner's records, newest first, after looking at ``most`` at most.
+
+        Args:
+            before: the history member after which to go on; None: the newest.
+
+        Returns:
+            The records, and the member after which the next page goes on; None at the end.
+        """
+        found: list[Record] = []
+        key, looked = keys.history(owner), 0
+        while looked < most:
+            upper = f"({before}" if before else "+"
+            members: Any = await self._redis.zrevrangebylex(key, upper, "-", 0, limit)
+            if not members:
+                return found, None
+            looked += len(members)
+            texts = [member.decode() for member in members]
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for text in texts:
+                    pipe.hgetall(keys.generation(text[16:]))
+                answers = await pipe.execute()
+            expired = [text for text, data in zip(texts, answers, strict=True) if not data]
+            if expired:
+                await self._redis.zrem(key, *expired)
+            for text, data in zip(texts, answers, strict=True):
+                before = text
+                if data and status in (None, Status(data[b"status"].decode())):
+                    found.append(Record.from_hash(data))
+                    if len(found) == limit:
+                        return found, before
+        return found, before
 
     async def png(self, id_: str, index: int | str) -> bytes | None:
         """An image's bytes by its index, or the strip's; or None."""
@@ -83,6 +128,35 @@ class Store:
         answer = await self._cancel(keys=names, args=arguments)
         return int(answer) >= 0
 
+    async def delete(self, record: Record) -> None:
+        """Remove everything of it, and ask whoever draws it to stop."""
+        await self._delete(
+            keys=[
+                keys.generation(record.id),
+                keys.events(record.id),
+                keys.images(record.id),
+                keys.gone(record.id),
+                keys.CANCELS,
+                SubmitQueue.list_key(),
+                keys.waiting(record.model, record.owner),
+                SubmitQueue.job_key(record.id),
+                keys.history(record.owner),
+            ],
+            args=[record.id, record.history_member],
+        )
+
+    async def first_answer(self, idempotency_key: str) -> tuple[str, str, str | None] | None:
+        """What an Idempotency-Key stands for: generation, fingerprint, and the answer if known."""
+        found: Any = await self._redis.hmget(idempotency_key, ["id", "fingerprint", "answer"])
+        id_, fingerprint, answer = found
+        if id_ is None:
+            return None
+        return id_.decode(), fingerprint.decode(), None if answer is None else answer.decode()
+
+    async def keep_answer(self, idempotency_key: str, answer: str) -> None:
+        """Keep the first answer beside an Idempotency-Key that was just used."""
+        await self._redis.hset(idempotency_key, "answer", answer)
+
     async def card(self, name: str) -> ModelCard | None:
         """One model's card."""
         raw: Any = await self._redis.hget(keys.MODELS, name)
@@ -93,23 +167,37 @@ class Store:
         raw: Any = await self._redis.hgetall(keys.MODELS)
         return [_card(raw[name]) for name in sorted(raw)]
 
-    async def counts(self) -> tuple[dict[str, int], int]:
-        """What workers have counted, and how many requests wait."""
+    async def counts(self) -> dict[str, float]:
+        """What workers have counted."""
         counted: Any = await self._redis.hgetall(keys.METRICS)
-        queued: Any = await self._redis.llen(SubmitQueue.list_key())
-        return {name.decode(): int(value) for name, value in counted.items()}, int(queued)
+        return {name.decode(): float(value) for name, value in counted.items()}
 
-    async def live_models(self) -> tuple[int, list[str]]:
-        """How many workers are alive, and the models that they hold."""
+    async def queue(self) -> tuple[int, int, int]:
+        """Requests in the queue; pictures and image-steps accepted and not begun."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.llen(SubmitQueue.list_key())
+            pipe.hmget(keys.QUEUED, ["pictures", "row_steps"])
+            requests, (pictures, row_steps) = await pipe.execute()
+        return int(requests), max(0, int(pictures or 0)), max(0, int(row_steps or 0))
+
+    async def workers(self) -> list[WorkerState]:
+        """Every live worker."""
         names: Any = list(await self._redis.smembers(keys.WORKERS))
         if not names:
-            return 0, []
-        held: Any = await self._redis.mget([keys.worker(name.decode()) for name in names])
-        gone = [name for name, models in zip(names, held, strict=True) if models is None]
+            return []
+        states: Any = await self._redis.mget([keys.worker(name.decode()) for name in names])
+        gone = [name for name, state in zip(names, states, strict=True) if state is None]
         if gone:
             await self._redis.srem(keys.WORKERS, *gone)
-        alive = [models.decode().split(",") for models in held if models is not None]
-        return len(alive), sorted({model for models in alive for model in models})
+        return [WorkerState.model_validate_json(state) for state in states if state is not None]
+
+    async def _current_load(self) -> Load:
+        now = time.monotonic()
+        if now - self._load_at > _LOAD_SECONDS:
+            self._load_at = now  # first: others need not ask as well
+            requests, _, row_steps = await self.queue()
+            self._load = Load(await self.workers(), requests=requests, row_steps=row_steps)
+        return self._load
 
 
 @lru_cache(maxsize=256)

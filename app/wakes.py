@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from wire.keys import WAKE
 
 log = logging.getLogger("emaki.app")
-LOOK_AGAIN_SECONDS = 2.0
+LOOK_AGAIN_SECONDS = 15.0
 
 
 class Wakes:
@@ -24,6 +24,7 @@ class Wakes:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self.stopped = False
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def listen(self) -> None:
@@ -48,6 +49,11 @@ class Wakes:
                     log.warning("Redis is away (%s); trying again every second", error)
                 away = True
                 await asyncio.sleep(1)
+
+    def stop(self) -> None:
+        """Nobody is to wait any longer: this process stops."""
+        self.stopped = True
+        self._wake_all()
 
     @contextmanager
     def watch(self, id_: str) -> Iterator[asyncio.Event]:

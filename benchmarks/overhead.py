@@ -31,6 +31,7 @@ from worker.desk import Desk
 from worker.engine import Engine
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
+from worker.meter import Meter
 from worker.precision import plan
 from worker.runner import Runner
 from worker.work import Weights, Work
@@ -107,8 +108,8 @@ def bookkeeping(checkpoint: Path, requests: int) -> tuple[float, float]:
             object.__setattr__(loaded.weights, "forward", free)
             runner = Runner(Engine(chosen.buckets))
             runner.start()
-            desk = Desk(Ledger(redis, "bench"), catalog, runner, step_timeout=30)
-            queue = SubmitQueue(redis)
+            desk = Desk(Ledger(redis, "bench"), catalog, runner, Meter(), step_timeout=30)
+            queue = SubmitQueue(redis, max_pictures=10**9)
             for seed in range(requests):
                 queue.submit(_record(loaded.manifest.version, seed))
             worker = EngineWorker(redis, desk, drain_seconds=1, worker_ttl=12)

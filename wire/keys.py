@@ -3,13 +3,18 @@
 emaki:gen:<id>          hash    one generation: its record, and an entry per finished image
 emaki:gen:<id>:png      hash    image index -> PNG bytes; "strip" -> the denoising strip
 emaki:gen:<id>:events   stream  what SSE sends, in order; its entry ids are the event ids
-emaki:gone:<id>         string  outlives the three above: "expired" (410) is not "unknown" (404)
+emaki:gone:<id>         string  outlives the three above: its owner, for 410 instead of 404
 emaki:cancels           set     ids that a worker should stop
 emaki:waiting:<model>   zset    owners with requests queued for it -> since, or last served when
 emaki:waiting:<model>:<owner>   list    their ids, oldest first; both are an index of RQ's list
-emaki:metrics           hash    what workers count, for /metrics
+emaki:queued            hash    "pictures" and "row_steps" of what is accepted and not begun
+emaki:history:<owner>   zset    that owner's generations, in the order of their creation
+emaki:idempotency:<..>  hash    an Idempotency-Key's generation, fingerprint and first answer
+emaki:rate:<owner>      string  requests in the current minute
+emaki:metrics           hash    what workers count, for /metrics (`wire.metrics`)
 emaki:models            hash    model name -> its card; outlives the workers
-emaki:workers           set     names of workers; each has emaki:worker:<name> while it is alive
+emaki:workers           set     names of workers; each has emaki:worker:<name>, a `WorkerState`,
+                                while it is alive
 emaki:wake              channel ids whose stream has grown
 """
 
@@ -18,6 +23,7 @@ STRIP = "strip"  # the field beside the images
 JOB = "emaki.generate"  # the RQ job's function name: data, never imported or called
 CANCELS = "emaki:cancels"
 METRICS = "emaki:metrics"
+QUEUED = "emaki:queued"
 MODELS = "emaki:models"
 WORKERS = "emaki:workers"
 WAKE = "emaki:wake"
@@ -51,6 +57,21 @@ def owners(model: str) -> str:
 def waiting(model: str, owner: str) -> str:
     """The ids of one owner that are queued for a model."""
     return f"emaki:waiting:{model}:{owner}"
+
+
+def history(owner: str) -> str:
+    """The owner's generations: members sort by their time of creation."""
+    return f"emaki:history:{owner}"
+
+
+def idempotency(owner: str, digest: str) -> str:
+    """What one Idempotency-Key of an owner stands for; ``digest`` is the key's SHA-256."""
+    return f"emaki:idempotency:{owner}:{digest}"
+
+
+def rate(owner: str) -> str:
+    """How many requests an owner has made in the current minute."""
+    return f"emaki:rate:{owner}"
 
 
 def worker(name: str) -> str:

@@ -36,6 +36,7 @@ class Record:
         images: finished images by index.
         abandoned: workers that died, or were taken for dead, while they held this.
         strikes: of these, how many held nothing else that could be blamed.
+        request_id: the HTTP request that submitted it, for the logs.
     """
 
     id: str
@@ -52,11 +53,22 @@ class Record:
     images: dict[int, dict[str, Any]] = field(default_factory=dict)
     abandoned: int = 0
     strikes: int = 0
+    request_id: str = ""
 
     @property
     def model(self) -> str:
         """The model's name, without the step."""
         return self.request.model.partition("@")[0]
+
+    @property
+    def work(self) -> int:
+        """Image-steps in all."""
+        return self.request.batch * self.request.steps
+
+    @property
+    def history_member(self) -> str:
+        """This generation in its owner's history: sorts by creation, in microseconds."""
+        return f"{round(self.created * 1e6):016x}{self.id}"
 
     def to_hash(self) -> dict[Any, Any]:
         """Fields of a fresh record, for HSET."""
@@ -64,6 +76,9 @@ class Record:
             "id": self.id,
             "owner": self.owner,
             "model": self.model,
+            "batch": str(self.request.batch),
+            "work": str(self.work),
+            "request_id": self.request_id,
             "request": self.request.model_dump_json(),
             "created": repr(self.created),
             "result_ttl": str(self.result_ttl),
@@ -92,6 +107,7 @@ class Record:
             error=ErrorInfo.model_validate_json(text["error"]) if text.get("error") else None,
             abandoned=int(text.get("abandoned", 0)),
             strikes=int(text.get("strikes", 0)),
+            request_id=text.get("request_id", ""),
             images={
                 int(key.removeprefix(_IMAGE)): json.loads(value)
                 for key, value in text.items()
@@ -99,22 +115,29 @@ class Record:
             },
         )
 
-    def progress(self, *, now: float, queue_position: int | None = None) -> Progress:
-        """How far it is, as clients see it."""
-        total = self.request.batch * self.request.steps
+    def progress(
+        self, *, now: float, queue_position: int | None = None, queue_eta: float | None = None
+    ) -> Progress:
+        """How far it is, as clients see it; the last two matter while it is queued."""
+        total = self.work
         done = total if self.status is Status.SUCCEEDED else min(self.row_steps, total)
-        running = self.status is Status.RUNNING
+        eta = queue_eta if self.status is Status.QUEUED else None
+        if self.status is Status.RUNNING and self.eta:
+            eta = max(0.0, self.eta - now)
         return Progress(
             step=done // self.request.batch,
             steps=self.request.steps,
             fraction=round(done / total, 4),
             images_done=len(self.images),
             queue_position=queue_position if self.status is Status.QUEUED else None,
-            eta_seconds=round(max(0.0, self.eta - now), 3) if running and self.eta else None,
+            eta_seconds=None if eta is None else round(eta, 3),
         )
 
-    def generation(self, *, now: float, queue_position: int | None = None) -> Generation:
+    def generation(
+        self, *, now: float, queue_position: int | None = None, queue_eta: float | None = None
+    ) -> Generation:
         """The whole object, as clients see it."""
+        progress = self.progress(now=now, queue_position=queue_position, queue_eta=queue_eta)
         base = f"/v1/generations/{self.id}"
         run_from = self.started if self.started is not None else self.finished
         return Generation(
@@ -122,7 +145,7 @@ class Record:
             status=self.status,
             model=self.request.model,
             request=RequestView.of(self.request),
-            progress=self.progress(now=now, queue_position=queue_position),
+            progress=progress,
             images=[image_entry(self.id, self.images[index]) for index in sorted(self.images)],
             urls=Urls(
                 self=base,

@@ -234,6 +234,21 @@ class ModelList(BaseModel):
     data: list[ModelCard]
 
 
+class GenerationList(BaseModel):
+    """A page of generations, newest first."""
+
+    data: list[Generation]
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page.")
+
+
+class WorkerState(BaseModel):
+    """What a live worker says of itself, every few seconds."""
+
+    models: list[str]
+    pace: float = Field(description="Image-steps a second, as measured; 0: not yet.")
+    backlog: int = Field(description="Image-steps that it has in hand.")
+
+
 class FieldError(BaseModel):
     """One field that was refused."""
 

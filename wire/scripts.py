@@ -22,13 +22,24 @@ local function emit(name, data)
 end
 """
 
+# What is accepted and not begun is counted, for the queue's limit and for estimates.
+LEAVE_QUEUE = """
+local function leave_queue()
+  local size = redis.call('HMGET', KEYS[1], 'batch', 'work')
+  redis.call('HINCRBY', 'emaki:queued', 'pictures', -tonumber(size[1] or 0))
+  redis.call('HINCRBY', 'emaki:queued', 'row_steps', -tonumber(size[2] or 0))
+end
+"""
+
 # ARGV: id, now, status event, worker. Returns 1, or 0 if it must not run.
 START = (
     _EMIT
+    + LEAVE_QUEUE
     + """
 local status = redis.call('HGET', KEYS[1], 'status')
 if status ~= 'queued' and status ~= 'running' then return 0 end
 if status == 'queued' then
+  leave_queue()
   redis.call('HSET', KEYS[1], 'status', 'running', 'started', ARGV[2])
   emit('status', ARGV[3])
 end
@@ -76,19 +87,30 @@ return ARGV[3]
 """
 )
 
+# KEYS[3]: PNGs. ARGV: id, PNG of the strip.
+STRIP = """
+if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
+redis.call('HSET', KEYS[3], 'strip', ARGV[2])
+return 1
+"""
+
 _END = (
     _EMIT
+    + LEAVE_QUEUE
     + """
+local status = redis.call('HGET', KEYS[1], 'status')
+local over = status ~= 'queued' and status ~= 'running'
 local function finish()
+  if status == 'queued' then leave_queue() end
   redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished', ARGV[3], 'error', ARGV[4])
   emit('done', ARGV[5])
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[6]) end
-  redis.call('SET', KEYS[4], '1', 'EX', ARGV[7])
+  local owner = redis.call('HGET', KEYS[1], 'owner') or ''
+  redis.call('SET', KEYS[4], owner, 'EX', ARGV[7])
   redis.call('SREM', KEYS[5], ARGV[1])
-  redis.call('HINCRBY', 'emaki:metrics', 'generations_finished', 1)
+  redis.call('HINCRBY', 'emaki:metrics', 'generations:' .. ARGV[2], 1)
+  redis.call('EXPIRE', 'emaki:history:' .. owner, ARGV[7])
 end
-local status = redis.call('HGET', KEYS[1], 'status')
-local over = status ~= 'queued' and status ~= 'running'
 """
 )
 
@@ -97,7 +119,10 @@ local over = status ~= 'queued' and status ~= 'running'
 FINISH = (
     _END
     + """
-if over then return 0 end
+if over then
+  redis.call('SREM', KEYS[5], ARGV[1])
+  return 0
+end
 finish()
 return 1
 """

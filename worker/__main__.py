@@ -17,11 +17,13 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wire.connect import wait_for_redis_url, without_password
+from wire.logs import configure
 from worker.catalog import Catalog
 from worker.desk import Desk
 from worker.engine import Engine
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
+from worker.meter import Meter
 from worker.precision import plan
 from worker.runner import Runner
 from worker.settings import WorkerSettings
@@ -50,9 +52,7 @@ def run() -> int:
             name = "EMAKI_" + "_".join(map(str, problem["loc"])).upper()
             print(f"error: {name}={problem['input']!r}: {problem['msg']}", file=sys.stderr)
         return 2
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s worker %(levelname)s %(message)s"
-    )
+    configure("worker", level=settings.log_level, form=settings.log_format)
     _exit_on_signals()
     device = _device(settings.device)
     if device is None:
@@ -73,11 +73,12 @@ def run() -> int:
     redis = _connect(settings)
     catalog = Catalog(settings.checkpoints, device=device, plan=chosen)
     catalog.watch()
-    runner = Runner(Engine(chosen.buckets))
+    meter = Meter()
+    runner = Runner(Engine(chosen.buckets), on_step=meter.step)
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
     ledger = Ledger(redis, name)
-    desk = Desk(ledger, catalog, runner, step_timeout=settings.step_timeout)
+    desk = Desk(ledger, catalog, runner, meter, step_timeout=settings.step_timeout)
     while not _work(redis, desk, catalog, settings):
         _exit_on_signals()
         time.sleep(1)

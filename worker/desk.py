@@ -9,10 +9,12 @@ import time
 from collections import deque
 from enum import Enum, auto
 
+from wire.logs import fields
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
 from worker.catalog import Catalog
 from worker.ledger import Ledger
+from worker.meter import Meter
 from worker.render import plain_png, png, strip_png
 from worker.runner import Canceled, Runner
 from worker.work import Event, ImageDone, Pixels, Preview, Started, Work, WorkDone
@@ -36,9 +38,9 @@ class Desk:
     """One per worker process; outlives connections to Redis."""
 
     def __init__(
-        self, ledger: Ledger, catalog: Catalog, runner: Runner, *, step_timeout: float
+        self, ledger: Ledger, catalog: Catalog, runner: Runner, meter: Meter, *, step_timeout: float
     ) -> None:
-        self._step_timeout = step_timeout
+        self._step_timeout, self._meter = step_timeout, meter
         self._ledger, self._catalog, self._runner = ledger, catalog, runner
         self._events: deque[Event | Canceled] = deque()
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
@@ -57,7 +59,7 @@ class Desk:
     @property
     def step_seconds(self) -> float:
         """How long a step has taken lately."""
-        return self._runner.step_seconds
+        return self._meter.seconds
 
     @property
     def models(self) -> list[str]:
@@ -93,7 +95,7 @@ class Desk:
             return Accepted.NOT_OURS
         work = self._work(record)
         if isinstance(work, ErrorInfo):
-            log.error("generation %s: %s", record.id, work.detail)
+            log.error("%s", work.detail, extra=fields(generation_id=record.id))
             self._end(record.id, Status.FAILED, work)
             return Accepted.OVER
         self._runs[record.id] = work.id
@@ -162,8 +164,10 @@ class Desk:
         """Publish the models' cards, and say that this worker lives."""
         self._ledger.publish_cards(self._catalog.cards())
         self._ledger.count("checkpoints_refused", self._catalog.take_refusals())
+        self._ledger.flush(*self._meter.take())
+        self._ledger.forget_cancels()
         if self.advancing():
-            self._ledger.heartbeat(self._catalog.names)
+            self._ledger.heartbeat(self._catalog.names, pace=self._meter.pace)
 
     def recovered(self) -> None:
         """A dead worker's request was put back into the queue."""
@@ -171,7 +175,7 @@ class Desk:
 
     @property
     def _patience(self) -> float:
-        return max(self._step_timeout, _STEPS_MISSED * self._runner.step_seconds)
+        return max(self._step_timeout, _STEPS_MISSED * self._meter.seconds)
 
     def _pass_on(self, id_: str, event: Event | Canceled) -> None:
         ledger = self._ledger
@@ -190,7 +194,7 @@ class Desk:
         elif isinstance(event, Canceled):
             self._end(id_, Status.CANCELED)
         else:
-            log.error("generation %s failed", id_, exc_info=event.error)
+            log.error("drawing failed", exc_info=event.error, extra=fields(generation_id=id_))
             detail = (
                 f"drawing failed ({type(event.error).__name__}: {str(event.error)[:200]}); "
                 "other parameters may work; the worker's log says more"

@@ -26,6 +26,15 @@ _SMALLEST_CAPACITY = 2  # a guided row
 _FAILURES_IN_COMPANY = 3
 
 
+@dataclass(frozen=True)
+class LastStep:
+    """How the last step's batch was filled: rows, their places, and what it was padded to."""
+
+    rows: int = 0
+    places: int = 0
+    bucket: int = 0
+
+
 class Engine:
     """Holds every running work and advances them, a step at a time.
 
@@ -38,6 +47,7 @@ class Engine:
             raise ValueError(f"buckets {list(buckets)} are not rising sizes that end at 2 or more")
         self.buckets = tuple(buckets)
         self.steps = 0
+        self.last = LastStep()
         self._shares: dict[Weights, FairShare[Row]] = {}
         self._batches: dict[Weights, Batch] = {}
         self._works: dict[str, _Progress] = {}
@@ -99,8 +109,11 @@ class Engine:
         batch = self._batches.get(weights)
         if batch is None:
             batch = self._batches[weights] = Batch(weights)
+        places = sum(row.places for row in rows)
+        bucket = next(size for size in self.buckets if size >= places)
+        self.last = LastStep(rows=len(rows), places=places, bucket=bucket)
         try:
-            batch.advance(rows, bucket=self._bucket(rows))
+            batch.advance(rows, bucket=bucket)
         except Exception as error:  # noqa: BLE001 - whatever it was, find out whose it is
             return self._failed(rows, error)
         return self._account(rows, batch)
@@ -163,10 +176,6 @@ class Engine:
                 progress.alone = True  # it fails only in company: finish it without
         self._suspects = ids
         return []
-
-    def _bucket(self, rows: list[Row]) -> int:
-        places = sum(row.places for row in rows)
-        return next(size for size in self.buckets if size >= places)
 
     def _forget(self, id_: str) -> None:
         if id_ in self._suspects:

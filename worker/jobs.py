@@ -31,6 +31,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker import WorkerStatus
 
+from wire.admission import SETTLE
 from wire.keys import QUEUE, generation, owners
 from worker.desk import Accepted, Desk
 
@@ -201,6 +202,7 @@ class EngineWorker(SimpleWorker):
         self._take_script = redis.register_script(_TAKE)
         self._requeue_script = redis.register_script(_REQUEUE)
         self._forget_script = redis.register_script(_FORGET)
+        self._settle_script = redis.register_script(SETTLE)
 
     @property
     def dequeue_timeout(self) -> int:
@@ -348,6 +350,9 @@ class EngineWorker(SimpleWorker):
         self._kept_at = time.monotonic()
         self._desk.housekeeping()
         self._recover(queue)
+        self._settle_script(
+            keys=[queue.key, queue.intermediate_queue_key, self._registry(queue).key]
+        )
 
     def _recover(self, queue: Queue) -> None:
         """Put abandoned jobs back at the queue's front."""

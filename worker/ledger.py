@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from wire import keys, scripts
+from wire.logs import fields
+from wire.metrics import Tally
 from wire.record import Record, image_entry, image_field
-from wire.schemas import ErrorInfo, ModelCard, Status
+from wire.schemas import ErrorInfo, ModelCard, Status, WorkerState
 
 log = logging.getLogger("emaki.worker")
 PROGRESS_SECONDS = 0.1  # between two progress events of a generation, at least
@@ -48,6 +51,8 @@ class Ledger:
         self._preview = redis.register_script(scripts.PREVIEW)
         self._image = redis.register_script(scripts.IMAGE)
         self._finish = redis.register_script(scripts.FINISH)
+        self._strip = redis.register_script(scripts.STRIP)
+        self._tally = Tally()
 
     def open(self, id_: str) -> Record | None:
         """Read a generation that has been taken from the queue.
@@ -81,6 +86,7 @@ class Ledger:
         record, now = self._open[id_].record, time.time()
         if record.status is Status.QUEUED:
             record.status, record.started = Status.RUNNING, now
+            self._tally.observe("first_step_seconds", max(0.0, now - record.created))
         event = record.generation(now=now).model_dump_json()
         answer = self._start(
             keys=[keys.generation(id_), keys.events(id_)],
@@ -144,13 +150,24 @@ class Ledger:
 
     def strip(self, id_: str, png: bytes) -> None:
         """Store the denoising strip."""
-        self._redis.hset(keys.images(id_), keys.STRIP, png)
+        self._strip(
+            keys=[keys.generation(id_), keys.events(id_), keys.images(id_)], args=[id_, png]
+        )
 
     def finish(self, id_: str, status: Status, error: ErrorInfo | None = None) -> None:
         """End a generation, unless it has ended already, and let go of it."""
-        names, arguments = scripts.finish_call(self._open[id_].record, status, error)
-        self._finish(keys=names, args=arguments)
+        record = self._open[id_].record
+        names, arguments = scripts.finish_call(record, status, error)
+        ended = self._finish(keys=names, args=arguments)
         del self._open[id_]  # only now: a lost connection must not lose the end
+        if ended:
+            run = (record.finished or 0.0) - (record.started or record.finished or 0.0)
+            if status is Status.SUCCEEDED:
+                self._tally.observe("image_seconds", max(0.0, run) / record.request.batch)
+            extra = fields(
+                generation_id=id_, request_id=record.request_id, run_ms=round(run * 1000, 1)
+            )
+            log.info("generation %s", status.value, extra=extra)
 
     def drop(self, id_: str) -> None:
         """Let go of a generation without ending it: another worker will."""
@@ -185,7 +202,22 @@ class Ledger:
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a metric."""
         if amount:
-            self._redis.hincrby(keys.METRICS, name, amount)
+            self._tally.add(name, amount)
+
+    def flush(self, counts: dict[str, int], sums: dict[str, float]) -> None:
+        """Add to the metrics: these, and what was counted here."""
+        self._tally.merge(counts, sums)
+        counts, sums = self._tally.take()
+        try:
+            with self._redis.pipeline() as pipe:
+                for name, amount in counts.items():
+                    pipe.hincrby(keys.METRICS, name, amount)
+                for name, value in sums.items():
+                    pipe.hincrbyfloat(keys.METRICS, name, value)
+                pipe.execute()
+        except RedisError:
+            self._tally.merge(counts, sums)
+            raise
 
     def publish_cards(self, cards: list[ModelCard]) -> None:
         """Tell the API about models; cards outlive this worker."""
@@ -194,16 +226,26 @@ class Ledger:
                 keys.MODELS, mapping={card.id: card.model_dump_json() for card in cards}
             )
 
-    def heartbeat(self, models: list[str]) -> None:
-        """This worker's engine is alive and holds these models."""
+    def heartbeat(self, models: list[str], *, pace: float) -> None:
+        """This worker's engine is alive, holds these models and is so fast (rows a second)."""
         key = keys.worker(self._worker)
+        records = [entry.record for entry in self._open.values()]
+        backlog = sum(record.work - record.row_steps for record in records)
+        state = WorkerState(models=models, pace=pace, backlog=backlog)
         with self._redis.pipeline() as pipe:
             if models:
-                pipe.set(key, ",".join(models), ex=WORKER_TTL)
+                pipe.set(key, state.model_dump_json(), ex=WORKER_TTL)
                 pipe.sadd(keys.WORKERS, self._worker)
             else:
                 pipe.delete(key)
             pipe.execute()
+
+    def forget_cancels(self) -> None:
+        """Drop cancels of generations that are no more: deleted, and their worker died."""
+        wanted: Any = self._redis.smembers(keys.CANCELS)
+        for id_ in {name.decode() for name in wanted} - self._open.keys():
+            if not self._redis.exists(keys.generation(id_)):
+                self._redis.srem(keys.CANCELS, id_)
 
     def farewell(self) -> None:
         """This worker is leaving."""

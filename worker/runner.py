@@ -7,9 +7,10 @@ counters.
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.engine import Engine
+from worker.engine import Engine, LastStep
 from worker.work import Event, Work, WorkFailed
 
 
@@ -25,17 +26,27 @@ class Canceled:
     id: str
 
 
-class Runner:
-    """Runs an engine for ever; `submit`, `cancel` and `events` may be called from elsewhere."""
+def _nothing(_step: LastStep, _seconds: float) -> None:
+    pass
 
-    def __init__(self, engine: Engine) -> None:
+
+class Runner:
+    """Runs an engine for ever; `submit`, `cancel` and `events` may be called from elsewhere.
+
+    Args:
+        on_step: called in the engine's thread after each step, with how long it took in seconds.
+    """
+
+    def __init__(
+        self, engine: Engine, *, on_step: Callable[[LastStep, float], None] = _nothing
+    ) -> None:
         self._engine = engine
         self._inbox: queue.SimpleQueue[Work | _Cancel] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[Event | Canceled] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._lock = threading.Lock()
         self._demand = self._submitted = 0
-        self.step_seconds = 0.0
+        self._on_step = on_step
 
     def start(self) -> None:
         """Begin stepping as works arrive."""
@@ -91,8 +102,7 @@ class Runner:
                 self._outbox.put(event)
             with self._lock:
                 self._demand = self._engine.demand
-            took = time.monotonic() - began
-            self.step_seconds += (took - self.step_seconds) * (0.1 if self.step_seconds else 1.0)
+            self._on_step(self._engine.last, time.monotonic() - began)
 
     def _admit(self) -> None:
         """Take everything in; wait when there is nothing to step."""

@@ -1,12 +1,12 @@
 """The worker's settings: environment variables `EMAKI_*`, read once at start."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wire.connect import URL_PATTERN
+from wire.logs import LogFormat, LogLevel
 from worker.precision import Precision
 
 
@@ -35,4 +35,5 @@ class WorkerSettings(BaseSettings):
         description="Seconds without a step after which the worker counts as hung and leaves; "
         "its heartbeats stop after a third of that. Slow models get more by themselves.",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: LogLevel = "INFO"
+    log_format: LogFormat = Field("text", description="text, or json: one object a line.")

@@ -11,14 +11,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from app.problems import InvalidField, ServiceError, errors
+from app.auth import Owner
+from app.exceptions import InvalidField, TooManyStreams
+from app.follow import BEFORE_ALL, follow
+from app.problems import errors
 from app.routes.generations import Found
-from app.state import Service, ServiceDep
-from app.wakes import Wakes
-from wire.record import Record
+from app.state import ServiceDep
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"])
-_BEFORE_ALL = "0-0"
 _MAX_ID_PART = 2**64 - 1
 _EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
@@ -37,43 +37,39 @@ def last_event(
     return last_event_id
 
 
+async def one_more_stream(service: ServiceDep, owner: Owner) -> AsyncIterator[None]:
+    """Counts the stream against its key's limit for as long as it is open."""
+    if service.streams[owner] >= service.settings.max_streams:
+        raise TooManyStreams(service.settings.max_streams)
+    service.streams[owner] += 1
+    service.telemetry.streams.inc()
+    try:
+        yield
+    finally:
+        service.streams[owner] -= 1
+        service.telemetry.streams.dec()
+
+
 @router.get(
     "/{id}/events",
     response_class=EventSourceResponse,
-    responses=errors(401, 404, 410, 422, 503),
+    responses=errors(401, 404, 410, 422, 429, 503),
+    dependencies=[Depends(one_more_stream)],
 )
 async def events(
     service: ServiceDep, record: Found, after: Annotated[str | None, Depends(last_event)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """`status`, `progress`, `image` and `done` events; the stream ends after `done`."""
-    with service.wakes.watch(record.id) as news:
-        if after is None:
-            snapshot = await service.store.view(record)
-            yield ServerSentEvent(
-                raw_data=snapshot.model_dump_json(), event="status", id=_BEFORE_ALL
-            )
-            after = _BEFORE_ALL
-        while True:
-            news.clear()
-            over = await _is_over(service, record)
-            page = await service.store.events(record.id, after)
-            for after, name, data in page:
-                yield ServerSentEvent(raw_data=data, event=name, id=after)
-                if name == "done":
-                    return
-            if not page:
-                if over:
-                    return
-                await Wakes.wait(news)
+    """`status`, `progress`, `preview`, `image` and `done` events; the stream ends after `done`.
+
+    It also ends when this process stops: a client that comes back with `Last-Event-ID` misses
+    nothing.
+    """
+    if after is None:
+        snapshot = await service.store.view(record)
+        yield ServerSentEvent(raw_data=snapshot.model_dump_json(), event="status", id=BEFORE_ALL)
+    async for id_, name, data in follow(service, record, after=after or BEFORE_ALL):
+        yield ServerSentEvent(raw_data=data, event=name, id=id_)
 
 
 def _is_event_id(text: str) -> bool:
     return bool(_EVENT_ID.fullmatch(text)) and max(map(int, text.split("-"))) < _MAX_ID_PART
-
-
-async def _is_over(service: Service, record: Record) -> bool:
-    """Whether no event will be added: looked at before the events are read."""
-    try:
-        return (await service.store.record(record.id, record.owner)).status.finished
-    except ServiceError:
-        return True

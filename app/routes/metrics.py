@@ -1,35 +1,65 @@
 """`/metrics`: Prometheus text. What workers count reaches it through Redis; no key needed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from app.problems import errors
 from app.state import ServiceDep
+from wire.metrics import COUNTERS, HISTOGRAMS, INF, LABELLED
+from wire.schemas import Status
 
 router = APIRouter()
+_LABELS = {
+    "generations": tuple(status.value for status in Status if status.finished),
+    "batch_places": ("used", "padded"),
+}
 
 
-class _Snapshot(Collector):
-    def __init__(self, counts: dict[str, int], *, queued: int, workers: int) -> None:
-        self._counts, self._queued, self._workers = counts, queued, workers
+class _Workers(Collector):
+    """What workers counted, as one look at Redis shows it."""
+
+    def __init__(self, counts: Mapping[str, float]) -> None:
+        self._counts = counts
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("emaki_queue_depth", "Requests waiting.", value=self._queued)
-        yield GaugeMetricFamily("emaki_workers", "Live workers with a model.", value=self._workers)
-        for name, text in _COUNTERS.items():
+        for name, text in COUNTERS.items():
             yield CounterMetricFamily(f"emaki_{name}", text, value=self._counts.get(name, 0))
+        for name, (label, text) in LABELLED.items():
+            family = CounterMetricFamily(f"emaki_{name}", text, labels=[label])
+            for value in _LABELS[name]:
+                family.add_metric([value], self._counts.get(f"{name}:{value}", 0))
+            yield family
+        for name, (bounds, text) in HISTOGRAMS.items():
+            total, buckets = 0.0, []
+            for bound in (*bounds, INF):
+                total += self._counts.get(f"{name}:{bound}", 0)
+                buckets.append(("+Inf" if bound == INF else str(bound), total))
+            histogram = HistogramMetricFamily(f"emaki_{name}", text)
+            histogram.add_metric([], buckets, self._counts.get(f"{name}:sum", 0.0))
+            yield histogram
 
 
-_COUNTERS = {
-    "generations_finished": "Generations that ended, however.",
-    "recoveries": "Requests taken back from a worker that died or slept.",
-    "checkpoints_refused": "Checkpoints that could not be served.",
-}
+class _Now(Collector):
+    """What is there at this moment."""
+
+    def __init__(self, *, requests: int, pictures: int, workers: int) -> None:
+        self._requests, self._pictures, self._workers = requests, pictures, workers
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("emaki_queue_requests", "Requests waiting.", self._requests)
+        text = "Pictures accepted and not begun."
+        yield GaugeMetricFamily("emaki_queue_pictures", text, self._pictures)
+        yield GaugeMetricFamily("emaki_workers", "Live workers with a model.", self._workers)
 
 
 @router.get(
@@ -40,9 +70,10 @@ _COUNTERS = {
 )
 async def metrics(service: ServiceDep) -> Response:
     """Prometheus metrics."""
-    counts, queued = await service.store.counts()
-    workers, _ = await service.store.live_models()
+    requests, pictures, _ = await service.store.queue()
+    workers = len(await service.store.workers())
     registry = CollectorRegistry()
-    registry.register(_Snapshot(counts, queued=queued, workers=workers))
-    text: Any = generate_latest(registry)
+    registry.register(_Workers(await service.store.counts()))
+    registry.register(_Now(requests=requests, pictures=pictures, workers=workers))
+    text: Any = generate_latest(service.telemetry.registry) + generate_latest(registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from app.auth import Owner
-from app.problems import ModelNotFound, errors
+from app.exceptions import ModelNotFound
+from app.problems import errors
 from app.state import ServiceDep
 from wire.schemas import ModelCard, ModelList
 

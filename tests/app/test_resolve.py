@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.problems import InvalidField, ModelNotFound
+from app.exceptions import InvalidField, ModelNotFound
 from app.resolve import resolve
 from wire.record import Record
 from wire.schemas import CardDefaults, GenerationRequest, ModelCard, ResolvedRequest

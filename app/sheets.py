@@ -1,11 +1,13 @@
-"""All images of a generation in one PNG."""
+"""All images of a generation in one file: a grid, or an archive. Pure: bytes in, bytes out."""
 
 import io
 import math
+import zipfile
 
 from PIL import Image
 
 _GAP = 2
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same pictures make the same archive
 
 
 def grid_png(pngs: list[bytes]) -> bytes:
@@ -23,4 +25,13 @@ def grid_png(pngs: list[bytes]) -> bytes:
         sheet.paste(image, ((i % columns) * (width + _GAP), (i // columns) * (height + _GAP)))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def images_zip(pngs: list[bytes]) -> bytes:
+    """PNGs as `00.png`, `01.png`, ... in one archive, stored as they are."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for index, data in enumerate(pngs):
+            archive.writestr(zipfile.ZipInfo(f"{index:02}.png", _EPOCH), data)
     return buffer.getvalue()

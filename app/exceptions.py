@@ -1,0 +1,200 @@
+"""What a handler may raise instead of answering; `app.problems` turns it into an answer.
+
+ServiceError
+├── Unauthorized            401 unauthorized
+├── GenerationNotFound      404 generation_not_found
+├── ModelNotFound           404 model_not_found
+├── ImageNotFound           404 image_not_found
+├── AlreadyFinished         409 already_finished
+├── GenerationCanceled      409 generation_canceled
+├── GenerationExpired       410 generation_expired
+├── InvalidField            422 invalid_request
+├── IdempotencyKeyReused    422 idempotency_key_reused
+├── QueueFull               429 queue_full
+├── RateLimited             429 rate_limited
+├── TooManyStreams          429 too_many_streams
+├── GenerationFailed        500 generation_failed
+├── RedisAway               503 redis_unavailable
+└── NotReady                503 not_ready
+"""
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+from wire.schemas import FieldError
+
+
+class ServiceError(Exception):
+    """An answer that is an error; the message is for a person."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.errors = list(errors)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Header fields that belong to the error."""
+        return {}
+
+
+class Unauthorized(ServiceError):
+    """No API key, or a wrong one."""
+
+    status, code = 401, "unauthorized"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class GenerationNotFound(ServiceError):
+    """There is no such generation, or it is another key's."""
+
+    status, code = 404, "generation_not_found"
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(
+            f"no generation {id_[:64]!r}; submit one with POST /v1/generations and use its id"
+        )
+
+
+class GenerationExpired(ServiceError):
+    """There was such a generation, and its results are gone."""
+
+    status, code = 410, "generation_expired"
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(
+            f"the results of generation {id_} have expired; submit the same request with the same "
+            "seed to draw the same pictures again"
+        )
+
+
+class ModelNotFound(ServiceError):
+    """No worker has published such a model or version."""
+
+    status, code = 404, "model_not_found"
+
+    def __init__(self, wanted: str, known: Sequence[str]) -> None:
+        choice = f"there is: {', '.join(known[-10:])}" if known else "no worker has published any"
+        super().__init__(
+            f"no model {wanted!r}; {choice}; see GET /v1/models",
+            errors=[FieldError(field="model", detail=f"{wanted!r} is not known")],
+        )
+
+
+class ImageNotFound(ServiceError):
+    """The generation has no such image (yet)."""
+
+    status, code = 404, "image_not_found"
+
+
+class AlreadyFinished(ServiceError):
+    """Too late to cancel."""
+
+    status, code = 409, "already_finished"
+
+
+class GenerationCanceled(ServiceError):
+    """The picture that was waited for will not come."""
+
+    status, code = 409, "generation_canceled"
+
+
+class InvalidField(ServiceError):
+    """A field is well-formed, but cannot be had from this model or server."""
+
+    status, code = 422, "invalid_request"
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}", errors=[FieldError(field=field, detail=detail)])
+
+
+class IdempotencyKeyReused(ServiceError):
+    """The key stands for another request already."""
+
+    status, code = 422, "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this Idempotency-Key was used with another payload within the last 24 hours; send "
+            "the same payload again, or a new key"
+        )
+
+
+class _Later(ServiceError):
+    status = 429
+
+    def __init__(self, detail: str, *, retry_after: float) -> None:
+        super().__init__(detail)
+        self._retry_after = max(1, math.ceil(retry_after))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self._retry_after)}
+
+
+class QueueFull(_Later):
+    """The queue holds as many pictures as it may."""
+
+    code = "queue_full"
+
+    def __init__(self, queued: int, limit: int, wanted: int) -> None:
+        super().__init__(
+            f"{queued} pictures are queued and the limit is {limit}: no room for {wanted} more; "
+            "retry in 5 s, or ask for fewer",
+            retry_after=5,
+        )
+
+
+class RateLimited(_Later):
+    """This key has made its requests of the minute."""
+
+    code = "rate_limited"
+
+    def __init__(self, limit: int, retry_after: float) -> None:
+        seconds = max(1, math.ceil(retry_after))
+        super().__init__(
+            f"more than {limit} requests in a minute; retry in {seconds} s",
+            retry_after=retry_after,
+        )
+
+
+class TooManyStreams(_Later):
+    """This key has as many event streams open as it may."""
+
+    code = "too_many_streams"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} event streams are open, the most one key may have; close one, or poll",
+            retry_after=5,
+        )
+
+
+class GenerationFailed(ServiceError):
+    """The picture that was waited for could not be drawn."""
+
+    status, code = 500, "generation_failed"
+
+
+class _Temporary(ServiceError):
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "2"}
+
+
+class RedisAway(_Temporary):
+    """Redis does not answer."""
+
+    status, code = 503, "redis_unavailable"
+
+
+class NotReady(_Temporary):
+    """No worker is there to draw."""
+
+    status, code = 503, "not_ready"

@@ -1,0 +1,49 @@
+"""A generation's events as they come, from any point on, until it has ended."""
+
+from collections.abc import AsyncIterator
+
+from redis.exceptions import RedisError
+
+from app.exceptions import ServiceError
+from app.state import Service
+from app.wakes import Wakes
+from wire.record import Record
+
+BEFORE_ALL = "0-0"
+_AWAY_SECONDS = 1.0
+
+
+async def follow(
+    service: Service, record: Record, *, after: str = BEFORE_ALL
+) -> AsyncIterator[tuple[str, str, str]]:
+    """Yield (id, name, JSON) of every event after the one with id ``after``.
+
+    Ends after `done`, when the generation is deleted, or when this process stops. While Redis is
+    away nothing comes, and then everything.
+    """
+    with service.wakes.watch(record.id) as news:
+        while not service.wakes.stopped:
+            news.clear()
+            try:
+                over = await _is_over(service, record)
+                page = await service.store.events(record.id, after)
+            except RedisError:
+                await Wakes.wait(news, seconds=_AWAY_SECONDS)
+                continue
+            for id_, name, data in page:
+                yield id_, name, data
+                if name == "done":
+                    return
+                after = id_
+            if not page:
+                if over:
+                    return
+                await Wakes.wait(news)
+
+
+async def _is_over(service: Service, record: Record) -> bool:
+    """Whether no event will be added: looked at before the events are read."""
+    try:
+        return (await service.store.record(record.id, record.owner)).status.finished
+    except ServiceError:
+        return True

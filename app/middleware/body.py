@@ -1,0 +1,54 @@
+"""Bodies are bounded in size and in time before anything parses them, chunked ones too."""
+
+import asyncio
+import time
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.problems import respond
+
+_TOO_LARGE = "the body is larger than {limit} bytes, the most that is read; send less"
+_TOO_SLOW = "the body did not arrive within {limit:g} s; send it faster"
+
+
+class BoundedBody:
+    """Answers 413 to a body of more than ``most_bytes``, 408 to one that takes too long."""
+
+    def __init__(self, app: ASGIApp, *, most_bytes: int, seconds: float) -> None:
+        self._app, self._most, self._seconds = app, most_bytes, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self._most:
+            detail = _TOO_LARGE.format(limit=self._most)
+            answer = respond(scope["path"], 413, "content_too_large", detail)
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, self._bounded(receive), send)
+
+    def _bounded(self, receive: Receive) -> Receive:
+        received, complete, deadline = 0, False, 0.0
+
+        async def bounded() -> Message:
+            nonlocal received, complete, deadline
+            if complete:
+                return await receive()  # only a disconnect can come
+            deadline = deadline or time.monotonic() + self._seconds
+            try:
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    message = await receive()
+            except TimeoutError:
+                detail = _TOO_SLOW.format(limit=self._seconds)
+                raise HTTPException(408, detail, {"Connection": "close"}) from None
+            complete = not message.get("more_body", False)
+            received += len(message.get("body", b""))
+            if received > self._most:
+                raise HTTPException(413, _TOO_LARGE.format(limit=self._most))
+            return message
+
+        return bounded

@@ -1,0 +1,39 @@
+"""What class a prompt names, for clients that know prompts only. Pure."""
+
+import re
+
+from app.exceptions import InvalidField
+from wire.schemas import ModelCard
+
+
+def class_of(prompt: str, card: ModelCard) -> str | None:
+    """The class that a prompt is, or that it mentions ("a photo of a sneaker"), without case.
+
+    None for a model without classes, which ignores the prompt, and for an empty prompt where the
+    model can draw without a class.
+
+    Raises:
+        InvalidField: the prompt names no class, or several.
+    """
+    text = prompt.strip().casefold()
+    if not card.classes or (not text and card.null_class):
+        return None
+    for name in card.classes:
+        if name.casefold() == text:
+            return name
+    found = [name for name in card.classes if re.search(_words(name), text)]
+    # "Ankle boot" is meant where "boot" is a class, too.
+    meant = [
+        name
+        for name in found
+        if not any(name != other and re.search(_words(name), other.casefold()) for other in found)
+    ]
+    if len(meant) == 1:
+        return meant[0]
+    shown = ", ".join(card.classes[:20]) + (", ..." if len(card.classes) > 20 else "")
+    what = f"names {', '.join(meant)}; name one" if meant else f"names none of {shown}"
+    raise InvalidField("prompt", f"{prompt[:60]!r} {what}; {card.id} draws classes, not free text")
+
+
+def _words(name: str) -> str:
+    return rf"(?<!\w){re.escape(name.casefold())}(?!\w)"

@@ -1,0 +1,74 @@
+"""uvicorn's HTTP protocol with bounds on what comes before a body: how large, and how slow.
+
+uvicorn's httptools parser keeps header lines as they come, without a limit.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_MOST_BYTES = 64 * 1024
+_SECONDS = 20.0
+_ANSWER = (
+    b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%s"
+)
+_PROBLEM = '{"type":"about:blank","title":"%s","status":%d,"code":"%s","detail":"%s","errors":[]}'
+
+
+class BoundedHeaders(HttpToolsProtocol):
+    """Answers 431 to headers that are too large, 408 to ones that take too long."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._header_bytes = 0
+        self._in_headers = True
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._patience = self.loop.call_later(_SECONDS, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._hurry(False)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_headers:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        # Looked at after parsing: in what came at once, a body may follow short headers.
+        if self._in_headers and self._header_bytes > _MOST_BYTES:
+            limit = f"the request's header is larger than {_MOST_BYTES} bytes; send less"
+            self._refuse(431, "Request Header Fields Too Large", "header_too_large", limit)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers = True
+        self._hurry(True)
+
+    def on_headers_complete(self) -> None:
+        self._in_headers, self._header_bytes = False, 0
+        self._hurry(False)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_headers = True
+        super().on_message_complete()
+
+    def _hurry(self, hurry: bool) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = self.loop.call_later(_SECONDS, self._too_slow) if hurry else None
+
+    def _too_slow(self) -> None:
+        detail = f"the request's header did not arrive within {_SECONDS:g} s; send it faster"
+        self._refuse(408, "Request Timeout", "request_timeout", detail)
+
+    def _refuse(self, status: int, title: str, code: str, detail: str) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        body = (_PROBLEM % (title, status, code, detail)).encode()
+        self.transport.write(_ANSWER % (status, title.encode(), len(body), body))
+        self.transport.close()

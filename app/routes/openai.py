@@ -1,0 +1,246 @@
+"""`/v1/images/generations` as the `openai` package calls it; errors in OpenAI's envelope.
+
+A prompt names a class. Other fields of OpenAI's are accepted and ignored; `seed`, `steps`,
+`guidance_scale`, `sampler` and `scale` are Emaki's own (in the package: `extra_body`).
+"""
+
+import base64
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, Literal
+
+import anyio
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from redis.exceptions import RedisError
+
+from app.auth import Owner
+from app.exceptions import GenerationCanceled, GenerationFailed, ModelNotFound
+from app.follow import follow
+from app.problems import openai_error
+from app.prompts import class_of
+from app.resolve import split_version
+from app.state import RequestId, Service, ServiceDep
+from app.submission import accept, all_images, until_finished
+from wire.record import Record
+from wire.schemas import (
+    MAX_BATCH,
+    MAX_SEED,
+    MODEL_PATTERN,
+    GenerationRequest,
+    ModelCard,
+    Sampler,
+    Status,
+)
+
+router = APIRouter(prefix="/v1/images", tags=["openai"])
+_WAIT_SECONDS = 600.0  # as long as the openai package waits
+_LOOK_SECONDS = 1.0
+
+
+class ImagesRequest(BaseModel):
+    """OpenAI's request, as far as it means something here."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    prompt: str = Field(max_length=32_000, description="A class, or a text that names one.")
+    model: str | None = Field(None, pattern=MODEL_PATTERN)
+    n: int | None = Field(None, ge=1, le=MAX_BATCH)
+    response_format: Literal["url", "b64_json"] | None = Field(None, description="Absent: both.")
+    stream: bool | None = None
+    partial_images: int | None = Field(None, ge=0, le=3, description="With `stream`.")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED)
+    steps: int | None = Field(None, ge=1)
+    guidance_scale: float | None = Field(None, ge=0, le=20, allow_inf_nan=False)
+    sampler: Sampler | None = None
+    scale: int = Field(1, ge=1, le=16)
+
+
+class ImageData(BaseModel):
+    """One picture; `url` needs the same API key."""
+
+    b64_json: str | None = None
+    url: str | None = None
+
+
+class ImagesAnswer(BaseModel):
+    """OpenAI's answer."""
+
+    created: int
+    data: list[ImageData]
+    output_format: Literal["png"] = "png"
+    size: str
+
+
+class OpenAIErrorBody(BaseModel):
+    """What went wrong, as OpenAI's clients read it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(BaseModel):
+    """OpenAI's error envelope."""
+
+    error: OpenAIErrorBody
+
+
+@router.post(
+    "/generations",
+    response_model=ImagesAnswer,
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "The pictures, or the stream."},
+        **{
+            status: {"model": OpenAIError}
+            for status in (400, 401, 404, 408, 409, 413, 415, 429, 500, 503)
+        },
+    },
+)
+async def generate(
+    request: Request,
+    service: ServiceDep,
+    owner: Owner,
+    request_id: RequestId,
+    asked: ImagesRequest,
+) -> Response:
+    """OpenAI's images route."""
+    name, _ = split_version(asked.model or service.settings.default_model)
+    card = await service.store.card(name)
+    if card is None:
+        raise ModelNotFound(name, [card.id for card in await service.store.cards()])
+    wanted = _wanted(asked, card)
+    record, _ = await accept(service, owner, wanted, request_id=request_id)
+    request.state.generation_id = record.id
+    if asked.stream:
+        events = _stream(service, record)
+        return StreamingResponse(
+            events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+    record = await _while_connected(request, service, record)
+    pictures = await _pictures(service, record)
+    base = str(request.base_url).rstrip("/")
+    entries = [record.images[index] for index in sorted(record.images)]
+    data = [
+        ImageData(
+            b64_json=None if asked.response_format == "url" else _base64(png),
+            url=None
+            if asked.response_format == "b64_json"
+            else f"{base}/v1/generations/{record.id}/images/{entry['index']}.png",
+        )
+        for entry, png in zip(entries, pictures, strict=True)
+    ]
+    answer = ImagesAnswer(created=int(record.created), data=data, size=_size(record))
+    return JSONResponse(answer.model_dump(exclude_none=True))
+
+
+def _wanted(asked: ImagesRequest, card: ModelCard) -> GenerationRequest:
+    steps = asked.steps or card.defaults.steps
+    partial = asked.partial_images or 0
+    chosen = {
+        "model": asked.model,
+        "seed": asked.seed,
+        "steps": asked.steps,
+        "guidance_scale": asked.guidance_scale,
+        "sampler": asked.sampler,
+        "batch": asked.n,
+        "class": class_of(asked.prompt, card),
+        "scale": asked.scale,
+        "preview_every": -(-steps // (partial + 1)) if asked.stream and partial else None,
+    }
+    return GenerationRequest.model_validate({k: v for k, v in chosen.items() if v is not None})
+
+
+async def _while_connected(request: Request, service: Service, record: Record) -> Record:
+    """Wait for the end; cancel when the client goes away, for nobody else knows of it."""
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not record.status.finished:
+        record = await until_finished(service, record, seconds=_LOOK_SECONDS)
+        out_of_time = time.monotonic() > deadline or service.wakes.stopped
+        if not record.status.finished and (out_of_time or await request.is_disconnected()):
+            await service.store.cancel(record)
+            raise GenerationFailed(
+                f"generation {record.id} was not finished in time and is canceled; ask for fewer "
+                "images or steps, or use POST /v1/generations, which does not wait"
+            )
+    return record
+
+
+async def _pictures(service: Service, record: Record) -> list[bytes]:
+    if record.status is Status.FAILED:
+        raise GenerationFailed(record.error.detail if record.error else "drawing failed")
+    if record.status is Status.CANCELED:
+        raise GenerationCanceled(f"generation {record.id} was canceled; ask again")
+    return await all_images(service, record)
+
+
+async def _stream(service: Service, record: Record) -> AsyncIterator[str]:
+    """Partial and completed images; a client that goes away cancels what is left."""
+    finished = False
+    partial: dict[int, int] = {}
+    common = {
+        "created_at": int(record.created),
+        "output_format": "png",
+        "background": "opaque",
+        "quality": "auto",
+    }
+    try:
+        async for _, name, text in follow(service, record):
+            data: dict[str, Any] = json.loads(text)
+            if name == "preview":
+                number = partial.setdefault(data["index"], 0)
+                partial[data["index"]] += 1
+                yield _event(
+                    "image_generation.partial_image",
+                    common
+                    | {
+                        "b64_json": data["png_base64"],
+                        "partial_image_index": number,
+                        "size": _size(record),
+                    },
+                )
+            elif name == "image":
+                png = await service.store.png(record.id, data["index"])
+                yield _event(
+                    "image_generation.completed",
+                    common
+                    | {
+                        "b64_json": _base64(png or b""),
+                        "size": f"{data['width']}x{data['height']}",
+                        "usage": _NO_USAGE,
+                    },
+                )
+            elif name == "done":
+                finished = True
+                if data["status"] != Status.SUCCEEDED:
+                    why = (data["error"] or {}).get("detail", "the generation was canceled")
+                    yield _event("error", openai_error(500, "generation_failed", why))
+    finally:
+        if not finished:
+            with anyio.CancelScope(shield=True), suppress(RedisError):
+                await service.store.cancel(record)
+
+
+_NO_USAGE = {
+    "total_tokens": 0,
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+}
+
+
+def _event(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n"
+
+
+def _base64(png: bytes) -> str:
+    return base64.b64encode(png).decode()
+
+
+def _size(record: Record) -> str:
+    facts = next(iter(record.images.values()), None)
+    return f"{facts['width']}x{facts['height']}" if facts else "auto"

@@ -1,0 +1,102 @@
+"""The pictures of a generation: one by one, as a grid, as an archive, and the denoising strip."""
+
+import hashlib
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app.exceptions import ImageNotFound
+from app.problems import errors
+from app.routes.generations import Found
+from app.sheets import images_zip
+from app.state import ServiceDep
+from app.submission import all_images, no_image, picture
+from wire.keys import STRIP
+from wire.record import Record
+from wire.schemas import Status
+
+router = APIRouter(prefix="/v1/generations/{id}", tags=["pictures"])
+_FOREVER = "private, max-age=31536000, immutable"
+
+
+def _answers(media_type: str) -> dict[int | str, dict[str, Any]]:
+    return {
+        200: {"content": {media_type: {}}, "description": "Here it is."},
+        304: {"description": "Not modified."},
+        **errors(401, 404, 410, 429, 503),
+    }
+
+
+@router.get(
+    "/images/{index}.png",
+    response_class=Response,
+    responses={**_answers("image/png"), **errors(422)},
+)
+async def image(service: ServiceDep, record: Found, index: int, request: Request) -> Response:
+    """One finished picture."""
+    facts = record.images.get(index)
+    if facts is None:
+        raise ImageNotFound(no_image(record, index))
+    if (unchanged := _unchanged(request, facts["sha256"])) is not None:
+        return unchanged
+    data = await service.store.png(record.id, index)
+    if data is None:
+        raise ImageNotFound(no_image(record, index))
+    return _file(data, "image/png", facts["sha256"])
+
+
+@router.get("/grid.png", response_class=Response, responses=_answers("image/png"))
+async def grid(service: ServiceDep, record: Found, request: Request) -> Response:
+    """All pictures in one, when all are finished."""
+    if record.status is not Status.SUCCEEDED:
+        raise ImageNotFound(no_image(record))
+    tag = _tag_of_all(record, "grid")
+    if (unchanged := _unchanged(request, tag)) is not None:
+        return unchanged
+    return _file(await picture(service, record), "image/png", tag)
+
+
+@router.get("/images.zip", response_class=Response, responses=_answers("application/zip"))
+async def archive(service: ServiceDep, record: Found, request: Request) -> Response:
+    """All pictures in one archive, when all are finished."""
+    tag = _tag_of_all(record, "zip")
+    if record.status is Status.SUCCEEDED and (unchanged := _unchanged(request, tag)) is not None:
+        return unchanged
+    async with service.sheets:
+        data = await run_in_threadpool(images_zip, await all_images(service, record))
+    answer = _file(data, "application/zip", tag)
+    answer.headers["Content-Disposition"] = f'attachment; filename="{record.id}.zip"'
+    return answer
+
+
+@router.get("/strip.png", response_class=Response, responses=_answers("image/png"))
+async def strip(service: ServiceDep, record: Found, request: Request) -> Response:
+    """The denoising scroll: a row per image, frames left to right, noise first."""
+    if not record.request.strip:
+        raise ImageNotFound(
+            f"generation {record.id} has no strip: it was not asked for; send `strip` with 1 to 16"
+        )
+    data = await service.store.png(record.id, STRIP)
+    if record.status is not Status.SUCCEEDED or data is None:
+        raise ImageNotFound(no_image(record))
+    tag = hashlib.sha256(data).hexdigest()
+    return _unchanged(request, tag) or _file(data, "image/png", tag)
+
+
+def _tag_of_all(record: Record, kind: str) -> str:
+    """A name for everything's bytes that needs none of them."""
+    parts = [kind, *(record.images[index]["sha256"] for index in sorted(record.images))]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _unchanged(request: Request, tag: str) -> Response | None:
+    known = request.headers.get("if-none-match", "").split(",")
+    if f'"{tag}"' in [entry.strip().removeprefix("W/") for entry in known]:
+        return Response(None, 304, {"ETag": f'"{tag}"', "Cache-Control": _FOREVER})
+    return None
+
+
+def _file(data: bytes, media_type: str, tag: str) -> Response:
+    headers = {"ETag": f'"{tag}"', "Cache-Control": _FOREVER}
+    return Response(data, 200, headers, media_type=media_type)

@@ -1,0 +1,57 @@
+"""What FastAPI could not validate, in words: the value, the limit and the next action."""
+
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+
+from wire.schemas import FieldError, GenerationRequest
+
+_MOST_SHOWN = 80
+_REASONS = {
+    "greater_than_equal": "{value} is below the least, {ge}; send {ge} or more",
+    "less_than_equal": "{value} is above the most, {le}; send {le} or less",
+    "literal_error": "{value} is not known; send one of {expected}",
+    "enum": "{value} is not known; send one of {expected}",
+    "string_pattern_mismatch": "{value} is not of the form `name` or `name@step`; see /v1/models",
+    "extra_forbidden": "unknown field; remove it or use one of {fields}",
+}
+
+
+def explain(
+    error: RequestValidationError, media_type: str
+) -> tuple[int, str, str, list[FieldError]]:
+    """Status, code and detail of the answer, and the fields that were refused."""
+    found: dict[str, str] = {}
+    for item in error.errors():
+        parts = ("body", "query", "path", "header")
+        location = [str(part) for part in item["loc"] if part not in parts]
+        if item["type"] == "json_invalid" or not location:
+            return _whole_body(item, media_type)
+        found.setdefault(location[0], _explain(location[0], item))
+    fields = [FieldError(field=name, detail=detail) for name, detail in found.items()]
+    summary = "; ".join(f"{f.field}: {f.detail}" for f in fields[:5])
+    return 422, "invalid_request", summary, fields
+
+
+def _whole_body(item: Any, media_type: str) -> tuple[int, str, str, list[FieldError]]:
+    if item["type"] == "json_invalid":
+        reason = item.get("ctx", {}).get("error", "not JSON")
+        detail = f"the body is not JSON ({reason}); send one JSON object"
+        return 400, "invalid_json", detail, []
+    if "json" not in media_type:
+        shown = ascii(media_type[:_MOST_SHOWN])
+        detail = f"content-type is {shown}; send JSON as application/json"
+        return 415, "unsupported_media_type", detail, []
+    return 422, "invalid_request", "the body is not a JSON object; send {...}", []
+
+
+def _explain(field: str, item: Any) -> str:
+    value = ascii(item.get("input"))
+    value = value if len(value) <= _MOST_SHOWN else f"{value[: _MOST_SHOWN - 3]}..."
+    if field == "class":
+        return f"{value} is not a class's name or index, null, or a list of `batch` of these"
+    known = [info.alias or name for name, info in GenerationRequest.model_fields.items()]
+    reason = _REASONS.get(item["type"])
+    if reason is None:
+        return f"{value} is not accepted: {item['msg'][:1].lower()}{item['msg'][1:]}"
+    return reason.format(value=value, fields=", ".join(known), **item.get("ctx", {}))
