@@ -84,7 +84,8 @@ function addField(fields, line) {
   else fields[name] = value;
 }
 
-function sleep(milliseconds, signal) {
+/** Wait so long, or until `signal` aborts. */
+export function sleep(milliseconds, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);
     signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });

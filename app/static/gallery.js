@@ -74,7 +74,7 @@ export class Gallery {
     button.addEventListener("click", () => this.#open(id));
     item.append(button);
     this.list.prepend(item);
-    this.entries.set(id, { item, button, picture, caption, generation: null, loading: false });
+    this.entries.set(id, { item, button, picture, caption, generation: null, loading: null });
     this.sight.observe(item);
   }
 
@@ -97,18 +97,20 @@ export class Gallery {
     if (generation) this.onOpen(generation);
   }
 
-  async #load(id) {
+  #load(id) {
     const entry = this.entries.get(id);
-    if (!entry || entry.loading || entry.generation?.finished_at) return;
-    entry.loading = true;
+    if (!entry || entry.generation?.finished_at) return null;
+    entry.loading ??= this.#fetch(id, entry).finally(() => (entry.loading = null));
+    return entry.loading;
+  }
+
+  async #fetch(id, entry) {
     try {
       this.#describe(entry, await json(`/v1/generations/${id}`));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.gone) this.forget(id);
       else entry.caption.textContent = "not reached";
-    } finally {
-      entry.loading = false;
     }
   }
 

@@ -1,7 +1,7 @@
 // The generation on show: what it is, how far it is, its pictures, and the scroll above them.
 
 import { ApiError, blob, json, open, post } from "./api.js";
-import { follow } from "./events.js";
+import { follow, sleep } from "./events.js";
 import { save } from "./picture.js";
 import { Strip, drawBitmap, drawBlob, drawNoise, fromBase64 } from "./pixels.js";
 import { count, duration, subject, timeLeft } from "./request.js";
@@ -9,6 +9,7 @@ import { Scroll } from "./scroll.js";
 import { Tiles } from "./tiles.js";
 
 const QUEUE_POLL_MS = 2000;
+const RETRY_S = 3;
 
 export class Stage {
   /**
@@ -53,14 +54,26 @@ export class Stage {
     this.scroll.live();
     this.#describe();
     try {
-      if (generation.finished_at) await this.#finish(signal);
-      else await this.#follow(signal);
+      if (!generation.finished_at) await this.#follow(signal);
+      await this.#fetch(signal);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
-      if (error.gone) this.onGone(generation.id);
       this.#error(error.message);
+      if (error.gone) this.#leave();
     }
+  }
+
+  /** Its results are no more: only the error's words stay. */
+  #leave() {
+    const { bar, cancel, again, all, status } = this.parts;
+    for (const part of [bar, cancel, all]) part.hidden = true;
+    again.hidden = false;
+    status.textContent = "";
+    document.title = "Emaki";
+    this.scroll.close();
+    this.tiles.clear();
+    this.onGone(this.generation.id);
   }
 
   async #follow(signal) {
@@ -76,7 +89,6 @@ export class Stage {
     } finally {
       clearInterval(waiting);
     }
-    if (!signal.aborted) await this.#finish(signal);
   }
 
   #hear(name, data, signal) {
@@ -101,7 +113,22 @@ export class Stage {
     if (index === 0) this.scroll.add(bitmap);
   }
 
-  /** Fetch what there is to see: all frames of all pictures in one file, else picture by picture. */
+  /** Fetch its pictures, however often that takes. */
+  async #fetch(signal) {
+    while (!signal.aborted) {
+      try {
+        await this.#finish(signal);
+        this.#error("");
+        return;
+      } catch (error) {
+        if (!(error instanceof ApiError && error.temporary)) throw error;
+        this.#error(error.message);
+        await sleep((error.retryAfter ?? RETRY_S) * 1000, signal);
+      }
+    }
+  }
+
+  /** What there is to see: all frames of all pictures in one file, else picture by picture. */
   async #finish(signal) {
     const { generation } = this;
     const { urls, images, request } = generation;

@@ -19,6 +19,11 @@ export class Tiles {
     this.list.dataset.size = batch === 1 ? "one" : batch <= 4 ? "few" : batch <= 16 ? "some" : "many";
   }
 
+  clear() {
+    this.tiles = [];
+    this.list.replaceChildren();
+  }
+
   at(index) {
     return this.tiles[index];
   }
