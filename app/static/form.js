@@ -3,6 +3,7 @@
 import { SAMPLERS, previewEvery, stripFrames } from "./request.js";
 
 const DICE_SEEDS = 1_000_000;
+const TOO_MANY = 1000;
 const NO_CLASS = "none";
 const IN_TURN = "turn";
 
@@ -14,6 +15,7 @@ export class Form {
     this.alert = element.querySelector("#form-error");
     this.button = element.querySelector("button[type=submit]");
     this.cards = [];
+    this.asking = false;
     this.fields.model.addEventListener("change", () => this.#follow());
     element.querySelector("#dice").addEventListener("click", () => {
       this.fields.seed.value = Math.floor(Math.random() * DICE_SEEDS);
@@ -22,6 +24,7 @@ export class Form {
     element.addEventListener("input", (event) => this.#clear(event.target.name));
     element.addEventListener("submit", (event) => {
       event.preventDefault();
+      if (this.asking) return;
       this.clearErrors();
       const wrong = this.#unreadable();
       if (wrong.length) this.#mark(wrong);
@@ -56,7 +59,7 @@ export class Form {
       return;
     }
     const { fields } = this;
-    fields.model.value = request.model === card.version ? card.id : request.model;
+    choose(fields.model, request.model === card.version ? card.id : request.model);
     this.#follow();
     fields.class.value = Array.isArray(request.class)
       ? IN_TURN
@@ -65,15 +68,16 @@ export class Form {
     fields.seed.value = request.seed;
     fields.batch.value = request.batch ?? 1;
     fields.steps.value = request.steps;
-    fields.sampler.value = request.sampler;
+    choose(fields.sampler, request.sampler);
     fields.guidance_scale.value = request.guidance_scale;
     this.clearErrors();
     this.button.focus({ preventScroll: true });
     this.element.scrollIntoView({ block: "nearest" });
   }
 
+  /** One request at a time; the button stays enabled, for a disabled one would lose the focus. */
   set busy(value) {
-    this.button.disabled = value;
+    this.asking = value;
     this.button.textContent = value ? "Asking …" : "Draw";
   }
 
@@ -107,12 +111,10 @@ export class Form {
     );
     fields.class.value = "0";
     fields.class.closest(".field").hidden = card.classes.length === 0;
-    const names = new Map(SAMPLERS).set(
-      defaults.sampler,
-      SAMPLERS.get(defaults.sampler) ?? defaults.sampler,
+    fields.sampler.replaceChildren(
+      ...[...SAMPLERS].map(([name, label]) => new Option(label, name)),
     );
-    fields.sampler.replaceChildren(...[...names].map(([name, label]) => new Option(label, name)));
-    fields.sampler.value = defaults.sampler;
+    choose(fields.sampler, defaults.sampler);
     fields.steps.max = card.timesteps;
     fields.steps.value = defaults.steps;
     fields.guidance_scale.value = defaults.guidance_scale;
@@ -129,7 +131,8 @@ export class Form {
     const number = (field) => (field.value === "" ? undefined : Number(field.value));
     const batch = number(fields.batch) ?? 1;
     const steps = number(fields.steps);
-    const request = {
+    // JSON leaves undefined fields out, and the server chooses.
+    return {
       model: fields.model.value,
       class: this.#class(card, batch),
       // As it was typed: it may be larger than JavaScript's exact numbers.
@@ -139,16 +142,16 @@ export class Form {
       sampler: fields.sampler.value,
       guidance_scale: isGuided(card) ? number(fields.guidance_scale) : undefined,
       strip: stripFrames(card, Math.max(1, batch)),
-      preview_every: previewEvery(Math.min(Math.max(1, steps ?? 1), card.timesteps)),
+      preview_every: previewEvery(Math.min(Math.max(1, steps ?? card.defaults.steps), card.timesteps)),
     };
-    return request; // JSON leaves undefined fields out, and the server chooses
   }
 
   #class(card, batch) {
     const chosen = this.fields.class.value;
     if (!card.classes.length || chosen === NO_CLASS) return undefined;
     if (chosen !== IN_TURN) return card.classes[chosen];
-    return Array.from({ length: batch }, (_, i) => card.classes[i % card.classes.length]);
+    const length = Math.min(batch, TOO_MANY); // the server says so of `batch`
+    return Array.from({ length }, (_, i) => card.classes[i % card.classes.length]);
   }
 
   /** What cannot even be sent; everything else the server judges. */
@@ -191,4 +194,12 @@ export class Form {
 /** Guidance weighs a class against none, so the model must know both. */
 function isGuided(card) {
   return card.null_class && card.classes.length > 0;
+}
+
+/** Select a value, also one that the page has not heard of: a newer version, a newer sampler. */
+function choose(select, value) {
+  select.value = value;
+  if (select.selectedIndex >= 0) return;
+  select.add(new Option(value, value));
+  select.value = value;
 }

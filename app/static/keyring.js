@@ -11,7 +11,7 @@ export function askWhenNeeded(element, forget, { onKey }) {
     const refused = key.value !== null;
     message.textContent = refused ? `The server refuses this key: ${detail}` : "";
     message.hidden = !refused;
-    field.toggleAttribute("aria-invalid", refused);
+    field.setAttribute("aria-invalid", refused);
     const first = element.hidden;
     element.hidden = false;
     forget.hidden = true;

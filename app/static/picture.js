@@ -1,6 +1,7 @@
 // The dialog about one picture: large, its own scroll, its parameters, and what to do with it.
 
 import { ApiError, blob, key } from "./api.js";
+import { save } from "./download.js";
 import { drawBlob } from "./pixels.js";
 import { curl, fileName, parameters, single } from "./request.js";
 import { Scroll } from "./scroll.js";
@@ -109,15 +110,6 @@ export class PictureDialog {
   #text(selector, text) {
     this.dialog.querySelector(selector).textContent = text;
   }
-}
-
-/** Hand a file to the browser's downloads. */
-export function save(data, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(data);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 function pair(name, value) {

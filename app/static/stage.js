@@ -1,8 +1,8 @@
 // The generation on show: what it is, how far it is, its pictures, and the scroll above them.
 
 import { ApiError, blob, json, open, post } from "./api.js";
+import { save } from "./download.js";
 import { follow, sleep } from "./events.js";
-import { save } from "./picture.js";
 import { Strip, drawBitmap, drawBlob, drawNoise, fromBase64 } from "./pixels.js";
 import { count, duration, subject, timeLeft } from "./request.js";
 import { Scroll } from "./scroll.js";

@@ -147,3 +147,8 @@ def test_a_key_is_asked_for_refused_used_and_kept(browser: Browser, service: Ser
         tab.button("Forget key").click()
         expect(field).to_be_visible()
         assert tab.page.evaluate("sessionStorage.getItem('emaki.key')") is None
+        tab.page.get_by_label("Remember it on this device").check()
+        field.fill("open-sesame")
+        use.click()
+        expect(tab.tiles.first).to_be_enabled()
+        assert tab.page.evaluate("localStorage.getItem('emaki.key')") == "open-sesame"
