@@ -1,107 +1,85 @@
-// Asks for pictures and polls until they are there. No build step, no dependency.
+// Puts the page together: form, stage, gallery, picture dialog, API key. No build step.
 
-const form = document.querySelector("#ask");
-const button = form.querySelector("button");
-const statusLine = document.querySelector("#status");
-const bar = document.querySelector("#bar");
-const pictures = document.querySelector("#pictures");
-const POLL_MS = 150;
-let models = [];
+import { ApiError, json, post } from "./api.js";
+import { Form } from "./form.js";
+import { Gallery } from "./gallery.js";
+import { askWhenNeeded } from "./keyring.js";
+import { PictureDialog } from "./picture.js";
+import { body } from "./request.js";
+import { Stage } from "./stage.js";
 
-// Seeds reach 2^63, beyond JavaScript's exact numbers: keep the long ones as text.
-const parse = (json) => JSON.parse(json.replace(/"seed":(\d{16,})/g, '"seed":"$1"'));
+const MODELS_RETRY_MS = 2000;
+const find = (selector) => document.querySelector(selector);
+let retry = null;
 
-async function call(path, options) {
-  const answer = await fetch(path, options);
-  const body = parse(await answer.text());
-  if (!answer.ok) throw new Error(body.detail ?? answer.statusText);
-  return body;
-}
+const form = new Form(find("#ask"), { onAsk: ask });
+const dialog = new PictureDialog(find("#picture"), { onAgain: (request) => form.fill(request) });
+const gallery = new Gallery(find("#gallery"), { onOpen: open });
+const stage = new Stage(find("#stage"), {
+  onUpdate: (generation) => gallery.update(generation),
+  onGone: (id) => gallery.forget(id),
+  onPicture: (generation, index, strip) => dialog.open(generation, index, strip),
+  onAgain: (request) => form.fill(request),
+  cardOf: (model) => form.card(model),
+});
 
-async function loadModels() {
-  models = (await call("/v1/models")).data;
-  if (!models.length) {
-    show("No model yet: a worker is still loading, or none runs.");
-    return setTimeout(start, 2000);
-  }
-  form.model.replaceChildren(...models.map((m) => new Option(m.id, m.id)));
-  chooseModel();
-}
-
-function chooseModel() {
-  const model = models.find((m) => m.id === form.model.value);
-  const any = model.null_class ? [new Option("any", "")] : [];
-  form.class.replaceChildren(...any, ...model.classes.map((name) => new Option(name, name)));
-  form.class.selectedIndex = Math.min(1, form.class.options.length - 1);
-  form.steps.max = model.timesteps;
-  form.steps.value = model.defaults.steps;
-}
-
-function show(text, { error = false, fraction = 0 } = {}) {
-  document.querySelector("#result").hidden = false;
-  statusLine.textContent = text;
-  statusLine.classList.toggle("error", error);
-  bar.value = fraction;
-}
-
-function showGeneration(g) {
-  const p = g.progress;
-  const eta = p.eta_seconds === null ? "" : `, about ${p.eta_seconds.toFixed(1)} s left`;
-  const text = {
-    queued: `Waiting, number ${p.queue_position ?? 1} in the queue`,
-    running: `Step ${p.step} of ${p.steps}${eta}`,
-    succeeded: `${g.request.batch} drawn by ${g.model} in ${(g.timings.run_ms / 1000).toFixed(2)} s`,
-    canceled: "Canceled",
-    failed: g.error?.detail,
-  }[g.status];
-  show(text, { error: g.status === "failed", fraction: p.fraction });
-  for (const image of g.images.slice(pictures.children.length)) pictures.append(figure(image));
-}
-
-function figure(image) {
-  const element = document.createElement("figure");
-  const picture = new Image();
-  picture.src = image.url;
-  picture.alt = `${image.class ?? "picture"}, seed ${image.seed}`;
-  const caption = document.createElement("figcaption");
-  caption.textContent = picture.alt;
-  element.append(picture, caption);
-  return element;
-}
-
-async function draw() {
-  const asked = { model: form.model.value, batch: Number(form.batch.value), scale: 4 };
-  asked.steps = Number(form.steps.value);
-  asked.class = form.class.value || null;
-  const headers = { "content-type": "application/json" };
-  let body = JSON.stringify(asked);
-  // A seed may be larger than JavaScript's exact numbers: it goes in as it was typed.
-  if (form.seed.value) body = `${body.slice(0, -1)},"seed":${form.seed.value}}`;
-  pictures.replaceChildren();
-  let generation = await call("/v1/generations", { method: "POST", headers, body });
-  while (true) {
-    showGeneration(generation);
-    if (generation.finished_at) return;
-    await new Promise((done) => setTimeout(done, POLL_MS));
-    generation = await call(generation.urls.self);
-  }
-}
-
-async function guarded(action) {
-  button.disabled = true;
+async function ask(request) {
+  form.busy = true;
   try {
-    await action();
+    open(await post("/v1/generations", body(request)));
   } catch (error) {
-    show(error.message, { error: true });
+    if (!(error instanceof ApiError)) throw error;
+    form.showError(error);
   } finally {
-    button.disabled = false;
+    form.busy = false;
   }
 }
 
-const start = () => guarded(loadModels);
-form.model.addEventListener("change", chooseModel);
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  guarded(draw);
+function open(generation) {
+  gallery.update(generation);
+  gallery.mark(generation.id);
+  stage.show(generation);
+  find("#stage .scroll").scrollIntoView({ block: "nearest" });
+}
+
+/** Learn which models there are, and again while there are none; then show what was drawn last. */
+async function start() {
+  clearTimeout(retry);
+  try {
+    const { data } = await json("/v1/models");
+    form.offer(data);
+    form.say(data.length ? "" : "No model yet: a worker is still loading one, or none runs.");
+    if (!data.length) retry = setTimeout(start, MODELS_RETRY_MS);
+    gallery.restore();
+    if (!gallery.current) await showNewest();
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (error.status === 401) return; // the key form asks, and starts again
+    form.say(error.message);
+    if (error.temporary) retry = setTimeout(start, (error.retryAfter ?? 2) * 1000);
+  }
+}
+
+async function showNewest() {
+  const id = gallery.newest;
+  if (!id) return;
+  try {
+    const newest = await json(`/v1/generations/${id}`);
+    gallery.update(newest);
+    gallery.mark(id);
+    stage.show(newest);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (!error.gone) return;
+    gallery.forget(id);
+    await showNewest();
+  }
+}
+
+askWhenNeeded(find("#key"), find("#forget-key"), {
+  onKey: () => {
+    gallery.mark(null); // what was on show may have been refused: show it anew
+    start();
+  },
 });
 start();

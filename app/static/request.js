@@ -1,0 +1,96 @@
+// What a request is in words, in JSON and as a curl command. No network, no page.
+
+export const SAMPLERS = new Map([
+  ["ddpm", "DDPM"],
+  ["ddim", "DDIM"],
+  ["dpmpp_2m", "DPM-Solver++ 2M"],
+  ["dpmpp_2m_sde", "DPM-Solver++ 2M SDE"],
+]);
+const MOST_STRIP_PIXELS = 2 ** 23;
+const MOST_FRAMES = 16;
+const PREVIEWS = 12;
+
+/** The body of a request; its seed is a string of digits, which JSON gets as a number. */
+export function body(asked) {
+  return JSON.stringify(asked).replace(/"seed":"(\d+)"/, '"seed":$1');
+}
+
+/** How many strip frames to ask for: sixteen, fewer where that many pixels would be a burden. */
+export function stripFrames(card, batch) {
+  const affordable = Math.floor(MOST_STRIP_PIXELS / (card.width * card.height * batch));
+  return Math.max(2, Math.min(MOST_FRAMES, affordable));
+}
+
+/** Steps between previews, so that about a dozen come. */
+export function previewEvery(steps) {
+  return Math.max(1, Math.ceil(steps / PREVIEWS));
+}
+
+/** The request that draws one image of a generation alone. */
+export function single(generation, image) {
+  const { model, steps, sampler, guidance_scale, eta } = generation.request;
+  const asked = { model, class: image.class, seed: image.seed, steps, sampler, guidance_scale };
+  return eta ? { ...asked, eta } : asked;
+}
+
+/** A command for a POSIX shell that draws the picture; the key stays in a variable. */
+export function curl(asked, { origin, withKey, file }) {
+  const lines = ["curl -H 'Prefer: wait=60' -H 'Accept: image/png' -H 'content-type: application/json'"];
+  if (withKey) lines.push(`-H "Authorization: Bearer $EMAKI_API_KEY"`);
+  lines.push(`-d ${quoted(body(asked))}`, `${quoted(`${origin}/v1/generations`)} -o ${quoted(file)}`);
+  return lines.join(" \\\n  ");
+}
+
+function quoted(text) {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** "Sneaker", "each class in turn", or what the model draws without a class. */
+export function subject(request) {
+  if (Array.isArray(request.class)) return "Each class in turn";
+  return request.class ?? "No class";
+}
+
+export function count(batch) {
+  return batch === 1 ? "1 picture" : `${batch} pictures`;
+}
+
+/** A file name that says what the picture is. */
+export function fileName(generation, image) {
+  const model = generation.request.model.split("@")[0];
+  const parts = ["emaki", model, image.class ?? "", image.seed].map((part) =>
+    part.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, ""),
+  );
+  return `${parts.filter(Boolean).join("-").slice(0, 100)}.png`;
+}
+
+export function parameters(generation, image) {
+  const { request } = generation;
+  const rows = [
+    ["Model", request.model],
+    ["Class", image.class ?? "none"],
+    ["Seed", image.seed],
+    ["Steps", String(request.steps)],
+    ["Sampler", SAMPLERS.get(request.sampler) ?? request.sampler],
+    ["Guidance", String(request.guidance_scale)],
+  ];
+  if (request.eta) rows.push(["Eta", String(request.eta)]);
+  if (image.width) rows.push(["Size", `${image.width} × ${image.height}`]);
+  return rows;
+}
+
+/** "1.3 s", "45 ms", "2 min 5 s". */
+export function duration(milliseconds) {
+  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
+  const seconds = milliseconds / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+/** What is left, in whole seconds: more digits would only flicker. */
+export function timeLeft(seconds) {
+  if (seconds === null) return "";
+  if (seconds < 1) return "less than a second left";
+  if (seconds < 90) return `about ${Math.round(seconds)} s left`;
+  return `about ${Math.round(seconds / 60)} min left`;
+}

@@ -1,0 +1,140 @@
+"""The web page as a person sees it in Chromium, and what the browser complained about."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
+
+from tests.e2e.service import Service
+from tests.support import eventually
+
+_WATCH_CSP = """
+addEventListener("securitypolicyviolation", (event) =>
+  console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
+"""
+REFUSED = "Failed to load resource: the server responded with a status of 4"
+
+
+@dataclass
+class Tab:
+    """One page in a profile of its own."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+
+    def ask(self, **fields: str) -> None:
+        """Fill the form's fields by their labels and press Draw."""
+        expect(self.control("Model")).to_be_enabled()
+        for label, value in fields.items():
+            control = self.control(label)
+            if control.evaluate("element => element.tagName") == "SELECT":
+                control.select_option(value)
+            else:
+                control.fill(value)
+        self.button("Draw").click()
+
+    def draw(self, **fields: str) -> dict[str, Any]:
+        """Ask, wait until the pictures are there, and give the generation."""
+        with self.page.expect_response(lambda r: r.request.method == "POST") as answer:
+            self.ask(**fields)
+        accepted = answer.value.json()
+        entry = self.page.locator(f'#gallery li[data-id="{accepted["id"]}"] button')
+        expect(entry).to_have_attribute("aria-current", "true")
+        expect(self.tiles.first).to_be_enabled()
+        generation: dict[str, Any] = json.loads(
+            self.page.request.get(accepted["urls"]["self"]).text()
+        )
+        return generation
+
+    def control(self, label: str) -> Locator:
+        return self.page.locator("#ask").get_by_label(label, exact=True)
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    @property
+    def stage(self) -> Locator:
+        return self.page.locator("#stage")
+
+    @property
+    def status(self) -> Locator:
+        return self.page.locator("#stage-status")
+
+    @property
+    def tiles(self) -> Locator:
+        return self.page.locator("#tiles button")
+
+    @property
+    def scroll(self) -> Locator:
+        return self.stage.get_by_role("slider")
+
+    @property
+    def dialog(self) -> Locator:
+        return self.page.get_by_role("dialog")
+
+    def pixels(self, picture: int = 0) -> str:
+        """What a tile shows, as a data URL."""
+        canvas = self.tiles.nth(picture).locator("canvas")
+        url: str = canvas.evaluate("canvas => canvas.toDataURL()")
+        return url
+
+    def becomes(self, picture: int, wanted: str) -> None:
+        eventually(lambda: self.pixels(picture) == wanted, what="that picture")
+
+
+@contextmanager
+def opened(browser: Browser, url: str, **context: Any) -> Iterator[Tab]:
+    """The page at ``url``; at the end, nothing may have been wrong or asked of other hosts."""
+    profile = browser.new_context(base_url=url, **context)
+    profile.set_default_timeout(20_000)
+    page = profile.new_page()
+    tab = Tab(page)
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            tab.complaints.append(message.text)
+
+    def note(request: Request) -> None:
+        tab.requests.append(request)
+
+    page.add_init_script(_WATCH_CSP)
+    page.on("console", hear)
+    page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    page.on("request", note)
+    try:
+        page.goto("/")
+        yield tab
+        assert [text for text in tab.complaints if not text.startswith(REFUSED)] == []
+        strangers = [r.url for r in tab.requests if not r.url.startswith((url, f"blob:{url}"))]
+        assert strangers == []
+    finally:
+        profile.close()
+
+
+@contextmanager
+def another_api(
+    service: Service, port: int, **settings: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """One more API process on the service's Redis, to be broken or set up differently."""
+    api = service.start("app", EMAKI_PORT=str(port), **settings)
+    service.processes.remove(api)
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return httpx.get(f"{url}/livez").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    try:
+        eventually(answers, what="the other API's answer")
+        yield url, api
+    finally:
+        api.terminate()
+        api.wait(timeout=20)
