@@ -3,8 +3,10 @@
 import logging
 import os
 import resource
+import signal
 import socket
 import sys
+from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
@@ -39,13 +41,16 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    # uvicorn raises the signal again once it has stopped: that is a clean end.
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
     configure("api", level=settings.log_level, form=settings.log_format)
     _allow_many_connections()
     url = wait_for_redis_url(settings.redis_url, settings.data, log.warning)
     app = create_app(settings, url)
     config = uvicorn.Config(
         app,
-        http=BoundedHeaders,
+        http=BoundedHeaders.within(settings.request_timeout),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_SECONDS_FOR_OPEN_STREAMS,
@@ -66,6 +71,10 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.stop_waiting()
         await super().shutdown(sockets)
+
+
+def _leave(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _allow_many_connections() -> None:

@@ -35,7 +35,6 @@ picture itself). The same seed and parameters draw the same picture.
 """
 _CONNECTIONS = 64
 _MOST_BODY_BYTES = 1024 * 1024
-_BODY_SECONDS = 20.0
 _EXPOSED = ["ETag", "Location", "Retry-After", "X-Request-ID"]
 
 
@@ -95,7 +94,7 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         )
     if settings.rate_limit is not None:
         app.add_middleware(RateLimit, limit=settings.rate_limit)
-    app.add_middleware(BoundedBody, most_bytes=_MOST_BODY_BYTES, seconds=_BODY_SECONDS)
+    app.add_middleware(BoundedBody, most_bytes=_MOST_BODY_BYTES, seconds=settings.request_timeout)
     app.add_middleware(Observe, telemetry=telemetry)
     return app
 

@@ -62,7 +62,8 @@ def install(app: FastAPI) -> None:
             405: f"{where} is not supported; see /docs for the methods of this route",
             400: f"the body cannot be read: {error.detail}; send one JSON object",
         }.get(error.status_code, str(error.detail))
-        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+        phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+        code = "content_too_large" if error.status_code == 413 else phrase
         headers = dict(error.headers or {})
         return respond(request.url.path, error.status_code, code, detail, headers=headers)
 

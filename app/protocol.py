@@ -9,7 +9,6 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MOST_BYTES = 64 * 1024
-_SECONDS = 20.0
 _ANSWER = (
     b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\n"
     b"content-length: %d\r\nconnection: close\r\n\r\n%s"
@@ -20,6 +19,8 @@ _PROBLEM = '{"type":"about:blank","title":"%s","status":%d,"code":"%s","detail":
 class BoundedHeaders(HttpToolsProtocol):
     """Answers 431 to headers that are too large, 408 to ones that take too long."""
 
+    seconds = 20.0
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._header_bytes = 0
@@ -28,7 +29,7 @@ class BoundedHeaders(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._patience = self.loop.call_later(_SECONDS, self._too_slow)
+        self._hurry(True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._hurry(False)
@@ -57,13 +58,18 @@ class BoundedHeaders(HttpToolsProtocol):
         self._in_headers = True
         super().on_message_complete()
 
+    @classmethod
+    def within(cls, seconds: float) -> type["BoundedHeaders"]:
+        """The same with another patience."""
+        return type(cls.__name__, (cls,), {"seconds": seconds})
+
     def _hurry(self, hurry: bool) -> None:
         if self._patience is not None:
             self._patience.cancel()
-        self._patience = self.loop.call_later(_SECONDS, self._too_slow) if hurry else None
+        self._patience = self.loop.call_later(self.seconds, self._too_slow) if hurry else None
 
     def _too_slow(self) -> None:
-        detail = f"the request's header did not arrive within {_SECONDS:g} s; send it faster"
+        detail = f"the request's header did not arrive within {self.seconds:g} s; send it faster"
         self._refuse(408, "Request Timeout", "request_timeout", detail)
 
     def _refuse(self, status: int, title: str, code: str, detail: str) -> None:

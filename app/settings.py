@@ -39,6 +39,9 @@ class AppSettings(BaseSettings):
     max_streams: int = Field(
         4000, ge=1, description="Event streams that one key may have open in one process."
     )
+    request_timeout: float = Field(
+        20.0, gt=0, description="Seconds in which a request's header, and then its body, arrives."
+    )
     cors_origins: str = Field("", description="Comma-separated origins of other sites' pages.")
     max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
     result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")

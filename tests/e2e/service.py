@@ -59,6 +59,28 @@ class Service:
         self.processes.append(process)
         return process
 
+    @contextmanager
+    def another_api(self, **settings: str) -> Iterator[str]:
+        """A second API process on the same Redis; yields its address."""
+        port = free_port()
+        process = self.start("app", EMAKI_PORT=str(port), **settings)
+        url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            assert process.poll() is None, self.log("app")
+            try:
+                return httpx.get(f"{url}/livez").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        try:
+            eventually(answers, what="the second API")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+            self.processes.remove(process)
+
     def client(self, **arguments: object) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=60, **arguments)  # type: ignore[arg-type]
 

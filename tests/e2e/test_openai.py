@@ -1,0 +1,123 @@
+"""The `openai` package, unchanged, against this service."""
+
+import base64
+import io
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+from PIL import Image
+
+from tests.e2e.service import Service
+from tests.support import eventually
+
+
+@pytest.fixture(scope="module")
+def keyed(service: Service) -> Iterator[str]:
+    with service.another_api(EMAKI_API_KEYS="sk-test") as url:
+        yield url
+
+
+@pytest.fixture
+def client(keyed: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{keyed}/v1", api_key="sk-test", max_retries=0) as opened:
+        yield opened
+
+
+def size(data: str) -> tuple[int, int]:
+    return Image.open(io.BytesIO(base64.b64decode(data))).size
+
+
+def test_it_draws_what_the_prompt_names(client: openai.OpenAI, keyed: str) -> None:
+    answer = client.images.generate(
+        model="tiny",
+        prompt="A photo of an ankle boot, please",
+        n=2,
+        size="1024x1024",
+        quality="high",
+        user="somebody",
+        extra_body={"seed": 7, "steps": 4, "scale": 2},
+    )
+    assert answer.created > 1_700_000_000
+    assert answer.data is not None
+    assert len(answer.data) == 2
+    for index, image in enumerate(answer.data):
+        assert image.b64_json is not None
+        assert image.url is not None
+        assert size(image.b64_json) == (16, 16)
+        fetched = httpx.get(image.url, headers={"Authorization": "Bearer sk-test"})
+        assert fetched.content == base64.b64decode(image.b64_json)
+        text = Image.open(io.BytesIO(fetched.content)).text  # type: ignore[attr-defined]
+        assert text["class"] == "Ankle boot"
+        assert text["seed"] == str(7 + index)
+
+
+@pytest.mark.parametrize("form", ["url", "b64_json"])
+def test_it_gives_the_form_that_was_asked_for(client: openai.OpenAI, form: str) -> None:
+    answer = client.images.generate(prompt="circle", response_format=form)  # type: ignore[call-overload]
+    image = answer.data[0]
+    assert (image.url is None, image.b64_json is None) == (form != "url", form != "b64_json")
+
+
+def test_it_streams_partial_images(client: openai.OpenAI) -> None:
+    stream = client.images.generate(
+        prompt="Circle", stream=True, partial_images=2, extra_body={"steps": 30}
+    )
+    events = list(stream)
+    assert [event.type for event in events] == [
+        "image_generation.partial_image",
+        "image_generation.partial_image",
+        "image_generation.completed",
+    ]
+    assert [getattr(event, "partial_image_index", None) for event in events] == [0, 1, None]
+    assert all(size(event.b64_json) == (8, 8) for event in events)
+
+
+def test_a_closed_stream_cancels_the_generation(client: openai.OpenAI) -> None:
+    stream = client.images.generate(
+        prompt="Circle", stream=True, partial_images=3, n=32, extra_body={"steps": 1000}
+    )
+    assert next(iter(stream)).type == "image_generation.partial_image"
+    stream.close()
+    eventually(lambda: newest(client)["status"] == "canceled", what="the cancel", seconds=15)
+
+
+def newest(client: openai.OpenAI) -> dict[str, str]:
+    answer = httpx.get(
+        f"{client.base_url}generations?limit=1", headers={"Authorization": "Bearer sk-test"}
+    )
+    entry: dict[str, str] = answer.json()["data"][0]
+    return entry
+
+
+def test_it_lists_models(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["plain", "tiny"]
+    model = client.models.retrieve("tiny")
+    assert (model.object, model.owned_by) == ("model", "emaki")
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("unknown")
+
+
+def test_errors_have_openais_form(client: openai.OpenAI, keyed: str) -> None:
+    with pytest.raises(openai.BadRequestError) as wrong:
+        client.images.generate(model="tiny", prompt="a unicorn")
+    assert wrong.value.param == "prompt"
+    assert wrong.value.type == "invalid_request_error"
+    assert "Circle, Square, Ankle boot" in wrong.value.message
+    with pytest.raises(openai.BadRequestError) as many:
+        client.images.generate(model="tiny", prompt="circle", n=65)
+    assert many.value.param == "n"
+    with pytest.raises(openai.NotFoundError) as unknown:
+        client.images.generate(model="dall-e-2", prompt="circle")
+    assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
+    stranger = openai.OpenAI(base_url=f"{keyed}/v1", api_key="sk-wrong", max_retries=0)
+    with pytest.raises(openai.AuthenticationError) as refused, stranger:
+        stranger.images.generate(prompt="circle")
+    assert refused.value.code == "invalid_api_key"
+
+
+def test_an_unconditional_model_ignores_the_prompt(client: openai.OpenAI) -> None:
+    answer = client.images.generate(model="plain", prompt="whatever", extra_body={"steps": 2})
+    assert answer.data is not None
+    assert answer.data[0].b64_json
