@@ -76,6 +76,7 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         version="1",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)

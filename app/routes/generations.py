@@ -22,6 +22,15 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"])
 _CANCEL_SECONDS = 5.0
 _MOST_LISTED, _MOST_LOOKED_AT = 100, 1000
 _JSON = "application/json"
+# What can be done with an answer's id, for those who explore the description by machine.
+_LINKS = {
+    name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
+    for name in ("poll", "cancel", "delete", "events", "grid", "archive", "strip")
+}
+_LINKS["image"] = {
+    "operationId": "image",
+    "parameters": {"id": "$response.body#/id", "index": "$response.body#/images/0/index"},
+}
 
 
 async def find_record(
@@ -43,7 +52,9 @@ Found = Annotated[Record, Depends(find_record)]
             "model": Generation,
             "description": "Finished while `Prefer: wait` held; or the picture.",
             "content": {"image/png": {}},
+            "links": _LINKS,
         },
+        202: {"links": _LINKS},
         **errors(400, 401, 404, 408, 409, 410, 413, 415, 422, 429, 500, 503),
     },
 )
