@@ -68,9 +68,7 @@ class Schedule:
     def betas(self) -> Floats:
         """(T,) variances added at each step, at most 0.999."""
         if self.name in RANGED:
-            # Unscaled, alpha_bar_T is far from zero for T < 1000 and no sampler reaches the data.
-            scale = 1000 / self.timesteps
-            first, last = self.beta_range or (1e-4 * scale, 0.02 * scale)
+            first, last = self.beta_range or rescaled_range(self.timesteps)
             if self.name == "linear":
                 betas = np.linspace(first, last, self.timesteps, dtype=np.float64)
             else:
@@ -108,6 +106,15 @@ class Schedule:
     def half_log_snr(self) -> Floats:
         """(T,) lambda_t = log(alpha_t / sigma_t), falling (Lu et al. 2022)."""
         return self.log_alphas - np.log(self.sigmas)
+
+
+def rescaled_range(timesteps: int) -> tuple[float, float]:
+    """First and last beta of "linear" at T steps: 1e-4 and 0.02, times 1000/T.
+
+    Unscaled, alpha_bar_T is far from zero for T < 1000 and no sampler reaches the data.
+    """
+    scale = 1000 / timesteps
+    return 1e-4 * scale, 0.02 * scale
 
 
 def _cosine(u: Floats) -> Floats:
