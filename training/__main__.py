@@ -1,4 +1,4 @@
-"""`python -m training COMMAND`: train, sample, evaluate, publish, convert."""
+"""`python -m training COMMAND`: train, sample, evaluate, publish, convert, inspect."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ from models.sampler import SAMPLERS
 from training import commands
 from training.conversion import command as conversion
 from training.errors import TrainingError
+from training.inspection import command as inspection
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     publish.set_defaults(run=commands.publish)
 
     conversion.add_parser(subparsers)
+    inspection.add_parser(subparsers)
     return parser
 
 
