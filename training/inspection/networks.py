@@ -195,7 +195,7 @@ def to_plot(networks: Sequence[Inspected]) -> Image.Image:
         bars = []
         for letter, one in zip("AB", networks, strict=False):
             values = {level.name: measure(level) for level in one.levels}
-            label = f"{letter}: {one.name}"
+            label = one.name if len(networks) == 1 else f"{letter}: {one.name}"
             bars.append(Bars(label=label, values=[values.get(name, 0.0) for name in names]))
         top = max(max(one.values) for one in bars)
         return bar_chart(

@@ -79,7 +79,7 @@ def to_json(name: str, timesteps: int, frames: list[Frame]) -> dict[str, Any]:
 def to_table(frames: list[Frame]) -> str:
     """What each frame is, for people."""
     lines = [f"{'t':>6} {'alpha_bar':>11} {'SNR dB':>8}"]
-    lines += [f"{f.t:>6} {f.alpha_bar:>11.4g} {f.snr_db:>8.2f}" for f in frames]
+    lines += [f"{f.t:>6} {f.alpha_bar:>11.5g} {f.snr_db:>8.2f}" for f in frames]
     return "\n".join(lines)
 
 

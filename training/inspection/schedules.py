@@ -74,11 +74,11 @@ def to_table(schedules: list[Inspected]) -> str:
         f"{'t':>6}" + "".join(f"  {'alpha_bar':>11} {'SNR dB':>8}" for _ in schedules),
     ]
     for t in shown_timesteps(len(schedules[0].alpha_bar)):
-        cells = [f"  {one.alpha_bar[t]:>11.4g} {one.snr_db[t]:>8.2f}" for one in schedules]
+        cells = [f"  {one.alpha_bar[t]:>11.5g} {one.snr_db[t]:>8.2f}" for one in schedules]
         lines.append(f"{t:>6}" + "".join(cells))
     crossings = [f"{'never' if one.crossing is None else one.crossing}" for one in schedules]
     lines.append(f"{'0 dB':>6}" + "".join(f"  {'at t =':>11} {at:>8}" for at in crossings))
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def to_plot(schedules: list[Inspected]) -> Image.Image:
