@@ -2,7 +2,7 @@
 
 Activation memory is measured, not estimated: what autograd keeps for one picture's backward pass
 in float32, each tensor counted once, where it is first kept. A batch keeps that many times as
-much, bf16 autocast about half. The optimizer's and the parameters' own memory come on top.
+much, bf16 autocast half (on CPU). The optimizer's and the parameters' own memory come on top.
 """
 
 from collections.abc import Callable, Sequence
@@ -142,12 +142,13 @@ def _kept_bytes(network: UNet, parts: dict[str, list[nn.Module]]) -> dict[str, i
         for name, modules in parts.items()
         for module in modules
     ]
-    labels = torch.zeros(1, dtype=torch.int64) if config.num_class_embeds else None
+    rows = 2  # of a single picture some views are kept where any batch needs a copy
+    labels = torch.zeros(rows, dtype=torch.int64) if config.num_class_embeds else None
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(torch.zeros(1, config.channels, *config.size), torch.zeros(1), labels)
+        network(torch.zeros(rows, config.channels, *config.size), torch.zeros(rows), labels)
     for hook in hooks:
         hook.remove()
-    return kept
+    return {name: total // rows for name, total in kept.items()}
 
 
 def to_json(networks: Sequence[Inspected]) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def to_table(networks: Sequence[Inspected]) -> str:
     ]
     lines.append("  |  ".join(totals))
     lines.append("MiB: activations kept for one picture's backward pass, float32")
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _row(level: Level) -> str:
