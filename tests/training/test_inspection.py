@@ -172,6 +172,19 @@ def test_two_networks_stand_side_by_side(
     assert {ImageColor.getrgb(color) for color in COLORS[:2]} <= colors_of(plot)
 
 
+def test_a_configuration_without_class_names_is_told_their_number(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "shapes.toml"
+    config.write_text("\n".join(x for x in CONFIG.splitlines() if "class_names" not in x))
+    assert main(["inspect", "network", f"{config}", "--json"]) == 0
+    said = capsys.readouterr()
+    assert "shapes.toml names no classes; add them with --classes N" in said.err
+    counted = inspect(capsys, "network", config, "--classes", 3)
+    more = counted["total"]["parameters"] - json.loads(said.out)["total"]["parameters"]
+    assert more == 4 * 4 * 8  # three classes and the null class, four times the base width
+
+
 def test_zero_costs_one_random_two_and_perfect_nothing_at_every_stage(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,11 +107,14 @@ def inspect_network(arguments: argparse.Namespace) -> None:
     """`inspect network A [B]`: networks level by level."""
     if arguments.classes is not None and arguments.classes < 0:
         raise TrainingError(f"--classes {arguments.classes} is negative")
-    found = [
-        networks.inspect_network(*networks.read_network(path, classes=arguments.classes))
-        for path in (arguments.a, arguments.b)
-        if path is not None
-    ]
+    found = []
+    for path in (arguments.a, arguments.b):
+        if path is None:
+            continue
+        name, config = networks.read_network(path, classes=arguments.classes)
+        if path.is_file() and arguments.classes is None and config.num_class_embeds is None:
+            print(f"note: {path} names no classes; add them with --classes N", file=sys.stderr)
+        found.append(networks.inspect_network(name, config))
     _answer(
         arguments,
         table=lambda: networks.to_table(found),

@@ -82,7 +82,7 @@ def read_network(path: Path, *, classes: int | None = None) -> tuple[str, UNetCo
         return manifest.version, manifest.network
     config = load_config(path)
     count = len(config.data.class_names) if classes is None else classes
-    null_class = config.train.label_dropout > 0
+    null_class = config.train.label_dropout > 0 and count > 0
     return config.name, config.network.build(config.data, count, null_class=null_class)
 
 
