@@ -1,11 +1,12 @@
 """Dataclasses from plain data (JSON, TOML), checked field by field without a library.
 
-Knows scalars, optional ints, and tuples of scalars; anything else is the caller's to convert.
+Knows scalars, tuples of scalars, and some of both that may be left out (None); anything else is
+the caller's to convert.
 """
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, get_args
 
 _SCALARS: dict[Any, tuple[type, ...]] = {
     int: (int,),
@@ -18,6 +19,7 @@ _SCALARS: dict[Any, tuple[type, ...]] = {
 _TUPLES: dict[Any, tuple[tuple[type, ...], int | None]] = {
     tuple[int, int]: ((int,), 2),
     tuple[float, float]: ((int, float), 2),
+    tuple[float, float] | None: ((int, float), 2),
     tuple[int, ...]: ((int,), None),
     tuple[bool, ...]: ((bool,), None),
     tuple[str, ...]: ((str,), None),
@@ -58,7 +60,7 @@ def _value(where: str, target: "dataclasses.Field[Any]", value: object) -> objec
         if not _is(value, _SCALARS[expected]):
             wanted = " or ".join(kind.__name__ for kind in _SCALARS[expected])
             raise ValueError(f"{name} = {value!r} is not {wanted}")
-    elif expected in _TUPLES:
+    elif expected in _TUPLES and not (value is None and _is_optional(expected)):
         kinds, length = _TUPLES[expected]
         if not isinstance(value, list | tuple) or not all(_is(item, kinds) for item in value):
             raise ValueError(f"{name} = {value!r} is not a list of {kinds[-1].__name__}")
@@ -66,6 +68,10 @@ def _value(where: str, target: "dataclasses.Field[Any]", value: object) -> objec
             raise ValueError(f"{name} has {len(value)} entries, not {length}")
         return tuple(value)
     return value
+
+
+def _is_optional(expected: Any) -> bool:
+    return type(None) in get_args(expected)
 
 
 def _is(value: object, kinds: tuple[type, ...]) -> bool:

@@ -29,6 +29,7 @@ class Diffusion:
     """The forward process the network was trained on, and how samplers read its output.
 
     Attributes:
+        schedule, timesteps, beta_range: as `models.schedule.Schedule` has them.
         clip: whether each estimate of x_0 is clamped to the pixel range while sampling.
         variance: of the ``ddpm`` sampler, "fixedsmall" (beta-tilde) or "fixedlarge" (beta).
     """
@@ -38,6 +39,7 @@ class Diffusion:
     prediction: Prediction
     clip: bool = True
     variance: Variance = "fixedsmall"
+    beta_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         _choice("diffusion.prediction", self.prediction, PREDICTIONS)
@@ -46,7 +48,7 @@ class Diffusion:
 
     def build_schedule(self) -> Schedule:
         """The schedule these words name."""
-        return Schedule(self.schedule, self.timesteps)
+        return Schedule(self.schedule, self.timesteps, self.beta_range)
 
     def build_table(self, sampler: Sampler, steps: int, *, eta: float = 0.0) -> Table:
         """A sampler's table for this process; ValueError as `models.sampler.build_table`."""

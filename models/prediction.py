@@ -23,6 +23,15 @@ def to_x0(prediction: Prediction, alpha: Floats, sigma: Floats) -> tuple[Floats,
     return 0 * alpha, 0 * alpha + 1
 
 
+def to_eps(prediction: Prediction, alpha: Floats, sigma: Floats) -> tuple[Floats, Floats]:
+    """Coefficients (P, Q) with eps_hat = P x_t + Q m, elementwise over alpha and sigma."""
+    if prediction == "eps":
+        return 0 * alpha, 0 * alpha + 1
+    if prediction == "v":
+        return sigma, alpha
+    return 1 / sigma, -alpha / sigma
+
+
 def target(
     prediction: Prediction, x_0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor
 ) -> Tensor:

@@ -1,4 +1,4 @@
-"""`python -m training COMMAND`: train, sample, evaluate, publish."""
+"""`python -m training COMMAND`: train, sample, evaluate, publish, convert, inspect."""
 
 import argparse
 import sys
@@ -7,7 +7,9 @@ from pathlib import Path
 from models.manifest import CheckpointError
 from models.sampler import SAMPLERS
 from training import commands
+from training.conversion import command as conversion
 from training.errors import TrainingError
+from training.inspection import command as inspection
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -56,6 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("step", type=int)
     publish.add_argument("--out", type=Path, default=Path("checkpoints"))
     publish.set_defaults(run=commands.publish)
+
+    conversion.add_parser(subparsers)
+    inspection.add_parser(subparsers)
     return parser
 
 

@@ -40,6 +40,30 @@ def test_manifest_survives_the_round_trip(tmp_path: Path) -> None:
     assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": "exponential"},
+        {"schedule": "sigmoid", "timesteps": 200},
+        {"schedule": "scaled_linear", "beta_range": (0.00085, 0.012)},
+        {"schedule": "linear", "beta_range": None},
+    ],
+)
+def test_every_schedule_is_told_by_the_manifest(tmp_path: Path, changes: dict[str, Any]) -> None:
+    manifest = read_manifest(write_checkpoint(tmp_path))
+    changed = replace(manifest, diffusion=replace(manifest.diffusion, **changes))
+    parsed = Manifest.from_json(json.loads(json.dumps(changed.to_json())))
+    assert parsed.diffusion == changed.diffusion
+    assert parsed.diffusion.build_table("dpmpp_2m", 10).steps == 10
+
+
+def test_a_manifest_from_before_beta_ranges_still_loads(tmp_path: Path) -> None:
+    manifest = read_manifest(write_checkpoint(tmp_path))
+    data = manifest.to_json()
+    del data["diffusion"]["beta_range"]
+    assert Manifest.from_json(data) == manifest
+
+
 def test_latest_moves_forward_and_back(tmp_path: Path) -> None:
     for step in (1, 2, 30):
         write_checkpoint(tmp_path, step=step)
