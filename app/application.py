@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -82,7 +82,7 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
     problems.install(app)
     for module in (generations, pictures, events, models, openai, health, metrics):
         app.include_router(module.router)
-    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
     _describe_problems(app)
     # The last one added is the outermost.
     if settings.origins:
@@ -98,6 +98,16 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
     app.add_middleware(BoundedBody, most_bytes=_MOST_BODY_BYTES, seconds=settings.request_timeout)
     app.add_middleware(Observe, telemetry=telemetry)
     return app
+
+
+class _PageFiles(StaticFiles):
+    """The page's parts, asked for anew each time: an upgrade never mixes old and new ones."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        answer = super().file_response(*args, **kwargs)
+        answer.headers["Cache-Control"] = "no-cache"
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        return answer
 
 
 def _describe_problems(app: FastAPI) -> None:

@@ -15,8 +15,10 @@ _AWAY_SECONDS = 1.0
 
 async def follow(
     service: Service, record: Record, *, after: str = BEFORE_ALL
-) -> AsyncIterator[tuple[str, str, str]]:
+) -> AsyncIterator[tuple[str, str, str] | None]:
     """Yield (id, name, JSON) of every event after the one with id ``after``.
+
+    None stands for "still here": now and then while nothing happens.
 
     Ends after `done`, when the generation is deleted, or when this process stops. While Redis is
     away nothing comes, and then everything.
@@ -38,7 +40,8 @@ async def follow(
             if not page:
                 if over:
                     return
-                await Wakes.wait(news)
+                if not await Wakes.wait(news):
+                    yield None
 
 
 async def _is_over(service: Service, record: Record) -> bool:

@@ -1,4 +1,7 @@
-"""What a request handler may use: settings, Redis, the queue, and news of generations."""
+"""What a request handler may use: settings, Redis, the queue, and news of generations.
+
+The dependencies are coroutines: FastAPI runs plain functions in a thread, which costs more.
+"""
 
 import asyncio
 from collections import Counter
@@ -37,13 +40,13 @@ class State(TypedDict):
     service: Service
 
 
-def service(request: Request) -> Service:
+async def service(request: Request) -> Service:
     """The process's service."""
     found: Service = request.state.service
     return found
 
 
-def request_id(request: Request) -> str:
+async def request_id(request: Request) -> str:
     """This HTTP request's name in the logs."""
     return str(request.state.request_id)
 

@@ -54,4 +54,8 @@ def _explain(field: str, item: Any) -> str:
     reason = _REASONS.get(item["type"])
     if reason is None:
         return f"{value} is not accepted: {item['msg'][:1].lower()}{item['msg'][1:]}"
-    return reason.format(value=value, fields=", ".join(known), **item.get("ctx", {}))
+    limits = {
+        name: f"{limit:g}" if isinstance(limit, float) else limit
+        for name, limit in item.get("ctx", {}).items()
+    }
+    return reason.format(value=value, fields=", ".join(known), **limits)

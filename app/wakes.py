@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -68,11 +68,13 @@ class Wakes:
                 del self._waiting[id_]
 
     @staticmethod
-    async def wait(event: asyncio.Event, *, seconds: float = LOOK_AGAIN_SECONDS) -> None:
-        """Until the event is set, or for so many seconds."""
-        with suppress(TimeoutError):
+    async def wait(event: asyncio.Event, *, seconds: float = LOOK_AGAIN_SECONDS) -> bool:
+        """Until the event is set, or for so many seconds; whether it was set."""
+        try:
             async with asyncio.timeout(min(seconds, LOOK_AGAIN_SECONDS)):
-                await event.wait()
+                return await event.wait()
+        except TimeoutError:
+            return False
 
     def _wake(self, id_: str) -> None:
         for event in self._waiting.get(id_, ()):

@@ -8,22 +8,26 @@ import re
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi import APIRouter, Depends, Header, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from app.auth import Owner
 from app.exceptions import InvalidField, TooManyStreams
 from app.follow import BEFORE_ALL, follow
 from app.problems import errors
 from app.routes.generations import Found
-from app.state import ServiceDep
+from app.state import Service, ServiceDep
+from wire.record import Record
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"])
 _MAX_ID_PART = 2**64 - 1
+_MEDIA_TYPE = "text/event-stream"
+_UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 
-def last_event(
+async def last_event(
     last_event_id: Annotated[
         str | None, Header(description="Go on after this event instead of from the first.")
     ] = None,
@@ -52,23 +56,36 @@ async def one_more_stream(service: ServiceDep, owner: Owner) -> AsyncIterator[No
 
 @router.get(
     "/{id}/events",
-    response_class=EventSourceResponse,
-    responses=errors(401, 404, 410, 422, 429, 503),
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {_MEDIA_TYPE: {}}, "description": "The events."},
+        **errors(401, 404, 410, 422, 429, 503),
+    },
     dependencies=[Depends(one_more_stream)],
 )
 async def events(
     service: ServiceDep, record: Found, after: Annotated[str | None, Depends(last_event)]
-) -> AsyncIterator[ServerSentEvent]:
+) -> Response:
     """`status`, `progress`, `preview`, `image` and `done` events; the stream ends after `done`.
 
     It also ends when this process stops: a client that comes back with `Last-Event-ID` misses
     nothing.
     """
+    # Not FastAPI's EventSourceResponse: that keeps two more tasks for each open stream.
+    frames = _frames(service, record, after)
+    return StreamingResponse(frames, media_type=_MEDIA_TYPE, headers=_UNBUFFERED)
+
+
+async def _frames(service: Service, record: Record, after: str | None) -> AsyncIterator[bytes]:
     if after is None:
         snapshot = await service.store.view(record)
-        yield ServerSentEvent(raw_data=snapshot.model_dump_json(), event="status", id=BEFORE_ALL)
-    async for id_, name, data in follow(service, record, after=after or BEFORE_ALL):
-        yield ServerSentEvent(raw_data=data, event=name, id=id_)
+        yield format_sse_event(data_str=snapshot.model_dump_json(), event="status", id=BEFORE_ALL)
+    async for event in follow(service, record, after=after or BEFORE_ALL):
+        if event is None:
+            yield KEEPALIVE_COMMENT
+        else:
+            id_, name, data = event
+            yield format_sse_event(data_str=data, event=name, id=id_)
 
 
 def _is_event_id(text: str) -> bool:

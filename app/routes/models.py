@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path
 from app.auth import Owner
 from app.exceptions import ModelNotFound
 from app.problems import errors
+from app.resolve import split_version
 from app.state import ServiceDep
 from wire.schemas import ModelCard, ModelList
 
@@ -15,8 +16,10 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 @router.get("", responses=errors(401, 503))
 async def list_models(service: ServiceDep, _owner: Owner) -> ModelList:
-    """Every model that a worker has published."""
-    return ModelList(data=await service.store.cards())
+    """Every model that a worker has published; the server's default first."""
+    default, _ = split_version(service.settings.default_model)
+    cards = await service.store.cards()
+    return ModelList(data=sorted(cards, key=lambda card: (card.id != default, card.id)))
 
 
 @router.get("/{name}", responses=errors(401, 404, 503))

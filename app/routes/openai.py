@@ -189,7 +189,11 @@ async def _stream(service: Service, record: Record) -> AsyncIterator[str]:
         "quality": "auto",
     }
     try:
-        async for _, name, text in follow(service, record):
+        async for event in follow(service, record):
+            if event is None:
+                yield ": still drawing\n\n"
+                continue
+            _, name, text = event
             data: dict[str, Any] = json.loads(text)
             if name == "preview":
                 number = partial.setdefault(data["index"], 0)

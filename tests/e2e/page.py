@@ -1,16 +1,13 @@
 """The web page as a person sees it in Chromium, and what the browser complained about."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
-from tests.e2e.service import Service
 from tests.support import eventually
 
 _WATCH_CSP = """
@@ -115,26 +112,3 @@ def opened(browser: Browser, url: str, **context: Any) -> Iterator[Tab]:
         assert strangers == []
     finally:
         profile.close()
-
-
-@contextmanager
-def another_api(
-    service: Service, port: int, **settings: str
-) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """One more API process on the service's Redis, to be broken or set up differently."""
-    api = service.start("app", EMAKI_PORT=str(port), **settings)
-    service.processes.remove(api)
-    url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        try:
-            return httpx.get(f"{url}/livez").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    try:
-        eventually(answers, what="the other API's answer")
-        yield url, api
-    finally:
-        api.terminate()
-        api.wait(timeout=20)

@@ -61,9 +61,9 @@ class Service:
 
     @contextmanager
     def another_api(self, **settings: str) -> Iterator[str]:
-        """A second API process on the same Redis; yields its address."""
-        port = free_port()
-        process = self.start("app", EMAKI_PORT=str(port), **settings)
+        """One more API process on the same Redis, the last of `processes`; yields its address."""
+        port = settings.setdefault("EMAKI_PORT", str(free_port()))
+        process = self.start("app", **settings)
         url = f"http://127.0.0.1:{port}"
 
         def answers() -> bool:

@@ -64,7 +64,7 @@ def test_idempotency_keys_last_a_day(service: Service, client: httpx.Client) -> 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "ä"])
 def test_a_strange_idempotency_key_is_refused(client: httpx.Client, key: str) -> None:
-    headers = {"Idempotency-Key": key.encode()}
+    headers = {b"Idempotency-Key": key.encode()}
     answer = client.post("/v1/generations", json={}, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert answer.json()["errors"][0]["field"] == "Idempotency-Key"

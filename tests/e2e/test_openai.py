@@ -92,7 +92,7 @@ def newest(client: openai.OpenAI) -> dict[str, str]:
 
 
 def test_it_lists_models(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["plain", "tiny"]
+    assert [model.id for model in client.models.list()] == ["tiny", "plain"]
     model = client.models.retrieve("tiny")
     assert (model.object, model.owned_by) == ("model", "emaki")
     with pytest.raises(openai.NotFoundError):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.page import REFUSED, Tab, another_api, opened
+from tests.e2e.page import REFUSED, Tab, opened
 from tests.e2e.service import Service
 from tests.support import eventually, free_port
 
@@ -160,14 +160,14 @@ def test_the_copied_curl_command_draws_the_same(tab: Tab, tmp_path: Path) -> Non
 
 
 def test_a_broken_connection_is_resumed_where_it_broke(browser: Browser, service: Service) -> None:
-    port = free_port()
-    with another_api(service, port) as (url, api), opened(browser, url) as tab:
+    port = str(free_port())
+    with service.another_api(EMAKI_PORT=port) as url, opened(browser, url) as tab:
         tab.ask(Model="tiny", Class="Circle", **LONG)
         expect(tab.stage.locator(".paper canvas").first).to_be_visible()
-        api.kill()
+        service.processes[-1].kill()
         alert = tab.stage.get_by_role("alert")
         expect(alert).to_contain_text("The connection broke. Drawing goes on")
-        with another_api(service, port):
+        with service.another_api(EMAKI_PORT=port):
             expect(alert).to_be_hidden()
             tab.button("Cancel").click()
             expect(tab.status).to_have_text("Canceled")
@@ -199,7 +199,8 @@ def test_an_error_stands_beside_its_field(tab: Tab, field: str, value: str, word
 
 
 def test_the_fields_follow_the_models_card(tab: Tab) -> None:
-    expect(tab.control("Model")).to_have_value("plain")
+    expect(tab.control("Model")).to_have_value("tiny")  # the server's default
+    tab.control("Model").select_option("plain")
     expect(tab.control("Class")).to_be_hidden()
     expect(tab.control("Guidance")).to_be_disabled()
     tab.control("Model").select_option("tiny")
@@ -216,7 +217,7 @@ def test_a_model_without_a_null_class_needs_a_class_and_takes_no_guidance(
     tab: Tab, client: httpx.Client
 ) -> None:
     cards = client.get("/v1/models").json()
-    tiny = cards["data"][1] | {"null_class": False}
+    tiny = cards["data"][0] | {"null_class": False}
     tab.page.route("**/v1/models", lambda route: route.fulfill(json={"data": [tiny]}))
     tab.page.reload()
     expect(tab.control("Model")).to_have_value("tiny")

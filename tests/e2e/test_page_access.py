@@ -5,9 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.page import Tab, another_api, opened
+from tests.e2e.page import Tab, opened
 from tests.e2e.service import Service
-from tests.support import free_port
 
 # Every visible text against the first opaque background behind it (WCAG 2.2, 1.4.3).
 _LOW_CONTRAST = """() => {
@@ -118,8 +117,8 @@ def test_all_of_it_works_by_keyboard_and_without_motion(browser: Browser, servic
 
 
 def test_a_key_is_asked_for_refused_used_and_kept(browser: Browser, service: Service) -> None:
-    guarded = another_api(service, free_port(), EMAKI_API_KEYS="open-sesame")
-    with guarded as (url, _), opened(browser, url) as tab:
+    guarded = service.another_api(EMAKI_API_KEYS="open-sesame")
+    with guarded as url, opened(browser, url) as tab:
         field = tab.page.get_by_label("API key", exact=True)
         use = tab.button("Use this key")
         expect(field).to_be_focused()

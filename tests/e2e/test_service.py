@@ -22,9 +22,9 @@ from tests.support import eventually, free_port, write_checkpoint
 def test_models_are_listed_and_described(client: httpx.Client) -> None:
     listing = client.get("/v1/models").json()
     assert listing["object"] == "list"
-    assert [card["id"] for card in listing["data"]] == ["plain", "tiny"]
+    assert [card["id"] for card in listing["data"]] == ["tiny", "plain"]  # the default is first
     card = client.get("/v1/models/tiny").json()
-    assert card == listing["data"][1]
+    assert card == listing["data"][0]
     assert card["object"] == "model"
     assert card["owned_by"] == "emaki"
     assert card["classes"] == ["Circle", "Square", "Ankle boot"]
@@ -38,12 +38,34 @@ def test_health(client: httpx.Client) -> None:
     assert ready == {"status": "ready", "workers": 1, "models": ["plain", "tiny"]}
 
 
-def test_metrics_count_what_workers_did(client: httpx.Client) -> None:
-    client.post("/v1/generations", headers={"Prefer": "wait=60"})
-    answer = client.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert value(answer.text, 'emaki_generations_total{status="succeeded"}') >= 1
-    assert value(answer.text, "emaki_workers") == 1
+def test_metrics_count_what_the_api_and_workers_did(client: httpx.Client) -> None:
+    def counted(name: str) -> float:
+        return value(client.get("/metrics").text, f"emaki_{name}")
+
+    names = (
+        'generations_total{status="succeeded"}',
+        "steps_total",
+        "image_steps_total",
+        'batch_places_total{kind="used"}',
+        'batch_places_total{kind="padded"}',
+        "step_seconds_count",
+        "first_step_seconds_count",
+        "image_seconds_count",
+    )
+    before = {name: counted(name) for name in names}
+    fields = {"batch": 3, "steps": 7, "class": "Circle", "guidance_scale": 1}
+    client.post("/v1/generations", json=fields, headers={"Prefer": "wait=60"})
+    eventually(lambda: counted("image_seconds_count") > before["image_seconds_count"])
+    grown = {name: counted(name) - before[name] for name in names}
+    assert grown["image_steps_total"] == grown['batch_places_total{kind="used"}'] == 21
+    assert grown["steps_total"] == grown["step_seconds_count"] >= 7
+    assert grown['generations_total{status="succeeded"}'] == 1
+    assert grown["first_step_seconds_count"] == grown["image_seconds_count"] == 1
+    assert counted("step_seconds_sum") > 0
+    assert counted("workers") == 1
+    route = 'http_requests_total{method="POST",route="/v1/generations",status="200"}'
+    assert counted(route) >= 1
+    assert client.get("/metrics").headers["content-type"].startswith("text/plain")
 
 
 def value(text: str, name: str) -> float:
