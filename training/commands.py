@@ -15,11 +15,12 @@ from models.checkpoint import publish as publish_checkpoint
 from models.manifest import Defaults, Manifest
 from models.sample import draw
 from training.config import load_config
-from training.data import SPLITS, load_pictures
+from training.data import load_pictures
 from training.errors import TrainingError
 from training.evaluate import measure_agreement
 from training.loop import Trainer
 from training.pictures import grid, save_png, strip
+from training.sources import SPLITS
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -36,22 +37,18 @@ def train(arguments: argparse.Namespace) -> None:
             "package dataset-fashion-mnist installs Fashion-MNIST's)"
         )
     device = pick_device(arguments.device)
+    folder = arguments.out / config.name
+    _require_something_to_do(folder, resume=arguments.resume, until=until)
     data = load_pictures(
         path,
         size=config.data.size,
         channels=config.data.channels,
         class_names=config.data.class_names,
+        resize=config.data.resize,
     )
     trainer = Trainer(config, data, out=arguments.out, device=device, commit=_git_commit())
     if arguments.resume:
         trainer.resume()
-    elif steps_of(trainer.folder):
-        raise TrainingError(
-            f"{trainer.folder} holds checkpoints already; --resume continues them, another --name "
-            "or --out starts afresh"
-        )
-    if until <= trainer.step:
-        raise TrainingError(f"step {trainer.step} is reached already; nothing to do until {until}")
     parameters = sum(p.numel() for p in trainer.network.parameters())
     print(
         f"{config.name}: {parameters / 1e6:.1f} M parameters, {len(data)} pictures of "
@@ -149,6 +146,18 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise TrainingError("--device cuda: this machine or torch build has no CUDA; use cpu")
     return device
+
+
+def _require_something_to_do(folder: Path, *, resume: bool, until: int) -> None:
+    steps = steps_of(folder)
+    if steps and not resume:
+        raise TrainingError(
+            f"{folder} holds checkpoints already; --resume continues them, another --name or "
+            "--out starts afresh"
+        )
+    reached = max(steps, default=0)
+    if until <= reached:
+        raise TrainingError(f"step {reached} is reached already; nothing to do until {until}")
 
 
 def _class_labels(manifest: Manifest, wanted: str | None) -> list[int]:

@@ -13,18 +13,35 @@ from typing import Any
 from models.fields import build
 from models.manifest import Defaults, Diffusion, check_name
 from models.unet import UNetConfig
+from training.decode import RESIZES, Resize
 from training.errors import TrainingError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """`[data]`: what the pictures are. Where they are is `--data` or `path`."""
+    """`[data]`: what the pictures are. Where they are is `--data` or `path`.
+
+    Attributes:
+        size: (height, width) of what the network sees; pictures of another size are resized.
+        resize: "crop" cuts out the middle, "squash" keeps all of it and changes the proportions.
+    """
 
     size: tuple[int, int]
     channels: int
     path: str | None = None
     class_names: tuple[str, ...] = ()
+    resize: Resize = "crop"
     flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3, 4):
+            raise TrainingError(
+                f"data.channels = {self.channels} is not 1 (grey), 3 (RGB) or 4 (RGBA)"
+            )
+        if not all(1 <= side <= 4096 for side in self.size):
+            raise TrainingError(f"data.size = {list(self.size)} is not within 1 ... 4096 pixels")
+        if self.resize not in RESIZES:
+            raise TrainingError(f"data.resize = {self.resize!r} is not one of {', '.join(RESIZES)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,9 @@ class Trainer:
         self.step = 0
         torch.manual_seed(config.train.seed)
         shape = config.network.build(
-            config.data, len(data.classes), null_class=config.train.label_dropout > 0
+            config.data,
+            len(data.classes),
+            null_class=config.train.label_dropout > 0 and bool(data.classes),
         )
         self.network = UNet(shape).to(device)
         self.ema = EMA(self.network, decay=config.train.ema_decay)
@@ -166,7 +168,9 @@ class Trainer:
             table,
             seeds=torch.arange(_STRIP_ROWS),
             labels=torch.arange(_STRIP_ROWS) % classes if classes else None,
-            guidance_scale=defaults.guidance_scale if network.config.null_class else 1.0,
+            guidance_scale=defaults.guidance_scale
+            if network.config.null_class is not None
+            else 1.0,
             clip=diffusion.clip,
         )
         path = self.folder / REPORTS / f"{step_name(self.step)}.png"
