@@ -46,6 +46,7 @@ def load_pictures(
     channels: int,
     class_names: tuple[str, ...] = (),
     resize: Resize = "crop",
+    quiet: bool = False,
 ) -> Pictures:
     """Load a split of a data set; see `training.sources` for the layouts.
 
@@ -53,14 +54,16 @@ def load_pictures(
         size: (height, width) in pixels; pictures of another size are resized.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         class_names: names in label order; empty: the data's own.
+        quiet: say nothing of what was decoded or left out.
 
     Raises:
         TrainingError: missing, damaged, or not what ``class_names`` says.
     """
     source = open_source(path, split=split, class_names=class_names)
-    cached = decoded(source, size=size, channels=channels, resize=resize, say=_say)
+    say = _silence if quiet else _say
+    cached = decoded(source, size=size, channels=channels, resize=resize, say=say)
     if cached.unreadable:
-        _say(
+        say(
             f"{cached.unreadable} of {len(source.names)} files in {path} cannot be read and are "
             f"left out; {cached.report} names them"
         )
@@ -77,3 +80,7 @@ def load_pictures(
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _silence(_text: str) -> None:
+    """For all but the first of several processes."""

@@ -6,9 +6,9 @@ label], ...]}`). Nothing is decoded here.
 """
 
 import hashlib
-import json
+import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
@@ -16,11 +16,11 @@ from typing import Any, Literal, get_args
 from training.decode import SUFFIXES, Unreadable
 from training.errors import TrainingError
 from training.idx import read_idx
+from training.labels import LABELS_FILE, common_folder, from_folders, from_json, numbered
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 _IDX_PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
-_LABELS = "dataset.json"
 _MOST_BYTES = 1 << 26  # of one picture's file
 _SUSPICIOUS_RATIO = 200  # pictures hardly compress; what unpacks to this much more is a bomb
 
@@ -75,13 +75,20 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        paths = sorted(p for p in path.rglob("*") if not p.name.startswith("."))
-        relative = {p.relative_to(path).as_posix(): p for p in paths}
-        self.folders = [name for name, p in relative.items() if p.is_dir()]
-        self.sizes = {name: p.stat().st_size for name, p in relative.items() if p.is_file()}
-        self.identities = {
-            name: f"{size} {relative[name].stat().st_mtime_ns}" for name, size in self.sizes.items()
-        }
+        self.folders: list[str] = []
+        self.sizes: dict[str, int] = {}
+        self.identities: dict[str, str] = {}
+        for parent, folders, files in os.walk(path):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            here = Path(parent).relative_to(path)
+            self.folders += [(here / name).as_posix() for name in folders]
+            for name in sorted(files):
+                if name.startswith("."):
+                    continue
+                about = (Path(parent) / name).stat()
+                key = (here / name).as_posix()
+                self.sizes[key] = about.st_size
+                self.identities[key] = f"{about.st_size} {about.st_mtime_ns}"
 
     def read(self, name: str) -> bytes:
         if self.sizes[name] > _MOST_BYTES:
@@ -123,29 +130,39 @@ class _Zip:
 
 def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[str, ...]) -> Source:
     found = [name for name in files.sizes if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    tops = {name.split("/")[0] for name in [*found, *files.folders]}
-    split_folders = set(SPLITS) <= tops <= {*SPLITS, "val", "valid", "validation"}
-    if split == "test" and not split_folders:
+    root = common_folder([*found, *files.folders], found)
+    tops = {name.removeprefix(root).split("/")[0] for name in [*found, *files.folders]} - {""}
+    if set(SPLITS) <= tops <= {*SPLITS, "val", "valid", "validation"}:
+        root += f"{split}/"
+    elif split == "test":
         return _test_sibling(path, class_names)
-    root = f"{split}/" if split_folders else ""
     found = [name for name in found if name.startswith(root)]
-    folders = [name for name in files.folders if name.startswith(root)]
     if not found:
+        where = f"{path}/{root}" if root else path
         raise TrainingError(
-            f"{path} holds no pictures; expected class folders of pictures, pictures, or "
+            f"{where} holds no pictures; expected class folders of pictures, pictures, or "
             "MNIST's IDX files"
         )
-    labels_file = f"{root}{_LABELS}"
+    short = [name.removeprefix(root) for name in found]
+    labels_file = f"{root}{LABELS_FILE}"
     if labels_file in files.sizes:
-        labels, classes = _from_json(files, path, labels_file, found, class_names)
+        labels, classes = from_json(_read_labels(files, labels_file), short, path, class_names)
     else:
-        labels, classes = _from_folders(path, root, found, folders, class_names)
+        folders = [f.removeprefix(root) for f in files.folders if f.startswith(root)]
+        labels, classes = from_folders(short, folders, path, class_names)
     listing = hashlib.sha256()
     for name in [*found, labels_file]:
         listing.update(f"{name}\0{files.identities.get(name, '')}\n".encode(errors="replace"))
     return Source(
         found, labels, classes, listing.hexdigest(), lambda index: files.read(found[index])
     )
+
+
+def _read_labels(files: _Folder | _Zip, name: str) -> bytes:
+    try:
+        return files.read(name)
+    except Unreadable as error:
+        raise TrainingError(f"{name} cannot be read: {error}") from error
 
 
 def _test_sibling(path: Path, class_names: tuple[str, ...]) -> Source:
@@ -156,75 +173,6 @@ def _test_sibling(path: Path, class_names: tuple[str, ...]) -> Source:
             f"into {path.stem}-test{path.suffix} beside {path.stem}-train{path.suffix}"
         )
     return open_source(sibling, split="train", class_names=class_names)
-
-
-def _from_folders(
-    path: Path, root: str, names: list[str], folders: list[str], class_names: tuple[str, ...]
-) -> tuple[list[int], tuple[str, ...]]:
-    """Labels from the outermost folder that more than one picture does not share."""
-    parts = {name: name.removeprefix(root).split("/") for name in names}
-    depth = 0
-    # A zip often wraps all its class folders in one: look inside it.
-    while len({p[depth] for p in parts.values()}) == 1 and all(
-        len(p) > depth + 2 for p in parts.values()
-    ):
-        depth += 1
-    loose = [name for name, p in parts.items() if len(p) == depth + 1]
-    if len(loose) == len(names):
-        return [0] * len(names), ()
-    if loose:
-        raise TrainingError(
-            f"{path} has pictures beside its class folders, for example {loose[0]}; move them "
-            "into a class folder"
-        )
-    prefix = names[0].split("/")[: depth + root.count("/")]
-    shown = {
-        folder.split("/")[len(prefix)]
-        for folder in folders
-        if folder.split("/")[: len(prefix)] == prefix and len(folder.split("/")) > len(prefix)
-    }
-    classes = sorted({p[depth] for p in parts.values()} | shown)
-    empty = sorted(shown - {p[depth] for p in parts.values()})
-    if empty:
-        raise TrainingError(f"{path}: the class {empty[0]!r} has no pictures; remove its folder")
-    if class_names and set(class_names) != set(classes):
-        odd = min(set(class_names) ^ set(classes))
-        raise TrainingError(
-            f"{path} has {len(classes)} class folders, data.class_names names {len(class_names)}: "
-            f"{odd!r} is in only one of them"
-        )
-    order = {name: label for label, name in enumerate(class_names or classes)}
-    return [order[p[depth]] for p in parts.values()], tuple(order)
-
-
-def _from_json(
-    files: _Folder | _Zip,
-    path: Path,
-    labels_file: str,
-    names: list[str],
-    class_names: tuple[str, ...],
-) -> tuple[list[int], tuple[str, ...]]:
-    """Labels from EDM's `dataset.json`; null instead of the list means no classes."""
-    try:
-        labels = json.loads(files.read(labels_file))["labels"]
-        table: Mapping[str, Any] = {} if labels is None else dict(labels)
-    except (Unreadable, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise TrainingError(
-            f'{path}: {labels_file} is not of the form {{"labels": [[name, label], ...]}}: '
-            f"{error!r}"
-        ) from error
-    if not table:
-        return [0] * len(names), ()
-    folder = labels_file.removesuffix(_LABELS)
-    found: list[int] = []
-    for name in names:
-        label = table.get(name.removeprefix(folder))
-        if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < 100_000:
-            raise TrainingError(
-                f"{path}: {labels_file} gives {name} the label {label!r}; expected 0, 1, ..."
-            )
-        found.append(label)
-    return _numbered(found, path, class_names)
 
 
 def _idx(path: Path, stem: str, class_names: tuple[str, ...]) -> Source:
@@ -238,24 +186,12 @@ def _idx(path: Path, stem: str, class_names: tuple[str, ...]) -> Source:
             f"{path}: {images_file.name} has shape {images.shape} and its labels {labels.shape}; "
             "expected (N, H, W) and (N,) with the same N > 0"
         )
-    numbers, classes = _numbered(labels.tolist(), path, class_names)
+    numbers, classes = numbered(labels.tolist(), path, class_names)
     digest = hashlib.sha256(f"{images.shape}".encode())
     digest.update(images.data)
     digest.update(labels.data)
     names = [f"{images_file.name}[{index}]" for index in range(len(images))]
     return Source(names, numbers, classes, digest.hexdigest(), lambda index: images[index])
-
-
-def _numbered(
-    labels: list[int], path: Path, class_names: tuple[str, ...]
-) -> tuple[list[int], tuple[str, ...]]:
-    highest = max(labels)
-    classes = class_names or tuple(str(label) for label in range(highest + 1))
-    if highest >= len(classes):
-        raise TrainingError(
-            f"{path} has label {highest}, but data.class_names names only {len(classes)}"
-        )
-    return labels, classes
 
 
 def _find(folder: Path, name: str) -> Path:
