@@ -102,7 +102,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.optimizer.step()
-        self.ema.update(self.network)
+        self.ema.update()
         self.step += 1
         return Outcome(loss, norm, stops)
 

@@ -63,7 +63,7 @@ def open_source(path: Path, *, split: Split, class_names: tuple[str, ...]) -> So
             return _idx(path, stem, class_names)
         return _files(_Folder(path), path, split, class_names)
     if not zipfile.is_zipfile(path):
-        raise TrainingError(f"data path {path} is neither a folder nor a zip")
+        raise TrainingError(f"data path {path} is neither a folder nor a whole zip")
     try:
         return _files(_Zip(path), path, split, class_names)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
