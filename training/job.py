@@ -81,7 +81,7 @@ def _summary(trainer: Trainer, team: Team, *, until: int) -> str:
     members = f", {team.size} processes" if team.size > 1 else ""
     return (
         f"{config.name}: {parameters / 1e6:.1f} M parameters, {len(data)} pictures {classes}, "
-        f"{config.data.resize} to {width}x{height} where they are larger or smaller; "
+        f"made {width}x{height} by {config.data.resize}; "
         f"steps {trainer.step} to {until} on {trainer.device}{members}"
     )
 
