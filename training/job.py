@@ -23,6 +23,7 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.steps is not None:
         overrides.append(f"train.steps={arguments.steps}")
     config = load_config(arguments.config, name=arguments.name, overrides=overrides)
+    config.network.build(config.data, 0, null_class=False)  # refuse before minutes of decoding
     until = config.train.steps if arguments.until is None else arguments.until
     path = arguments.data or (Path(config.data.path) if config.data.path else None)
     if path is None:

@@ -53,7 +53,10 @@ class Network:
     def build(self, data: Data, classes: int, *, null_class: bool) -> UNetConfig:
         """The network for pictures of this size with this many classes."""
         if min(self.multipliers, default=0) < 1:
-            raise TrainingError(f"network.multipliers = {list(self.multipliers)} are not all >= 1")
+            raise TrainingError(
+                f"network.multipliers = {list(self.multipliers)}: give one number >= 1 per level, "
+                "for example [1, 2, 4]"
+            )
         height = data.size[0]
         heights = [height // 2**level for level in range(len(self.multipliers))]
         unknown = set(self.attention) - set(heights)

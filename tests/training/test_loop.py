@@ -34,9 +34,9 @@ def trainer(tmp_path: Path, out: str = "out", *overrides: str, device: str = "cp
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("bf16", ["true", "false"])
 def test_training_learns(tmp_path: Path, bf16: str, device: str) -> None:
-    run = trainer(tmp_path, "out", f"train.bf16={bf16}", "train.steps=150", device=device)
-    losses = [float(run.learner.advance().loss) for _ in range(150)]
-    assert sum(losses[-20:]) < 0.6 * sum(losses[:20])
+    run = trainer(tmp_path, "out", f"train.bf16={bf16}", "train.steps=80", device=device)
+    losses = [float(run.learner.advance().loss) for _ in range(80)]
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
 
 
 def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path: Path) -> None:
@@ -143,3 +143,48 @@ def test_a_run_without_label_dropout_has_no_null_class(tmp_path: Path) -> None:
     run.run(until=2)
     manifest = load_model(run.folder).manifest
     assert (manifest.null_class, manifest.network.num_class_embeds) == (None, 3)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
+def test_every_prediction_learns_under_min_snr(tmp_path: Path, prediction: str) -> None:
+    run = trainer(tmp_path, "out", f"diffusion.prediction={prediction}", "train.min_snr_gamma=5")
+    losses = [float(run.learner.advance().loss) for _ in range(40)]
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+    run.close()
+
+
+def test_odd_shapes_and_channels_are_trained_on(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(6):
+        Image.new("RGBA", (20, 10), (40 * index, 9, 9, 200)).save(folder / f"{index}.png")
+    (tmp_path / "shapes.toml").write_text(CONFIG)
+    overrides = ["data.size=[4, 12]", "data.channels=4", "network.attention=[2]"]
+    overrides += ["data.class_names=[]", "publish.guidance_scale=1"]
+    config = load_config(tmp_path / "shapes.toml", overrides=overrides)
+    data = load_pictures(folder, size=(4, 12), channels=4, resize="squash")
+    run = Trainer(config, data, out=tmp_path, device=torch.device("cpu"), commit="unknown")
+    run.run(until=2)
+    manifest = load_model(run.folder).manifest
+    assert (manifest.network.size, manifest.network.channels) == ((4, 12), 4)
+    assert (manifest.classes, manifest.network.num_class_embeds) == ((), None)
+
+
+def test_curves_are_written_for_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    first = trainer(tmp_path)
+    first.run(until=7)
+    second = trainer(tmp_path)
+    second.resume()
+    second.run(until=12)
+    curves = EventAccumulator(str(first.folder / "reports"))
+    curves.Reload()
+    assert [point.step for point in curves.Scalars("train/loss")] == [4, 7, 8, 10, 12]
+    assert set(curves.Tags()["scalars"]) == {
+        "train/loss",
+        "train/gradient_norm",
+        "train/learning_rate",
+        "train/pictures_per_second",
+    }
