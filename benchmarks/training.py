@@ -1,6 +1,6 @@
 """Pictures per second of our training loop against two that people use, in one run.
 
-    python -m benchmarks.training [--rounds 5] [--steps 8] [--batch 64] [--precision bf16]
+    python -m benchmarks.training [--precision fp32|bf16] [--rounds 5] [--steps 20]
 
 1. `python -m training`'s loop on a network of ours.
 2. diffusers' UNet2DModel, the same network layer by layer, in a plain loop as its examples have it
@@ -174,8 +174,8 @@ def main() -> None:
     """Print a row per contender."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="optimizer steps per round")
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=20, help="optimizer steps per round")
+    parser.add_argument("--batch", type=int, default=16, help="both peers' default")
     parser.add_argument("--base", type=int, default=32, help="channels of the finest level")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")

@@ -8,6 +8,7 @@ Shapes: B pictures of (C, H, W) in [-1, 1].
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from models.prediction import Prediction, target
 from models.schedule import Floats, Schedule
+from training.attention import PlainAttention
 from training.config import Config
 
 Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -44,6 +46,8 @@ class Objective:
         def table(values: Floats) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)
 
+        plain = device.type == "cpu" and config.train.bf16 and not config.train.compile
+        self._attention = PlainAttention() if plain else nullcontext()
         self._alphas, self._sigmas = table(schedule.alphas), table(schedule.sigmas)
         gamma = config.train.min_snr_gamma
         weights = (
@@ -94,7 +98,10 @@ class Objective:
             labels = torch.where(draws.unlabelled[rows], self._null_class, labels)
         alpha, sigma = self._alphas[t][:, None, None, None], self._sigmas[t][:, None, None, None]
         x_t = alpha * x_0 + sigma * noise
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._config.train.bf16):
+        autocast = torch.autocast(
+            self._device.type, torch.bfloat16, enabled=self._config.train.bf16
+        )
+        with autocast, self._attention:
             output = forward(x_t, t, labels if self._classes else None)
         wanted = target(diffusion.prediction, x_0, noise, alpha, sigma)
         errors = (output.float() - wanted).square().mean(dim=(1, 2, 3))

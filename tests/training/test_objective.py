@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from models.prediction import PREDICTIONS, Prediction, target, to_x0
 from models.schedule import Schedule
+from training.attention import PlainAttention, attend
 from training.dropout import Part, PictureDropout
 from training.objective import min_snr_weights
 
@@ -62,3 +64,18 @@ def test_a_dropout_mask_belongs_to_the_picture() -> None:
     assert not torch.equal(whole[0], whole[1])
     dropout.eval()
     assert torch.equal(dropout(h), h)
+
+
+def test_plain_attention_is_the_fused_kernel_s() -> None:
+    query, key, value = torch.randn(3, 2, 1, 49, 16, generator=torch.Generator().manual_seed(0))
+    fused = F.scaled_dot_product_attention(query, key, value)
+    torch.testing.assert_close(attend(query, key, value), fused)
+    in_bf16 = [tensor.bfloat16() for tensor in (query, key, value)]
+    with PlainAttention():
+        plain = F.scaled_dot_product_attention(*in_bf16)
+    assert torch.equal(plain, attend(*in_bf16))
+    assert not torch.equal(plain, F.scaled_dot_product_attention(*in_bf16))
+    long = [tensor.repeat(1, 1, 21, 1) for tensor in in_bf16]  # 1029 positions
+    with PlainAttention():
+        kept = F.scaled_dot_product_attention(*long)
+    assert torch.equal(kept, F.scaled_dot_product_attention(*long))
