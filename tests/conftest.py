@@ -1,4 +1,6 @@
-"""For all tests: GPU tests skip where there is no GPU, and torch uses one thread."""
+"""For all tests: GPU tests skip where there is no GPU, torch uses one thread, caches are fresh."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,3 +17,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _fresh_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

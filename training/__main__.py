@@ -6,20 +6,20 @@ from pathlib import Path
 
 from models.manifest import CheckpointError
 from models.sampler import SAMPLERS
-from training import commands
+from training import commands, job
 from training.conversion import command as conversion
 from training.errors import TrainingError
 from training.inspection import command as inspection
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line; each command is a function of its arguments in `training.commands`."""
+    """The command line; each command is a function of its arguments."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = subparsers.add_parser("train", help="train a model and publish its checkpoints")
     train.add_argument("config", type=Path, help="a TOML file, e.g. configs/fashion-mnist.toml")
-    train.add_argument("--data", type=Path, help="folder with the data (default: data.path)")
+    train.add_argument("--data", type=Path, help="folder or zip of pictures (default: data.path)")
     train.add_argument("--out", type=Path, default=Path("checkpoints"), help="default: checkpoints")
     train.add_argument("--name", help="the model's name (default: the configuration's)")
     train.add_argument("--steps", type=int, help="length of the learning-rate schedule")
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     train.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
     train.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    train.set_defaults(run=commands.train)
+    train.set_defaults(run=job.train)
 
     sample = subparsers.add_parser("sample", help="draw a grid of pictures; no service needed")
     sample.add_argument("model", type=Path, help="a model's folder or one checkpoint's")

@@ -9,7 +9,6 @@ Shapes: pictures (B, C, H, W) in [-1, 1]; logits (B, classes).
 import os
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from training.cache import cache_folder
 from training.data import Pictures
 
 RECIPE = "cnn-32-64-128-v2"
@@ -67,11 +67,6 @@ def cached_classifier(
     save_file({k: v.contiguous().cpu() for k, v in classifier.state_dict().items()}, temporary)
     temporary.replace(path)
     return classifier.eval()
-
-
-def cache_folder() -> Path:
-    """Where trained classifiers are kept: `emaki` in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emaki"
 
 
 @torch.inference_mode()

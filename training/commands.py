@@ -3,61 +3,21 @@
 import argparse
 import dataclasses
 import json
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from models.checkpoint import MANIFEST, load_model, resolve, steps_of, write_manifest
+from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
 from models.checkpoint import publish as publish_checkpoint
 from models.manifest import Defaults, Manifest
 from models.sample import draw
-from training.config import load_config
-from training.data import SPLITS, load_pictures
+from training.data import load_pictures
+from training.devices import pick_device
 from training.errors import TrainingError
 from training.evaluate import measure_agreement
-from training.loop import Trainer
 from training.pictures import grid, save_png, strip
-
-
-def train(arguments: argparse.Namespace) -> None:
-    """`train CONFIG`: train a network and publish its checkpoints."""
-    overrides = list(arguments.set)
-    if arguments.steps is not None:
-        overrides.append(f"train.steps={arguments.steps}")
-    config = load_config(arguments.config, name=arguments.name, overrides=overrides)
-    until = config.train.steps if arguments.until is None else arguments.until
-    path = arguments.data or (Path(config.data.path) if config.data.path else None)
-    if path is None:
-        raise TrainingError(
-            "no data: give --data PATH, a folder with the data set's four IDX files (Debian's "
-            "package dataset-fashion-mnist installs Fashion-MNIST's)"
-        )
-    device = pick_device(arguments.device)
-    data = load_pictures(
-        path,
-        size=config.data.size,
-        channels=config.data.channels,
-        class_names=config.data.class_names,
-    )
-    trainer = Trainer(config, data, out=arguments.out, device=device, commit=_git_commit())
-    if arguments.resume:
-        trainer.resume()
-    elif steps_of(trainer.folder):
-        raise TrainingError(
-            f"{trainer.folder} holds checkpoints already; --resume continues them, another --name "
-            "or --out starts afresh"
-        )
-    if until <= trainer.step:
-        raise TrainingError(f"step {trainer.step} is reached already; nothing to do until {until}")
-    parameters = sum(p.numel() for p in trainer.network.parameters())
-    print(
-        f"{config.name}: {parameters / 1e6:.1f} M parameters, {len(data)} pictures of "
-        f"{len(data.classes)} classes, steps {trainer.step} to {until} on {device}"
-    )
-    trainer.run(until=until)
+from training.sources import SPLITS
 
 
 def sample(arguments: argparse.Namespace) -> None:
@@ -138,19 +98,6 @@ def publish(arguments: argparse.Namespace) -> None:
     print(f"{arguments.name}: LATEST is {folder.name}")
 
 
-def pick_device(name: str) -> torch.device:
-    """CUDA for "auto" where there is one; a device that is not there is a TrainingError."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise TrainingError(f"--device {name!r} is not a device: auto, cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("--device cuda: this machine or torch build has no CUDA; use cpu")
-    return device
-
-
 def _class_labels(manifest: Manifest, wanted: str | None) -> list[int]:
     if wanted is None:
         return []
@@ -188,17 +135,3 @@ def _settings(manifest: Manifest, arguments: argparse.Namespace) -> Defaults:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _git_commit() -> str:
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git is on PATH
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return answer.stdout.strip()

@@ -1,6 +1,6 @@
 """A training run's configuration: one TOML file, checked whole before anything starts.
 
-Sections are frozen dataclasses; an unknown key or a value of the wrong type is refused by name.
+An unknown key or a value of the wrong type is refused by name.
 """
 
 import dataclasses
@@ -11,138 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from models.fields import build
-from models.manifest import Defaults, Diffusion, check_name
-from models.unet import UNetConfig
+from models.manifest import Diffusion, check_name
 from training.errors import TrainingError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """`[data]`: what the pictures are. Where they are is `--data` or `path`."""
-
-    size: tuple[int, int]
-    channels: int
-    path: str | None = None
-    class_names: tuple[str, ...] = ()
-    flip: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """`[network]`: the U-Net's shape; `attention` lists the resolutions (height) that have it."""
-
-    base: int
-    multipliers: tuple[int, ...]
-    blocks_per_level: int = 2
-    attention: tuple[int, ...] = ()
-    head_dim: int | None = None
-    norm_groups: int = 32
-    dropout: float = 0.0
-
-    def build(self, data: Data, classes: int, *, null_class: bool) -> UNetConfig:
-        """The network for pictures of this size with this many classes."""
-        if min(self.multipliers, default=0) < 1:
-            raise TrainingError(f"network.multipliers = {list(self.multipliers)} are not all >= 1")
-        height = data.size[0]
-        heights = [height // 2**level for level in range(len(self.multipliers))]
-        unknown = set(self.attention) - set(heights)
-        if unknown:
-            raise TrainingError(
-                f"network.attention names resolution {min(unknown)}, but the levels are "
-                f"{', '.join(map(str, heights))} pixels high"
-            )
-        try:
-            return UNetConfig(
-                channels=data.channels,
-                size=data.size,
-                block_channels=tuple(self.base * m for m in self.multipliers),
-                blocks_per_level=self.blocks_per_level,
-                attention_levels=tuple(h in self.attention for h in heights),
-                head_dim=self.head_dim,
-                norm_groups=self.norm_groups,
-                dropout=self.dropout,
-                num_class_embeds=(classes + null_class) or None,
-                null_class=classes if null_class and classes else None,
-            )
-        except ValueError as error:
-            raise TrainingError(f"[network] {error}") from error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train:
-    """`[train]`: the optimisation. Rates are per optimizer step; steps are optimizer steps.
-
-    Attributes:
-        label_dropout: share of rows whose class is replaced by the null class, so that the
-            network also learns the unconditional score; 0 trains no null class.
-        report_every: steps between denoising strips and progress lines in a log.
-        save_every: steps between checkpoints.
-    """
-
-    steps: int
-    batch_size: int = 128
-    learning_rate: float = 2e-4
-    final_learning_rate: float = 0.0
-    warmup_steps: int = 500
-    weight_decay: float = 0.0
-    beta2: float = 0.999
-    clip_norm: float = 1.0
-    ema_decay: float = 0.9999
-    label_dropout: float = 0.1
-    bf16: bool = True
-    seed: int = 0
-    report_every: int = 500
-    save_every: int = 1000
-
-    def __post_init__(self) -> None:
-        limits: list[tuple[str, float, float]] = [
-            ("steps", 1, 1e9),
-            ("batch_size", 1, 65536),
-            ("learning_rate", 0, 1),
-            ("final_learning_rate", 0, 1),
-            ("warmup_steps", 0, 1e9),
-            ("weight_decay", 0, 1),
-            ("beta2", 0, 0.999999),
-            ("clip_norm", 1e-6, 1e6),
-            ("ema_decay", 0, 0.999999),
-            ("label_dropout", 0, 1),
-            ("seed", 0, 2**63 - 1),
-            ("report_every", 1, 1e9),
-            ("save_every", 1, 1e9),
-        ]
-        for name, low, high in limits:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise TrainingError(f"train.{name} = {value} is not in {low:g} ... {high:g}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Publish:
-    """`[publish]`: what the checkpoint offers, and how the weights are stored."""
-
-    sampler: str = "dpmpp_2m"
-    steps: int = 20
-    guidance_scale: float = 1.0
-    dtype: str = "fp32"
-    keep: int = 3
-
-    def __post_init__(self) -> None:
-        if self.dtype not in ("bf16", "fp32"):
-            raise TrainingError(f"publish.dtype = {self.dtype!r} is not bf16 or fp32")
-        if self.keep < 1:
-            raise TrainingError(f"publish.keep = {self.keep}: at least 1 checkpoint is kept")
-        self.defaults()
-
-    def defaults(self) -> Defaults:
-        """The same, as the manifest has it."""
-        try:
-            return Defaults(
-                sampler=self.sampler,  # type: ignore[arg-type]  # checked by Defaults itself
-                steps=self.steps,
-                guidance_scale=self.guidance_scale,
-            )
-        except ValueError as error:
-            raise TrainingError(f"[publish] {error}") from error
+from training.sections import Data, Network, Publish, Train
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,7 @@ def test_evaluate_measures_and_notes_class_agreement(trained: Path) -> None:
     ("arguments", "message"),
     [
         (["train", "shapes.toml"], "no data: give --data PATH"),
-        (["train", "shapes.toml", "--data", "nowhere"], "nowhere is not a folder"),
+        (["train", "shapes.toml", "--name", "x", "--data", "nowhere"], "nowhere does not exist"),
         (["train", "shapes.toml", "--data", "data"], "holds checkpoints already"),
         (["train", "missing.toml", "--data", "data"], "cannot be read"),
         (["train", "shapes.toml", "--data", "data", "--device", "tpu"], "not a device"),

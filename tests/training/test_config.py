@@ -4,18 +4,50 @@ from pathlib import Path
 
 import pytest
 
+from models.unet import UNet
 from tests.training.data import CONFIG
-from training.config import load_config
+from training.config import Config, load_config
 from training.errors import TrainingError
 
 PRESETS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+
+
+# Classes of the data, and millions of parameters: design.md's table, and what is small.
+NETWORKS = {
+    "cars-64": (196, 63.20),
+    "cars-64-small": (196, 6.17),
+    "cifar10-32": (10, 35.75),
+    "cifar10-32-small": (10, 4.33),
+    "fashion-mnist": (10, 2.74),
+    "mnist": (10, 1.54),
+}
+
+
+def network(config: Config, classes: int) -> UNet:
+    return UNet(config.network.build(config.data, classes, null_class=classes > 0))
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_builds_its_network(path: Path) -> None:
     config = load_config(path)
     assert config.name == path.stem
-    config.network.build(config.data, len(config.data.class_names), null_class=True)
+    classes, millions = NETWORKS[path.stem]
+    parameters = sum(p.numel() for p in network(config, classes).parameters())
+    assert parameters / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+def test_cifar10_without_classes_is_the_published_network() -> None:
+    config = load_config(PRESETS[0].with_name("cifar10-32.toml"))
+    parameters = sum(p.numel() for p in network(config, 0).parameters())
+    assert parameters == 35_746_307  # google/ddpm-cifar10-32, which is Ho et al.'s 35.7 M
+
+
+def test_the_cars_preset_is_300_epochs_of_which_10_warm_up() -> None:
+    train = load_config(PRESETS[0].with_name("cars-64.toml")).train
+    epoch = 8144 / train.batch_size
+    assert train.steps == pytest.approx(300 * epoch, abs=1)
+    assert train.warmup_steps == pytest.approx(10 * epoch, abs=1)
+    assert (train.learning_rate, train.final_learning_rate, train.weight_decay) == (1e-4, 1e-5, 0)
 
 
 def write(folder: Path, text: str = CONFIG) -> Path:
@@ -46,6 +78,13 @@ def test_overrides_are_toml_values_or_bare_words(tmp_path: Path) -> None:
         ("data.class_names=3", "[data].class_names = 3 is not a list of str"),
         ("network.multipliers=2", "[network].multipliers = 2 is not a list of int"),
         ("train.beta2=5", "train.beta2 = 5 is not in 0"),
+        ("train.accumulate=0", "train.accumulate = 0 is not in 1"),
+        ("train.min_snr_gamma=-5", "train.min_snr_gamma = -5 is not in 0"),
+        ("train.compile='yes'", "[train].compile = 'yes' is not bool"),
+        ("data.channels=2", "data.channels = 2 is not 1 (grey), 3 (RGB) or 4 (RGBA)"),
+        ("data.size=[0, 8]", "data.size = [0, 8] is not within 1 ... 4096 pixels"),
+        ("data.resize=stretch", "data.resize = 'stretch' is not one of crop, squash"),
+        ("publish.gate_images=0", "publish.gate_images = 0 is not in 1"),
         ("train.seed=-1", "train.seed = -1 is not in 0"),
         ("train.label_dropout=0", "needs a null class, which train.label_dropout = 0 does not"),
         ("publish.steps=0", "publish.steps = 0 is not in 1"),
@@ -80,4 +119,23 @@ def test_missing_and_broken_files_are_one_clear_line(tmp_path: Path) -> None:
 def test_attention_names_a_resolution_that_exists(tmp_path: Path) -> None:
     config = load_config(write(tmp_path), overrides=["network.attention=[7]"])
     with pytest.raises(TrainingError, match="resolution 7, but the levels are 8, 4 pixels high"):
+        config.network.build(config.data, 3, null_class=True)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.size=[9, 8]", "size 9x8 is not divisible by 2"),
+        ("network.norm_groups=3", "8 channels are not divisible by 3 norm groups"),
+        ("network.head_dim=3", "8 channels are not divisible by head_dim 3"),
+        ("network.multipliers=[]", "give one number >= 1 per level"),
+        ("network.multipliers=[1, 0]", "give one number >= 1 per level"),
+        ("network.base=0", "at least 1"),
+    ],
+)
+def test_an_impossible_network_is_refused_with_what_would_be_right(
+    tmp_path: Path, override: str, message: str
+) -> None:
+    config = load_config(write(tmp_path), overrides=["network.attention=[]", override])
+    with pytest.raises(TrainingError, match=message):
         config.network.build(config.data, 3, null_class=True)

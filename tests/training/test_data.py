@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.training.data import NAMES, idx_bytes, pictures, write_idx
-from training.data import load_pictures, read_idx
+from training.data import load_pictures
 from training.errors import TrainingError
+from training.idx import read_idx
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -35,13 +36,11 @@ def test_fingerprint_names_the_content(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_or_does_not_fit_is_said(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="is not a folder; give one with --data"):
+    with pytest.raises(TrainingError, match="does not exist; give a folder or a zip"):
         load_pictures(tmp_path / "nowhere", size=(8, 8), channels=1)
-    with pytest.raises(TrainingError, match="has neither train-images-idx3-ubyte nor"):
+    with pytest.raises(TrainingError, match="holds no pictures; expected class folders"):
         load_pictures(tmp_path, size=(8, 8), channels=1)
     write_idx(tmp_path)
-    with pytest.raises(TrainingError, match="8x8, the configuration asks for 3 channels and 9x9"):
-        load_pictures(tmp_path, size=(9, 9), channels=3)
     with pytest.raises(TrainingError, match="label 2, but data.class_names names only 2"):
         load_pictures(tmp_path, size=(8, 8), channels=1, class_names=("a", "b"))
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from models.checkpoint import Model, load_model
 from models.schedule import SCHEDULES, Schedule
-from training.commands import pick_device
 from training.data import load_pictures
+from training.devices import pick_device
 from training.errors import TrainingError
 from training.inspection import networks, noising, prediction_error, schedules
 from training.inspection.synthetic import synthetic_pictures

@@ -1,0 +1,179 @@
+"""The sections of a training run's configuration: frozen dataclasses that refuse what cannot be.
+
+Where they are read from is `training.config`'s to know.
+"""
+
+from dataclasses import dataclass
+
+from models.manifest import Defaults
+from models.unet import UNetConfig
+from training.decode import RESIZES, Resize
+from training.errors import TrainingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """`[data]`: what the pictures are. Where they are is `--data` or `path`.
+
+    Attributes:
+        size: (height, width) of what the network sees; pictures of another size are resized.
+        resize: "crop" cuts out the middle, "squash" keeps all of it and changes the proportions.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    path: str | None = None
+    class_names: tuple[str, ...] = ()
+    resize: Resize = "crop"
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3, 4):
+            raise TrainingError(
+                f"data.channels = {self.channels} is not 1 (grey), 3 (RGB) or 4 (RGBA)"
+            )
+        if not all(1 <= side <= 4096 for side in self.size):
+            raise TrainingError(f"data.size = {list(self.size)} is not within 1 ... 4096 pixels")
+        if self.resize not in RESIZES:
+            raise TrainingError(f"data.resize = {self.resize!r} is not one of {', '.join(RESIZES)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """`[network]`: the U-Net's shape; `attention` lists the resolutions (height) that have it."""
+
+    base: int
+    multipliers: tuple[int, ...]
+    blocks_per_level: int = 2
+    attention: tuple[int, ...] = ()
+    head_dim: int | None = None
+    norm_groups: int = 32
+    dropout: float = 0.0
+
+    def build(self, data: Data, classes: int, *, null_class: bool) -> UNetConfig:
+        """The network for pictures of this size with this many classes."""
+        if min(self.multipliers, default=0) < 1:
+            raise TrainingError(
+                f"network.multipliers = {list(self.multipliers)}: give one number >= 1 per level, "
+                "for example [1, 2, 4]"
+            )
+        height = data.size[0]
+        heights = [height // 2**level for level in range(len(self.multipliers))]
+        unknown = set(self.attention) - set(heights)
+        if unknown:
+            raise TrainingError(
+                f"network.attention names resolution {min(unknown)}, but the levels are "
+                f"{', '.join(map(str, heights))} pixels high"
+            )
+        try:
+            return UNetConfig(
+                channels=data.channels,
+                size=data.size,
+                block_channels=tuple(self.base * m for m in self.multipliers),
+                blocks_per_level=self.blocks_per_level,
+                attention_levels=tuple(h in self.attention for h in heights),
+                head_dim=self.head_dim,
+                norm_groups=self.norm_groups,
+                dropout=self.dropout,
+                num_class_embeds=(classes + null_class) or None,
+                null_class=classes if null_class and classes else None,
+            )
+        except ValueError as error:
+            raise TrainingError(f"[network] {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """`[train]`: the optimisation. Rates are per optimizer step; steps are optimizer steps.
+
+    Attributes:
+        label_dropout: share of rows whose class is replaced by the null class, so that the
+            network also learns the unconditional score; 0 trains no null class.
+        batch_size: pictures per optimizer step, over all processes and micro-batches.
+        accumulate: micro-batches a process splits its part of a batch into, to save memory.
+        min_snr_gamma: the loss weights of arXiv:2303.09556 (5 is usual); 0 weighs all t alike.
+        compile: run the network through torch.compile.
+        bf16: multiply in bfloat16 (autocast); weights, EMA and optimizer stay float32.
+        report_every: steps between denoising strips and progress lines in a log.
+        save_every: steps between checkpoints.
+    """
+
+    steps: int
+    batch_size: int = 128
+    accumulate: int = 1
+    learning_rate: float = 2e-4
+    final_learning_rate: float = 0.0
+    warmup_steps: int = 500
+    weight_decay: float = 0.0
+    beta2: float = 0.999
+    clip_norm: float = 1.0
+    ema_decay: float = 0.9999
+    label_dropout: float = 0.1
+    min_snr_gamma: float = 0.0
+    bf16: bool = True
+    compile: bool = False
+    seed: int = 0
+    report_every: int = 500
+    save_every: int = 1000
+
+    def __post_init__(self) -> None:
+        limits: list[tuple[str, float, float]] = [
+            ("steps", 1, 1e9),
+            ("batch_size", 1, 65536),
+            ("accumulate", 1, 65536),
+            ("min_snr_gamma", 0, 1e6),
+            ("learning_rate", 0, 1),
+            ("final_learning_rate", 0, 1),
+            ("warmup_steps", 0, 1e9),
+            ("weight_decay", 0, 1),
+            ("beta2", 0, 0.999999),
+            ("clip_norm", 1e-6, 1e6),
+            ("ema_decay", 0, 0.999999),
+            ("label_dropout", 0, 1),
+            ("seed", 0, 2**63 - 1),
+            ("report_every", 1, 1e9),
+            ("save_every", 1, 1e9),
+        ]
+        for name, low, high in limits:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise TrainingError(f"train.{name} = {value} is not in {low:g} ... {high:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publish:
+    """`[publish]`: what the checkpoint offers, and how the weights are stored.
+
+    Attributes:
+        keep: newest checkpoints that are kept, besides the published one.
+        gate: whether LATEST moves only to a checkpoint whose class agreement, measured on
+            ``gate_images`` drawn pictures, is not below the published one's.
+    """
+
+    sampler: str = "dpmpp_2m"
+    steps: int = 20
+    guidance_scale: float = 1.0
+    dtype: str = "fp32"
+    keep: int = 3
+    gate: bool = False
+    gate_images: int = 500
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("bf16", "fp32"):
+            raise TrainingError(f"publish.dtype = {self.dtype!r} is not bf16 or fp32")
+        if self.keep < 1:
+            raise TrainingError(f"publish.keep = {self.keep}: at least 1 checkpoint is kept")
+        if not 1 <= self.gate_images <= 1_000_000:
+            raise TrainingError(f"publish.gate_images = {self.gate_images} is not in 1 ... 1000000")
+        self.defaults()
+
+    def defaults(self) -> Defaults:
+        """The same, as the manifest has it."""
+        try:
+            return Defaults(
+                sampler=self.sampler,  # type: ignore[arg-type]  # checked by Defaults itself
+                steps=self.steps,
+                guidance_scale=self.guidance_scale,
+            )
+        except ValueError as error:
+            raise TrainingError(f"[publish] {error}") from error
