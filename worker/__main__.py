@@ -50,7 +50,10 @@ def run() -> int:
     except ValidationError as error:
         for problem in error.errors():
             name = "EMAKI_" + "_".join(map(str, problem["loc"])).upper()
-            print(f"error: {name}={problem['input']!r}: {problem['msg']}", file=sys.stderr)
+            # An address may hold a password.
+            shown = name if "redis_url" in problem["loc"] else f"{name}={problem['input']!r}"
+            message = problem["msg"].removeprefix("Value error, ")
+            print(f"error: {shown}: {message}", file=sys.stderr)
         return 2
     configure("worker", level=settings.log_level, form=settings.log_format)
     _exit_on_signals()
