@@ -80,6 +80,11 @@ def main(argv: list[str] | None = None) -> int:
     except (TrainingError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 
