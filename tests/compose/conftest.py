@@ -29,9 +29,10 @@ def stack() -> Iterator[Stack]:
     if not compose:
         pytest.skip("needs a Docker engine and Compose; start one and run `make test-compose`")
     started = Stack(compose)
+    started.compose("down", "--volumes")  # what a killed run may have left
     started.compose("--profile", "train", "build")
-    started.compose("up", "-d", "--scale", "worker=2")
     try:
+        started.compose("up", "-d", "--scale", "worker=2")
         started.wait_until_ready(workers=2)
         yield started
     finally:

@@ -12,7 +12,7 @@ from tests.training.data import CONFIG, write_idx
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
 OURS = ("api", "worker")
-LONG = {"class": "Sneaker", "steps": 100, "batch": 4, "seed": 3}
+LONG = {"class": "Sneaker", "steps": 60, "batch": 2, "seed": 3}
 
 
 def submit(client: httpx.Client, **fields: Any) -> str:
@@ -33,7 +33,7 @@ def pictures(client: httpx.Client, id_: str) -> list[str]:
         body = look(client, id_)
         return body if body.get("finished_at") else None
 
-    body = eventually(end, seconds=180, what=f"the end of {id_}")
+    body = eventually(end, seconds=300, what=f"the end of {id_}")
     assert body["status"] == "succeeded", body["error"]
     return [image["sha256"] for image in body["images"]]
 
@@ -123,7 +123,7 @@ def test_health_checks_pass(stack: Stack) -> None:
 def test_a_killed_worker_container_loses_nothing(stack: Stack) -> None:
     with stack.client() as client:
         expected = pictures(client, submit(client, **LONG))
-        ids = [submit(client, **LONG) for _ in range(6)]
+        ids = [submit(client, **LONG) for _ in range(4)]
         under_way(client, ids[0])
         victim = stack.containers("worker")[0]
         assert stack.docker("kill", victim).returncode == 0
@@ -136,7 +136,7 @@ def test_a_killed_worker_container_loses_nothing(stack: Stack) -> None:
 def test_redis_restarted_in_mid_run_loses_nothing(stack: Stack) -> None:
     with stack.client() as client:
         expected = pictures(client, submit(client, **LONG))
-        ids = [submit(client, **LONG) for _ in range(6)]
+        ids = [submit(client, **LONG) for _ in range(4)]
         under_way(client, ids[0])
         stack.compose("restart", "redis")
         stack.wait_until_ready(workers=2)
@@ -173,7 +173,7 @@ def test_a_read_only_checkpoints_volume_is_named_and_nothing_is_trained(
 def test_a_stopped_worker_drains_and_the_rest_waits(stack: Stack) -> None:
     with stack.client() as client:
         expected = pictures(client, submit(client, **LONG))
-        ids = [submit(client, **LONG) for _ in range(3)]
+        ids = [submit(client, **LONG) for _ in range(2)]
         under_way(client, ids[0])
         workers = stack.containers("worker")
         stack.compose("stop", "worker")
