@@ -160,7 +160,7 @@ def save_checkpoint(
         The checkpoint's folder, ``root/name/step``.
 
     Raises:
-        CheckpointError: that step exists already.
+        CheckpointError: that step exists already, or there is no room for it.
     """
     model_folder = root / manifest.name
     final = model_folder / step_name(manifest.step)
@@ -176,7 +176,15 @@ def save_checkpoint(
         if tensors is None:
             continue
         path = temporary / name
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+        contents = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        try:
+            save_file(contents, path)
+        except SafetensorError as error:  # as a full disk shows itself here
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise CheckpointError(
+                f"{path} cannot be written: {error}; make room and resume: the checkpoints before "
+                "it are whole"
+            ) from error
         path.chmod(0o644)  # safetensors keeps new files to their owner; a worker may be another
         files[name] = FileRecord(sha256=file_sha256(path), bytes=path.stat().st_size)
         _sync(path)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def train(arguments: argparse.Namespace) -> None:
             "no data: give --data PATH, a folder with the data set's four IDX files (Debian's "
             "package dataset-fashion-mnist installs Fashion-MNIST's)"
         )
+    _require_writable(arguments.out)
     device = pick_device(arguments.device)
     data = load_pictures(
         path,
@@ -149,6 +151,19 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise TrainingError("--device cuda: this machine or torch build has no CUDA; use cpu")
     return device
+
+
+def _require_writable(folder: Path) -> None:
+    """Find out before hours of training, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise TrainingError(
+            f"--out {folder} cannot be written ({error.strerror}); mount it writable, or give "
+            "another folder with --out"
+        ) from error
 
 
 def _class_labels(manifest: Manifest, wanted: str | None) -> list[int]:

@@ -161,13 +161,15 @@ def test_a_model_that_the_train_profile_makes_is_served(stack: Stack, tmp_path: 
 
 
 def test_a_read_only_checkpoints_volume_is_named_and_nothing_is_trained(
-    stack: Stack, tmp_path: Path
+    stack: Stack,
 ) -> None:
     volume = f"{stack.project}_checkpoints:/emaki/checkpoints:ro"
-    answer = stack.docker("run", "--rm", "-v", volume, "emaki-train", "publish", "mine", "8")
-    assert answer.returncode == 2
-    assert len(answer.stderr.strip().splitlines()) == 1
-    assert "Read-only file system" in answer.stderr
+    train = ["train", "configs/fashion-mnist.toml", "--data", "/data"]
+    for command in (["publish", "mine", "8"], train):
+        answer = stack.docker("run", "--rm", "-v", volume, "emaki-train", *command)
+        assert answer.returncode == 2
+        assert len(answer.stderr.strip().splitlines()) == 1
+        assert "Read-only file system" in answer.stderr
 
 
 def test_a_stopped_worker_drains_and_the_rest_waits(stack: Stack) -> None:
