@@ -11,6 +11,10 @@ from pydantic import AfterValidator
 URL_FILE = "redis.url"
 
 
+# What a server says that answers, but takes no writes: full memory, full disk, a replica.
+_TAKES_NO_WRITES = ("used memory > 'maxmemory'", "MISCONF", "read only replica", "NOREPLICAS")
+
+
 class NoRedis(Exception):
     """There is no address to connect to."""
 
@@ -69,6 +73,11 @@ def wait_for_redis_url(configured: str | None, data: Path, say: Callable[[str], 
                 said = time.monotonic()
                 say(f"{error}; looking again every second")
         time.sleep(1)
+
+
+def takes_no_writes(error: Exception) -> bool:
+    """Whether an answer of Redis means that it cannot store anything for now; it passes."""
+    return any(words in str(error) for words in _TAKES_NO_WRITES)
 
 
 def without_password(url: str) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout, DeserializationError, NoSuchJobError
@@ -32,6 +33,7 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 
 from wire.admission import SETTLE
+from wire.connect import takes_no_writes
 from wire.keys import QUEUE, generation, owners
 from worker.desk import Accepted, Desk
 from worker.queue_scripts import FORGET, REQUEUE, TAKE
@@ -141,15 +143,23 @@ class EngineWorker(SimpleWorker):
         """Run a busy period that begins with this job."""
         try:
             self._accept(job, queue)
-        except _REDIS_AWAY as error:
-            log.warning("Redis is away (%s); generation %s is taken up again later", error, job.id)
+        except RedisError as error:
+            if not _passes(error):
+                raise
+            log.warning(
+                "Redis is away or full (%s); generation %s is taken up again later", error, job.id
+            )
             return
         deadline: float | None = None
         while self._held:
             try:
                 self._tick(queue)
-            except _REDIS_AWAY as error:
-                log.warning("Redis is away (%s); drawing goes on, results wait", error)
+            except RedisError as error:
+                if not _passes(error):
+                    raise
+                log.warning(
+                    "Redis is away or takes no writes (%s); drawing goes on, results wait", error
+                )
                 time.sleep(0.5)
             if self.stopping and deadline is None:
                 deadline = time.monotonic() + self._drain_seconds
@@ -306,6 +316,11 @@ class EngineWorker(SimpleWorker):
 
     def _registry(self, queue: Queue) -> StartedJobRegistry:
         return StartedJobRegistry(queue=queue, serializer=JSONSerializer)
+
+
+def _passes(error: RedisError) -> bool:
+    """Whether to wait: Redis is away, or takes no writes for now."""
+    return isinstance(error, _REDIS_AWAY) or takes_no_writes(error)
 
 
 def _texts(answer: Any) -> list[str]:
