@@ -50,8 +50,22 @@ bench: $(BIN)/.dev
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.batching
 
+# Tools with dependencies of their own, so not in .venv, which the tools look at.
+audit: .cache/tools/.ready
+	.cache/tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+sbom: .cache/tools/.ready $(BIN)/.serve
+	.cache/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file sbom.cdx.json $(BIN)/python
+
+.cache/tools/.ready:
+	$(PYTHON) -m venv .cache/tools
+	.cache/tools/bin/python -m pip install --quiet --disable-pip-version-check \
+		'pip-audit==2.10.1' 'cyclonedx-bom==7.5.0'
+	@touch $@
+
 clean:
-	rm -rf .venv .data .*_cache *.egg-info
+	rm -rf .venv .cache .data .*_cache *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
