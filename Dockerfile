@@ -15,9 +15,9 @@ WORKDIR /emaki
 # below.
 FROM base AS requirements
 COPY pyproject.toml deploy/requirements.py ./
-RUN python requirements.py app > api.txt \
+RUN python requirements.py app s3 > api.txt \
     && python requirements.py > models.txt \
-    && python requirements.py worker > worker.txt \
+    && python requirements.py worker s3 > worker.txt \
     && python requirements.py train > train.txt
 
 FROM base AS api

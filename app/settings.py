@@ -45,6 +45,9 @@ class AppSettings(BaseSettings):
     cors_origins: str = Field("", description="Comma-separated origins of other sites' pages.")
     max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
     result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")
+    images: str | None = Field(
+        None, description="Where pictures lie, as an fsspec URL; unset: in Redis."
+    )
     log_level: LogLevel = "INFO"
     log_format: LogFormat = Field("text", description="text, or json: one object a line.")
 

@@ -75,6 +75,7 @@ elseif status == 'queued' or status == 'running' then
 end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 redis.call('ZREM', KEYS[9], ARGV[2])
+redis.call('ZADD', 'emaki:images', 'XX', 0, ARGV[1])
 redis.call('PUBLISH', 'emaki:wake', ARGV[1])
 return 1
 """

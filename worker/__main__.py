@@ -21,6 +21,7 @@ from wire.logs import configure
 from worker.catalog import Catalog
 from worker.desk import Desk
 from worker.engine import Engine
+from worker.images import Images, ImagesUrlError
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
 from worker.meter import Meter
@@ -65,6 +66,11 @@ def run() -> int:
             file=sys.stderr,
         )
         return 2
+    try:
+        images = Images(settings.images) if settings.images else None
+    except ImagesUrlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     # A power of two, so that every place of a batch is computed alike (`worker.precision`).
     threads = 1 << ((settings.threads or _cores()).bit_length() - 1)
     torch.set_num_threads(threads)
@@ -80,7 +86,7 @@ def run() -> int:
     runner = Runner(Engine(chosen.buckets), on_step=meter.step)
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
-    ledger = Ledger(redis, name)
+    ledger = Ledger(redis, name, images)
     desk = Desk(ledger, catalog, runner, meter, step_timeout=settings.step_timeout)
     while not _work(redis, desk, catalog, settings):
         _exit_on_signals()

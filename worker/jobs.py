@@ -36,6 +36,7 @@ from wire.admission import SETTLE
 from wire.connect import takes_no_writes
 from wire.keys import QUEUE, generation, owners
 from worker.desk import Accepted, Desk
+from worker.images import ImagesAway
 from worker.queue_scripts import FORGET, REQUEUE, TAKE
 
 log = logging.getLogger("emaki.worker")
@@ -43,6 +44,7 @@ log = logging.getLogger("emaki.worker")
 _HOUSEKEEPING_EVERY = 2.0
 _SHORTEST_TICK, _LONGEST_TICK = 0.005, 0.05
 _OTHERS_WORK_PAUSE = 0.1  # between two looks at a queue that holds only other workers' models
+_IMAGES_PAUSE = 0.5  # before another try to write a picture outside Redis
 _HUNG_EXIT_CODE = 70
 # What reading a job can raise that a stranger has written.
 _NOT_A_JOB = (NoSuchJobError, DeserializationError, ValueError, TypeError, KeyError, AttributeError)
@@ -176,7 +178,11 @@ class EngineWorker(SimpleWorker):
     def _tick(self, queue: Queue) -> None:
         # Half a step: cancels and newcomers are seen before the step after next.
         tick = min(max(self._desk.step_seconds / 2, _SHORTEST_TICK), _LONGEST_TICK)
-        self._desk.serve(wait=tick)
+        try:
+            self._desk.serve(wait=tick)
+        except ImagesAway as error:  # Redis is there: heartbeats and all else go on
+            log.warning("%s; drawing goes on, results wait", error)
+            time.sleep(_IMAGES_PAUSE)
         for id_ in [id_ for id_ in self._held if not self._desk.holds(id_)]:
             self._release(self._held.pop(id_))
         while not self.stopping and (job := self._take(queue)) is not None:

@@ -35,5 +35,8 @@ class WorkerSettings(BaseSettings):
         description="Seconds without a step after which the worker counts as hung and leaves; "
         "its heartbeats stop after a third of that. Slow models get more by themselves.",
     )
+    images: str | None = Field(
+        None, description="Where pictures lie, as an fsspec URL; unset: in Redis."
+    )
     log_level: LogLevel = "INFO"
     log_format: LogFormat = Field("text", description="text, or json: one object a line.")
