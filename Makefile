@@ -3,6 +3,8 @@
 # (the web page's tests drive Debian's chromium and are skipped, by name, where there is none)
 # make chaos   kills, sleeps and restarts under load for minutes; counts what was lost (nothing)
 # make gpu     the tests that need a CUDA GPU    make install set up .venv for all of these
+# make test-compose   builds, starts and breaks the containers; needs a Docker engine
+# make audit   known vulnerabilities of what is pinned   make sbom   what it all is, as CycloneDX
 #
 # PYTHON=python3.12 chooses the interpreter (3.11 or newer). TORCH_INDEX=<url> adds a package
 # index for PyTorch, for example the one with its CPU builds, which are much smaller.
@@ -15,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Torch's threads must not spin while they wait: processes share the cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: install serve test check format chaos gpu bench clean
+.PHONY: install serve test test-compose check format chaos gpu bench audit sbom clean
 
 install: $(BIN)/.dev
 
@@ -23,7 +25,10 @@ serve: $(BIN)/.serve
 	@exec $(BIN)/python -m serve
 
 test: $(BIN)/.dev
-	$(BIN)/python -m pytest -m "not gpu" --numprocesses 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu and not compose" --numprocesses 2 --dist worksteal $(ARGS)
+
+test-compose: $(BIN)/.dev
+	$(BIN)/python -m pytest -m compose -v --durations=0 $(ARGS) tests/compose
 
 check: $(BIN)/.dev
 	$(BIN)/ruff format --check .
@@ -45,8 +50,22 @@ bench: $(BIN)/.dev
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.batching
 
+# Tools with dependencies of their own, so not in .venv, which the tools look at.
+audit: .cache/tools/.ready
+	.cache/tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+sbom: .cache/tools/.ready $(BIN)/.serve
+	.cache/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file sbom.cdx.json $(BIN)/python
+
+.cache/tools/.ready:
+	$(PYTHON) -m venv .cache/tools
+	.cache/tools/bin/python -m pip install --quiet --disable-pip-version-check \
+		'pip-audit==2.10.1' 'cyclonedx-bom==7.5.0'
+	@touch $@
+
 clean:
-	rm -rf .venv .data .*_cache *.egg-info
+	rm -rf .venv .cache .data .*_cache *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

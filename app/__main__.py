@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app.application import create_app
+from app.images import ImagesUrlError
 from app.protocol import BoundedHeaders
 from app.settings import AppSettings
 from wire.connect import wait_for_redis_url
@@ -47,7 +48,11 @@ def main() -> int:
     configure("api", level=settings.log_level, form=settings.log_format)
     _allow_many_connections()
     url = wait_for_redis_url(settings.redis_url, settings.data, log.warning)
-    app = create_app(settings, url)
+    try:
+        app = create_app(settings, url)
+    except ImagesUrlError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     config = uvicorn.Config(
         app,
         http=BoundedHeaders.within(settings.request_timeout),

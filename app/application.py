@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app import problems
+from app.images import Images
 from app.middleware.body import BoundedBody
 from app.middleware.observe import Observe
 from app.middleware.rates import RateLimit
@@ -39,8 +40,13 @@ _EXPOSED = ["ETag", "Location", "Retry-After", "X-Request-ID"]
 
 
 def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
-    """The ASGI application; it connects when its lifespan begins."""
+    """The ASGI application; it connects when its lifespan begins.
+
+    Raises:
+        ImagesUrlError: `EMAKI_IMAGES` is no place to read from.
+    """
     telemetry = Telemetry()
+    images = Images(settings.images) if settings.images else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
@@ -62,7 +68,8 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         listening = asyncio.create_task(wakes.listen())
         app.state.stop_waiting = wakes.stop  # for the server, before it closes connections
         try:
-            yield {"service": Service(settings, client, Store(client), queue, wakes, telemetry)}
+            store = Store(client, images)
+            yield {"service": Service(settings, client, store, queue, wakes, telemetry)}
         finally:
             while not listening.done():  # a cancellation can get lost inside redis-py
                 listening.cancel()

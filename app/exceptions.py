@@ -15,6 +15,7 @@ ServiceError
 ├── TooManyStreams          429 too_many_streams
 ├── GenerationFailed        500 generation_failed
 ├── RedisAway               503 redis_unavailable
+├── ImagesAway              503 images_unavailable
 └── NotReady                503 not_ready
 """
 
@@ -192,6 +193,12 @@ class RedisAway(_Temporary):
     """Redis does not answer."""
 
     status, code = 503, "redis_unavailable"
+
+
+class ImagesAway(_Temporary):
+    """The file system that holds the pictures does not answer."""
+
+    status, code = 503, "images_unavailable"
 
 
 class NotReady(_Temporary):

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from app.exceptions import RedisAway, ServiceError
 from app.validation import explain
+from wire.connect import takes_no_writes
 from wire.schemas import FieldError, Problem
 
 log = logging.getLogger("emaki.app")
@@ -69,8 +70,15 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RedisError)
     async def redis_error(request: Request, error: RedisError) -> Response:
-        log.warning("Redis does not answer: %s", error)
-        away = RedisAway("Redis does not answer right now; try again in a moment")
+        if takes_no_writes(error):
+            log.error("Redis takes no writes: %s", error)
+            away = RedisAway(
+                "Redis takes no writes right now (its memory or disk is full, or it is a replica); "
+                "nothing was accepted; try again later, or tell whoever runs the server"
+            )
+        else:
+            log.warning("Redis does not answer: %s", error)
+            away = RedisAway("Redis does not answer right now; try again in a moment")
         return refuse(request.url.path, away)
 
     @app.exception_handler(Exception)

@@ -61,8 +61,9 @@ class SubmitQueue:
             keys.waiting(record.model, record.owner),
             keys.owners(record.model),
             keys.history(record.owner),
-            idempotency.key if idempotency else "",
         ]
+        if idempotency:  # last; an empty name would be a key that no Redis user has a right to
+            names.append(idempotency.key)
         arguments: list[Any] = [
             record.id,
             self._max_pictures,

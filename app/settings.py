@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from wire.connect import URL_PATTERN
+from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
 from wire.schemas import MODEL_PATTERN
 
@@ -26,8 +26,8 @@ class AppSettings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    redis_url: str | None = Field(
-        None, pattern=URL_PATTERN, description="Unset: the embedded Redis of `make serve`."
+    redis_url: RedisUrl | None = Field(
+        None, description="Unset: the embedded Redis of `make serve`."
     )
     data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
     default_model: str = Field("fashion-mnist", pattern=MODEL_PATTERN)
@@ -45,6 +45,9 @@ class AppSettings(BaseSettings):
     cors_origins: str = Field("", description="Comma-separated origins of other sites' pages.")
     max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
     result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")
+    images: str | None = Field(
+        None, description="Where pictures lie, as an fsspec URL; unset: in Redis."
+    )
     log_level: LogLevel = "INFO"
     log_format: LogFormat = Field("text", description="text, or json: one object a line.")
 

@@ -1,6 +1,8 @@
 """What the API reads from Redis and changes there: records, images, events, cards, workers."""
 
+import asyncio
 import dataclasses
+import json
 import re
 import time
 from functools import lru_cache
@@ -10,9 +12,11 @@ from redis.asyncio import Redis
 
 from app.estimate import Load
 from app.exceptions import GenerationExpired, GenerationNotFound
+from app.images import Images
 from app.queue import SubmitQueue
 from wire import admission, keys, scripts
-from wire.record import Record
+from wire.images import image_name, strip_name
+from wire.record import Record, image_field
 from wire.schemas import Generation, ModelCard, Status, WorkerState
 
 _STREAM_PAGE = 200
@@ -23,8 +27,8 @@ _ID = re.compile(r"[0-9a-f]{32}")
 class Store:
     """All answers are as fresh as Redis; only the load, for estimates, may be a second old."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, images: Images | None = None) -> None:
+        self._redis, self._images = redis, images
         self._cancel = redis.register_script(scripts.CANCEL)
         self._delete = redis.register_script(admission.DELETE)
         self._position = redis.register_script(admission.POSITION)
@@ -100,12 +104,24 @@ class Store:
     async def png(self, id_: str, index: int | str) -> bytes | None:
         """An image's bytes by its index, or the strip's; or None."""
         data: Any = await self._redis.hget(keys.images(id_), str(index))
-        return bytes(data) if data is not None else None
+        if data is not None or self._images is None:
+            return bytes(data) if data is not None else None
+        name = strip_name(id_)
+        if index != keys.STRIP:
+            facts: Any = await self._redis.hget(keys.generation(id_), image_field(int(index)))
+            if facts is None:
+                return None
+            name = image_name(id_, int(index), json.loads(facts)["sha256"])
+        return (await asyncio.to_thread(self._images.read, [name]))[0]
 
     async def all_pngs(self, record: Record) -> list[bytes]:
         """Every image of a generation that is there, in order."""
         indices = [str(index) for index in range(record.request.batch)]
         found: Any = await self._redis.hmget(keys.images(record.id), indices)
+        if self._images is not None and None in found:
+            facts = record.images
+            names = [image_name(record.id, i, facts[i]["sha256"]) for i in sorted(facts)]
+            found = await asyncio.to_thread(self._images.read, names)
         return [data for data in found if data is not None]
 
     async def events(self, id_: str, after: str) -> list[tuple[str, str, str]]:

@@ -2,6 +2,7 @@
 
 import argparse
 import subprocess
+import tempfile
 from pathlib import Path
 
 import torch
@@ -31,6 +32,7 @@ def train(arguments: argparse.Namespace) -> None:
             "no data: give --data PATH, a folder or zip of class folders or a folder with the "
             "data set's four IDX files; docs/training.md says where each preset's data is"
         )
+    _require_writable(arguments.out)
     device = pick_device(arguments.device)
     _require_something_to_do(arguments.out / config.name, resume=arguments.resume, until=until)
     with join_team(cuda=device.type == "cuda") as team:
@@ -97,6 +99,19 @@ def _require_something_to_do(folder: Path, *, resume: bool, until: int) -> None:
     reached = max(steps, default=0)
     if until <= reached:
         raise TrainingError(f"step {reached} is reached already; nothing to do until {until}")
+
+
+def _require_writable(folder: Path) -> None:
+    """Find out before hours of training, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise TrainingError(
+            f"--out {folder} cannot be written ({error.strerror}); mount it writable, or give "
+            "another folder with --out"
+        ) from error
 
 
 def _git_commit() -> str:

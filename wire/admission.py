@@ -6,7 +6,7 @@ So two API processes cannot both take the last place, and no request counts twic
 from wire.scripts import LEAVE_QUEUE
 
 # Takes a generation in, in the transaction that has just queued its job, or takes the job back.
-# KEYS: record, queue, job, owner's waiting list, model's owners, history, Idempotency-Key or "".
+# KEYS: record, queue, job, owner's waiting list, model's owners, history, any Idempotency-Key.
 # ARGV: id, most pictures queued, batch, work, owner, created, history member, fingerprint,
 # seconds to keep the Idempotency-Key, then the record's fields.
 # Returns {"accepted" | "full" | "replay" | "conflict", pictures queued or first generation's id}.
@@ -16,13 +16,13 @@ local function refuse(why, detail)
   redis.call('DEL', KEYS[3])
   return {why, detail}
 end
-if KEYS[7] ~= '' then
+if KEYS[7] then
   local first = redis.call('HMGET', KEYS[7], 'id', 'fingerprint')
   if first[1] then return refuse(first[2] == ARGV[8] and 'replay' or 'conflict', first[1]) end
 end
 local queued = tonumber(redis.call('HGET', 'emaki:queued', 'pictures') or 0)
 if queued + tonumber(ARGV[3]) > tonumber(ARGV[2]) then return refuse('full', tostring(queued)) end
-if KEYS[7] ~= '' then
+if KEYS[7] then
   redis.call('HSET', KEYS[7], 'id', ARGV[1], 'fingerprint', ARGV[8])
   redis.call('EXPIRE', KEYS[7], ARGV[9])
 end
@@ -75,6 +75,7 @@ elseif status == 'queued' or status == 'running' then
 end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 redis.call('ZREM', KEYS[9], ARGV[2])
+redis.call('ZADD', 'emaki:images', 'XX', 0, ARGV[1])
 redis.call('PUBLISH', 'emaki:wake', ARGV[1])
 return 1
 """

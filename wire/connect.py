@@ -3,13 +3,46 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
 
 URL_FILE = "redis.url"
-URL_PATTERN = r"^(redis|rediss|unix)://"
+
+
+# What a server says that answers, but takes no writes: full memory, full disk, a replica.
+_TAKES_NO_WRITES = ("used memory > 'maxmemory'", "MISCONF", "read only replica", "NOREPLICAS")
 
 
 class NoRedis(Exception):
     """There is no address to connect to."""
+
+
+def checked(url: str) -> str:
+    """The address itself, if it is one.
+
+    Raises:
+        ValueError: it is none; the message does not show it, because a password may stand in it.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.path if parts.scheme == "unix" else parts.hostname
+        database = "" if parts.scheme == "unix" else parts.path.strip("/")
+        well_formed = parts.port is None or parts.port > 0
+    except ValueError:
+        well_formed, parts, host, database = False, urlsplit(""), None, ""
+    known = parts.scheme in ("redis", "rediss", "unix") and not parts.fragment
+    if not (well_formed and known and host and (database or "0").isdecimal()):
+        raise ValueError(
+            "not an address of Redis (not shown here: it may hold a password); write "
+            "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for TLS, or unix://PATH, "
+            "and signs like @ / # ? in a password as %40 %2F %23 %3F"
+        )
+    return url
+
+
+RedisUrl = Annotated[str, AfterValidator(checked)]
 
 
 def redis_url(configured: str | None, data: Path) -> str:
@@ -40,6 +73,11 @@ def wait_for_redis_url(configured: str | None, data: Path, say: Callable[[str], 
                 said = time.monotonic()
                 say(f"{error}; looking again every second")
         time.sleep(1)
+
+
+def takes_no_writes(error: Exception) -> bool:
+    """Whether an answer of Redis means that it cannot store anything for now; it passes."""
+    return any(words in str(error) for words in _TAKES_NO_WRITES)
 
 
 def without_password(url: str) -> str:

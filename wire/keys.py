@@ -11,6 +11,7 @@ emaki:queued            hash    "pictures" and "row_steps" of what is accepted a
 emaki:history:<owner>   zset    that owner's generations, in the order of their creation
 emaki:idempotency:<..>  hash    an Idempotency-Key's generation, fingerprint and first answer
 emaki:rate:<owner>      string  requests in the current minute
+emaki:images            zset    ids with files outside Redis -> Unix time at which these may go
 emaki:metrics           hash    what workers count, for /metrics (`wire.metrics`)
 emaki:models            hash    model name -> its card; outlives the workers
 emaki:workers           set     names of workers; each has emaki:worker:<name>, a `WorkerState`,
@@ -24,6 +25,7 @@ JOB = "emaki.generate"  # the RQ job's function name: data, never imported or ca
 CANCELS = "emaki:cancels"
 METRICS = "emaki:metrics"
 QUEUED = "emaki:queued"
+IMAGES_KEPT = "emaki:images"
 MODELS = "emaki:models"
 WORKERS = "emaki:workers"
 WAKE = "emaki:wake"

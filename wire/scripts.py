@@ -72,7 +72,7 @@ return 1
 """
 )
 
-# KEYS[3]: PNGs. ARGV: id, record field, image facts, index, PNG, image event.
+# KEYS[3]: PNGs. ARGV: id, record field, image facts, index, PNG (empty: it is a file), event.
 # Returns the facts of the image that is kept: the first one that came.
 IMAGE = (
     _EMIT
@@ -81,16 +81,16 @@ if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return ARGV[3] end
 if redis.call('HSETNX', KEYS[1], ARGV[2], ARGV[3]) == 0 then
   return redis.call('HGET', KEYS[1], ARGV[2])
 end
-redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[3], ARGV[4], ARGV[5]) end
 emit('image', ARGV[6])
 return ARGV[3]
 """
 )
 
-# KEYS[3]: PNGs. ARGV: id, PNG of the strip.
+# KEYS[3]: PNGs. ARGV: id, PNG of the strip (empty: it is a file).
 STRIP = """
 if redis.call('HGET', KEYS[1], 'status') ~= 'running' then return 0 end
-redis.call('HSET', KEYS[3], 'strip', ARGV[2])
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[3], 'strip', ARGV[2]) end
 return 1
 """
 
@@ -105,6 +105,7 @@ local function finish()
   redis.call('HSET', KEYS[1], 'status', ARGV[2], 'finished', ARGV[3], 'error', ARGV[4])
   emit('done', ARGV[5])
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[6]) end
+  redis.call('ZADD', 'emaki:images', 'XX', ARGV[3] + ARGV[6], ARGV[1])
   local owner = redis.call('HGET', KEYS[1], 'owner') or ''
   redis.call('SET', KEYS[4], owner, 'EX', ARGV[7])
   redis.call('SREM', KEYS[5], ARGV[1])
@@ -121,6 +122,7 @@ FINISH = (
     + """
 if over then
   redis.call('SREM', KEYS[5], ARGV[1])
+  if not status then redis.call('ZADD', 'emaki:images', 'XX', 0, ARGV[1]) end
   return 0
 end
 finish()

@@ -21,6 +21,7 @@ from wire.logs import configure
 from worker.catalog import Catalog
 from worker.desk import Desk
 from worker.engine import Engine
+from worker.images import Images, ImagesUrlError
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
 from worker.meter import Meter
@@ -50,7 +51,10 @@ def run() -> int:
     except ValidationError as error:
         for problem in error.errors():
             name = "EMAKI_" + "_".join(map(str, problem["loc"])).upper()
-            print(f"error: {name}={problem['input']!r}: {problem['msg']}", file=sys.stderr)
+            # An address may hold a password.
+            shown = name if "redis_url" in problem["loc"] else f"{name}={problem['input']!r}"
+            message = problem["msg"].removeprefix("Value error, ")
+            print(f"error: {shown}: {message}", file=sys.stderr)
         return 2
     configure("worker", level=settings.log_level, form=settings.log_format)
     _exit_on_signals()
@@ -61,6 +65,11 @@ def run() -> int:
             "device; use cpu or auto",
             file=sys.stderr,
         )
+        return 2
+    try:
+        images = Images(settings.images) if settings.images else None
+    except ImagesUrlError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     # A power of two, so that every place of a batch is computed alike (`worker.precision`).
     threads = 1 << ((settings.threads or _cores()).bit_length() - 1)
@@ -77,7 +86,7 @@ def run() -> int:
     runner = Runner(Engine(chosen.buckets), on_step=meter.step)
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
-    ledger = Ledger(redis, name)
+    ledger = Ledger(redis, name, images)
     desk = Desk(ledger, catalog, runner, meter, step_timeout=settings.step_timeout)
     while not _work(redis, desk, catalog, settings):
         _exit_on_signals()

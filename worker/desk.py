@@ -156,7 +156,8 @@ class Desk:
         if unseen > _ASLEEP_SECONDS:  # this whole process was asleep, not the engine
             self._steps_seen_at += unseen
         self._looked_at = now
-        if steps != self._steps_seen or not self._ledger.open_ids:
+        # Results that nobody takes now are not the engine's doing.
+        if steps != self._steps_seen or not self._ledger.open_ids or self._events:
             self._steps_seen, self._steps_seen_at = steps, now
         return now - self._steps_seen_at
 
@@ -166,6 +167,7 @@ class Desk:
         self._ledger.count("checkpoints_refused", self._catalog.take_refusals())
         self._ledger.flush(*self._meter.take())
         self._ledger.forget_cancels()
+        self._ledger.remove_old_images()
         if self.advancing():
             self._ledger.heartbeat(self._catalog.names, pace=self._meter.pace)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout, DeserializationError, NoSuchJobError
@@ -32,8 +33,10 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 
 from wire.admission import SETTLE
+from wire.connect import takes_no_writes
 from wire.keys import QUEUE, generation, owners
 from worker.desk import Accepted, Desk
+from worker.images import ImagesAway
 from worker.queue_scripts import FORGET, REQUEUE, TAKE
 
 log = logging.getLogger("emaki.worker")
@@ -41,6 +44,7 @@ log = logging.getLogger("emaki.worker")
 _HOUSEKEEPING_EVERY = 2.0
 _SHORTEST_TICK, _LONGEST_TICK = 0.005, 0.05
 _OTHERS_WORK_PAUSE = 0.1  # between two looks at a queue that holds only other workers' models
+_IMAGES_PAUSE = 0.5  # before another try to write a picture outside Redis
 _HUNG_EXIT_CODE = 70
 # What reading a job can raise that a stranger has written.
 _NOT_A_JOB = (NoSuchJobError, DeserializationError, ValueError, TypeError, KeyError, AttributeError)
@@ -141,15 +145,23 @@ class EngineWorker(SimpleWorker):
         """Run a busy period that begins with this job."""
         try:
             self._accept(job, queue)
-        except _REDIS_AWAY as error:
-            log.warning("Redis is away (%s); generation %s is taken up again later", error, job.id)
+        except RedisError as error:
+            if not _passes(error):
+                raise
+            log.warning(
+                "Redis is away or full (%s); generation %s is taken up again later", error, job.id
+            )
             return
         deadline: float | None = None
         while self._held:
             try:
                 self._tick(queue)
-            except _REDIS_AWAY as error:
-                log.warning("Redis is away (%s); drawing goes on, results wait", error)
+            except RedisError as error:
+                if not _passes(error):
+                    raise
+                log.warning(
+                    "Redis is away or takes no writes (%s); drawing goes on, results wait", error
+                )
                 time.sleep(0.5)
             if self.stopping and deadline is None:
                 deadline = time.monotonic() + self._drain_seconds
@@ -166,7 +178,11 @@ class EngineWorker(SimpleWorker):
     def _tick(self, queue: Queue) -> None:
         # Half a step: cancels and newcomers are seen before the step after next.
         tick = min(max(self._desk.step_seconds / 2, _SHORTEST_TICK), _LONGEST_TICK)
-        self._desk.serve(wait=tick)
+        try:
+            self._desk.serve(wait=tick)
+        except ImagesAway as error:  # Redis is there: heartbeats and all else go on
+            log.warning("%s; drawing goes on, results wait", error)
+            time.sleep(_IMAGES_PAUSE)
         for id_ in [id_ for id_ in self._held if not self._desk.holds(id_)]:
             self._release(self._held.pop(id_))
         while not self.stopping and (job := self._take(queue)) is not None:
@@ -306,6 +322,11 @@ class EngineWorker(SimpleWorker):
 
     def _registry(self, queue: Queue) -> StartedJobRegistry:
         return StartedJobRegistry(queue=queue, serializer=JSONSerializer)
+
+
+def _passes(error: RedisError) -> bool:
+    """Whether to wait: Redis is away, or takes no writes for now."""
+    return isinstance(error, _REDIS_AWAY) or takes_no_writes(error)
 
 
 def _texts(answer: Any) -> list[str]:

@@ -17,15 +17,18 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wire import keys, scripts
+from wire.images import image_name, strip_name
 from wire.logs import fields
 from wire.metrics import Tally
 from wire.record import Record, image_entry, image_field
 from wire.schemas import ErrorInfo, ModelCard, Status, WorkerState
+from worker.images import Images, ImagesAway
 
 log = logging.getLogger("emaki.worker")
 PROGRESS_SECONDS = 0.1  # between two progress events of a generation, at least
 PROGRESS_PER_SECOND = 50  # of all generations in hand together, at most
 WORKER_TTL = 15
+_MOST_REMOVED = 16  # generations whose files are removed at once
 
 
 @dataclass
@@ -41,10 +44,11 @@ class Ledger:
 
     Args:
         worker: this worker's name; a generation is told about by the worker that started it last.
+        images: where pictures go; None: into Redis.
     """
 
-    def __init__(self, redis: Redis, worker: str) -> None:
-        self._redis, self._worker = redis, worker
+    def __init__(self, redis: Redis, worker: str, images: Images | None = None) -> None:
+        self._redis, self._worker, self._images = redis, worker, images
         self._open: dict[str, _Open] = {}
         self._start = redis.register_script(scripts.START)
         self._progress = redis.register_script(scripts.PROGRESS)
@@ -142,6 +146,7 @@ class Ledger:
             "height": height,
         }
         event = image_entry(id_, facts).model_dump_json()
+        png = self._elsewhere(id_, image_name(id_, index, facts["sha256"]), png)
         kept = self._image(
             keys=[keys.generation(id_), keys.events(id_), keys.images(id_)],
             args=[id_, image_field(index), json.dumps(facts), index, png, event],
@@ -150,9 +155,32 @@ class Ledger:
 
     def strip(self, id_: str, png: bytes) -> None:
         """Store the denoising strip."""
+        png = self._elsewhere(id_, strip_name(id_), png)
         self._strip(
             keys=[keys.generation(id_), keys.events(id_), keys.images(id_)], args=[id_, png]
         )
+
+    def _elsewhere(self, id_: str, name: str, png: bytes) -> bytes:
+        """Write a file, where pictures are files; what is left for Redis to keep."""
+        if self._images is None:
+            return png
+        # Until it ends, which sets the time: longer than anything runs.
+        until = time.time() + self.record(id_).result_ttl + scripts.REMEMBER_SECONDS
+        self._redis.zadd(keys.IMAGES_KEPT, {id_: until}, gt=True)  # first: no file is forgotten
+        self._images.write(name, png)
+        return b""
+
+    def remove_old_images(self) -> None:
+        """Remove files whose generations have expired or were deleted."""
+        if self._images is None:
+            return
+        old: Any = self._redis.zrangebyscore(keys.IMAGES_KEPT, 0, time.time(), 0, _MOST_REMOVED)
+        try:
+            for id_ in old:
+                self._images.remove(id_.decode())
+                self._redis.zrem(keys.IMAGES_KEPT, id_)
+        except ImagesAway as error:
+            log.warning("%s; old pictures are removed later", error)
 
     def finish(self, id_: str, status: Status, error: ErrorInfo | None = None) -> None:
         """End a generation, unless it has ended already, and let go of it."""

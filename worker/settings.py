@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from wire.connect import URL_PATTERN
+from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
 from worker.precision import Precision
 
@@ -15,8 +15,8 @@ class WorkerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EMAKI_", env_ignore_empty=True, extra="ignore")
 
-    redis_url: str | None = Field(
-        None, pattern=URL_PATTERN, description="Unset: the embedded Redis of `make serve`."
+    redis_url: RedisUrl | None = Field(
+        None, description="Unset: the embedded Redis of `make serve`."
     )
     data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
     checkpoints: Path = Path("checkpoints")
@@ -34,6 +34,9 @@ class WorkerSettings(BaseSettings):
         gt=0,
         description="Seconds without a step after which the worker counts as hung and leaves; "
         "its heartbeats stop after a third of that. Slow models get more by themselves.",
+    )
+    images: str | None = Field(
+        None, description="Where pictures lie, as an fsspec URL; unset: in Redis."
     )
     log_level: LogLevel = "INFO"
     log_format: LogFormat = Field("text", description="text, or json: one object a line.")
