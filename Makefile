@@ -49,6 +49,9 @@ gpu: $(BIN)/.dev
 bench: $(BIN)/.dev
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.batching
+	$(BIN)/python -m benchmarks.loader
+	$(BIN)/python -m benchmarks.training --precision fp32
+	$(BIN)/python -m benchmarks.training --precision bf16
 
 # Tools with dependencies of their own, so not in .venv, which the tools look at.
 audit: .cache/tools/.ready

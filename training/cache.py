@@ -84,7 +84,7 @@ def decoded(
         return _open(folder / key)
     except OSError as error:
         raise TrainingError(
-            f"the decoded pictures cannot be kept in {folder}: {error.strerror}; free some space, "
+            f"the decoded pictures cannot be kept in {folder}: {error}; free some space, "
             "or set XDG_CACHE_HOME to a folder that has it"
         ) from error
 

@@ -60,6 +60,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     manifest, network = model.manifest, model.manifest.network
     if arguments.images < 1:
         raise TrainingError("--images is at least 1")
+    squashed = manifest.training.get("data", {}).get("resize") == "squash"
     train, test = (
         load_pictures(
             arguments.data,
@@ -67,6 +68,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             size=network.size,
             channels=network.channels,
             class_names=manifest.classes,
+            resize="squash" if squashed else "crop",
         )
         for split in SPLITS
     )

@@ -83,9 +83,11 @@ class _Folder:
             here = Path(parent).relative_to(path)
             self.folders += [(here / name).as_posix() for name in folders]
             for name in sorted(files):
-                if name.startswith("."):
+                file = Path(parent) / name
+                # A pipe would be waited for, and a link may lead nowhere.
+                if name.startswith(".") or not file.is_file():
                     continue
-                about = (Path(parent) / name).stat()
+                about = file.stat()
                 key = (here / name).as_posix()
                 self.sizes[key] = about.st_size
                 self.identities[key] = f"{about.st_size} {about.st_mtime_ns}"

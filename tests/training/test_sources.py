@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -182,6 +183,13 @@ def test_what_is_wrong_with_the_data_is_said(
 ) -> None:
     with pytest.raises(TrainingError, match=message):
         load(write(tmp_path, files, zipped=zipped))
+
+
+def test_pipes_and_links_to_nowhere_are_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path, CATS_AND_DOGS)
+    os.mkfifo(path / "cat/pipe.png")
+    (path / "cat/link.png").symlink_to(tmp_path / "nowhere")
+    assert levels(load(path)) == EXPECTED
 
 
 def test_missing_torn_and_foreign_files_are_refused(tmp_path: Path) -> None:
