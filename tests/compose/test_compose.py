@@ -155,7 +155,11 @@ def test_a_model_that_the_train_profile_makes_is_served(stack: Stack, tmp_path: 
     said = stack.compose("run", "--rm", *mounts, *command)
     assert "steps 0 to 12 on cpu" in said
     with stack.client() as client:
-        eventually(lambda: client.get("/v1/models/mine").status_code == 200, seconds=30)
+        eventually(
+            lambda: client.get("/v1/models/mine").json().get("version") == "mine@0000012",
+            seconds=30,
+            what="the last checkpoint being served",
+        )
         id_ = submit(client, model="mine", **{"class": "Cross"})
         assert len(pictures(client, id_)) == 1
 
