@@ -31,7 +31,7 @@ class Store:
         self._redis, self._images = redis, images
         self._cancel = redis.register_script(scripts.CANCEL)
         self._delete = redis.register_script(admission.DELETE)
-        self._position = redis.register_script(admission.POSITION)
+        self._look = redis.register_script(admission.LOOK)
         self._load = Load()
         self._load_at = float("-inf")
 
@@ -44,7 +44,24 @@ class Store:
         """
         if not _ID.fullmatch(id_):
             raise GenerationNotFound(id_)
-        data = await self._redis.hgetall(keys.generation(id_))
+        return await self._parsed(id_, owner, await self._redis.hgetall(keys.generation(id_)))
+
+    async def poll(self, id_: str, owner: str) -> Generation:
+        """`record` and `view` in one round trip to Redis."""
+        if not _ID.fullmatch(id_):
+            raise GenerationNotFound(id_)
+        flat, place = await self._look(keys=[keys.generation(id_)], args=[id_])
+        data = dict(zip(flat[::2], flat[1::2], strict=True))
+        return await self._shown(await self._parsed(id_, owner, data), int(place))
+
+    async def view(self, record: Record) -> Generation:
+        """The object that clients see, with the place in the queue and an estimate of the end."""
+        place = 0
+        if record.status is Status.QUEUED:
+            _, place = await self._look(keys=[keys.generation(record.id)], args=[record.id])
+        return await self._shown(record, int(place))
+
+    async def _parsed(self, id_: str, owner: str, data: dict[Any, Any]) -> Record:
         if not data:
             if await self._redis.get(keys.gone(id_)) == owner.encode():
                 raise GenerationExpired(id_)
@@ -54,15 +71,11 @@ class Store:
             raise GenerationNotFound(id_)
         return record
 
-    async def view(self, record: Record) -> Generation:
-        """The object that clients see, with the place in the queue and an estimate of the end."""
+    async def _shown(self, record: Record, place: int) -> Generation:
         now = time.time()
         if record.status is not Status.QUEUED:
             return record.generation(now=now)
-        place = await self._position(
-            keys=[keys.owners(record.model)], args=[record.id, record.owner]
-        )
-        position = int(place) or 1  # not in the queue: a worker has taken it, and begins
+        position = place or 1  # not in the queue: a worker has taken it, and begins
         eta = (await self._current_load()).seconds(record.model, record.work, position)
         return record.generation(now=now, queue_position=position, queue_eta=eta)
 

@@ -6,6 +6,7 @@ whoever waits also looks again by itself now and then, so a lost message only de
 
 import asyncio
 import logging
+import random
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from redis.exceptions import RedisError
 from wire.keys import WAKE
 
 log = logging.getLogger("emaki.app")
-LOOK_AGAIN_SECONDS = 15.0
+LOOK_AGAIN_SECONDS = (10.0, 20.0)  # at random: streams opened together do not look together
 
 
 class Wakes:
@@ -68,10 +69,11 @@ class Wakes:
                 del self._waiting[id_]
 
     @staticmethod
-    async def wait(event: asyncio.Event, *, seconds: float = LOOK_AGAIN_SECONDS) -> bool:
+    async def wait(event: asyncio.Event, *, seconds: float = LOOK_AGAIN_SECONDS[1]) -> bool:
         """Until the event is set, or for so many seconds; whether it was set."""
+        patience = random.uniform(*LOOK_AGAIN_SECONDS)  # noqa: S311 - no secret
         try:
-            async with asyncio.timeout(min(seconds, LOOK_AGAIN_SECONDS)):
+            async with asyncio.timeout(min(seconds, patience)):
                 return await event.wait()
         except TimeoutError:
             return False

@@ -8,6 +8,7 @@ does not make the next request later, and its wait counts.
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -193,7 +194,9 @@ async def measure(redis: Redis, port: int, api: int, arguments: argparse.Namespa
     id_ = json.loads(body)["id"]
     path = f"/v1/generations/{id_}"
     seconds = arguments.seconds
-    await load(port, rate=100, seconds=2, request=lambda _: get(path), status=200)  # warm
+    await load(
+        port, rate=arguments.polls, seconds=3, request=lambda _: get(path), status=200
+    )  # warm
 
     async def report(name: str, rate: float, request: Callable[[int], bytes], status: int) -> None:
         busy, own, wall = processor(api), time.process_time(), time.perf_counter()
@@ -238,6 +241,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         port = 18765
         with service(Path(folder), port) as (redis, api):
+            gc.disable()  # this process's own pauses would count as the API's
             asyncio.run(measure(redis, port, api, arguments))
 
 

@@ -41,21 +41,25 @@ redis.call('PERSIST', KEYS[6])
 return {'accepted', tostring(queued)}
 """
 
-# The place in the order in which a worker takes them: owners take turns.
-# KEYS: the model's owners. ARGV: id, owner. Returns 0 when it is not in the queue.
-POSITION = """
-local mine = redis.call('LPOS', KEYS[1] .. ':' .. ARGV[2], ARGV[1])
-if not mine then return 0 end
-local since = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]) or 0)
+# A record, and its place in the order in which workers take them: owners take turns.
+# KEYS: record. ARGV: id. Returns {record's fields and values, place}; 0: not in the queue.
+LOOK = """
+local record = redis.call('HGETALL', KEYS[1])
+local found = redis.call('HMGET', KEYS[1], 'status', 'model', 'owner')
+if found[1] ~= 'queued' then return {record, 0} end
+local key, owner = 'emaki:waiting:' .. found[2], found[3]
+local mine = redis.call('LPOS', key .. ':' .. owner, ARGV[1])
+if not mine then return {record, 0} end
+local since = tonumber(redis.call('ZSCORE', key, owner) or 0)
 local place = mine + 1
-local owners = redis.call('ZRANGE', KEYS[1], 0, 255, 'WITHSCORES')
+local owners = redis.call('ZRANGE', key, 0, 255, 'WITHSCORES')
 for i = 1, #owners, 2 do
-  if owners[i] ~= ARGV[2] then
+  if owners[i] ~= owner then
     local before = tonumber(owners[i + 1]) < since and mine + 1 or mine
-    place = place + math.min(redis.call('LLEN', KEYS[1] .. ':' .. owners[i]), before)
+    place = place + math.min(redis.call('LLEN', key .. ':' .. owners[i]), before)
   end
 end
-return place
+return {record, place}
 """
 
 # Removes a generation and everything of it; whoever draws it is asked to stop.

@@ -122,9 +122,11 @@ async def list_generations(
 
 
 @router.get("/{id}", response_model=Generation, responses=errors(401, 404, 410, 429, 503))
-async def poll(service: ServiceDep, record: Found) -> Response:
+async def poll(
+    service: ServiceDep, owner: Owner, id_: Annotated[str, Path(alias="id")]
+) -> Response:
     """How it is going, and what is finished."""
-    view = await service.store.view(record)
+    view = await service.store.poll(id_, owner)
     return Response(view.model_dump_json(), media_type=_JSON)  # as it is: polls are many
 
 
