@@ -31,6 +31,17 @@ local function leave_queue()
 end
 """
 
+# Reads what was taken from the queue, and takes it off its owner's waiting list.
+# ARGV: id. Returns {record's fields and values, whether a client wants it canceled}.
+OPEN = """
+local record = redis.call('HGETALL', KEYS[1])
+local found = redis.call('HMGET', KEYS[1], 'model', 'owner')
+if found[1] and found[2] then
+  redis.call('LREM', 'emaki:waiting:' .. found[1] .. ':' .. found[2], 1, ARGV[1])
+end
+return {record, redis.call('SISMEMBER', 'emaki:cancels', ARGV[1])}
+"""
+
 # ARGV: id, now, status event, worker. Returns 1, or 0 if it must not run.
 START = (
     _EMIT

@@ -50,6 +50,7 @@ class Ledger:
     def __init__(self, redis: Redis, worker: str, images: Images | None = None) -> None:
         self._redis, self._worker, self._images = redis, worker, images
         self._open: dict[str, _Open] = {}
+        self._read = redis.register_script(scripts.OPEN)
         self._start = redis.register_script(scripts.START)
         self._progress = redis.register_script(scripts.PROGRESS)
         self._preview = redis.register_script(scripts.PREVIEW)
@@ -64,9 +65,10 @@ class Ledger:
         Returns:
             None when there is nothing to do: unknown, expired, finished or canceled already.
         """
-        data = self._redis.hgetall(keys.generation(id_))
-        if not data:
+        flat, canceled = self._read(keys=[keys.generation(id_)], args=[id_])
+        if not flat:
             return None
+        data = dict(zip(flat[::2], flat[1::2], strict=True))
         try:
             record = Record.from_hash(data)
         except (KeyError, ValueError) as error:
@@ -74,9 +76,8 @@ class Ledger:
             return None
         if record.status.finished:
             return None
-        self._redis.lrem(keys.waiting(record.model, record.owner), 1, id_)
         self._open[id_] = _Open(record)
-        if self._redis.sismember(keys.CANCELS, id_):
+        if canceled:
             self.finish(id_, Status.CANCELED)
             return None
         return record
