@@ -49,6 +49,7 @@ gpu: $(BIN)/.dev
 bench: $(BIN)/.dev
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.batching
+	$(BIN)/python -m benchmarks.api
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.training --precision fp32
 	$(BIN)/python -m benchmarks.training --precision bf16
