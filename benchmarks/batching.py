@@ -7,8 +7,12 @@ Starts `python -m serve` on a port and data folder of its own. The requests ask 
 at its best batch, and a lone request against the bare network at batch 1.
 """
 
-import argparse
 import os
+
+# Read when torch loads its OpenMP: as a worker waits.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import argparse
 import random
 import signal
 import socket

@@ -8,6 +8,11 @@
    that does it, per request of one picture, with a network that costs nothing.
 """
 
+import os
+
+# Read when torch loads its OpenMP: as a worker waits.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import argparse
 import statistics
 import tempfile
