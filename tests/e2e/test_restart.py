@@ -108,13 +108,14 @@ def test_logs_tie_a_request_together_across_processes(tmp_path: Path) -> None:
         assert answer.headers["x-request-id"] == "order-17"
         forged = client.get("/livez", headers={"X-Request-ID": 'a" b'})
         assert len(forged.headers["x-request-id"]) == 32
-        lines = {
-            name: [json.loads(line) for line in service.log(name).splitlines()]
-            for name in ("app", "worker")
-        }
+
+        def line(name: str, message: str) -> dict[str, Any] | None:
+            lines = [json.loads(line) for line in service.log(name).splitlines()]
+            return next((line for line in lines if line["message"] == message), None)
+
         for name, message in (("app", "POST /v1/generations"), ("worker", "generation succeeded")):
-            line = next(line for line in lines[name] if line["message"] == message)
-            assert line["request_id"] == "order-17"
-            assert line["generation_id"] == answer.json()["id"]
-            assert line["level"] == "info"
-        assert {line["process"] for line in lines["app"]} == {"api"}
+            found = eventually(lambda n=name, m=message: line(n, m), what=message)  # type: ignore[misc]
+            assert found["request_id"] == "order-17"
+            assert found["generation_id"] == answer.json()["id"]
+            assert found["level"] == "info"
+            assert found["process"] == {"app": "api", "worker": "worker"}[name]
