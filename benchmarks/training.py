@@ -35,6 +35,7 @@ from benchmarks.machine import describe
 from training.config import load_config
 from training.data import load_pictures
 from training.learner import Learner
+from training.memory import keep_freed_memory
 from training.team import Team
 
 SIZE = 32
@@ -137,6 +138,7 @@ def peers_python() -> Path:
 def ours(arguments: argparse.Namespace) -> None:
     """Our loop, in this process: train when a number of steps comes in, and time it."""
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as the train command does
     path = Path(arguments.folder).parents[1] / "ours.toml"
     path.write_text(
         CONFIG.format(

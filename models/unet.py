@@ -7,6 +7,7 @@ Shapes: B rows, C image channels, H x W pixels, D channels inside, E = 4 * first
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -215,11 +216,17 @@ class _ResidualBlock(nn.Module):
         return out
 
 
-class _Attention(nn.Module):
-    """Self-attention over the H*W positions, with a residual connection."""
+class Attention(nn.Module):
+    """Self-attention over the H*W positions, with a residual connection.
+
+    Attributes:
+        attend: from queries, keys and values (B, heads, H*W, d) to their attention; training may
+            put one of the same result here that suits its device better.
+    """
 
     def __init__(self, c: UNetConfig, channels: int) -> None:
         super().__init__()
+        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = F.scaled_dot_product_attention
         self.heads = channels // (c.head_dim or channels)
         self.group_norm = nn.GroupNorm(c.norm_groups, channels, eps=c.norm_eps)
         self.to_q = nn.Linear(channels, channels)
@@ -234,7 +241,7 @@ class _Attention(nn.Module):
         def split(projected: Tensor) -> Tensor:
             return projected.view(b, -1, self.heads, d // self.heads).transpose(1, 2)
 
-        h = F.scaled_dot_product_attention(
+        h = self.attend(
             split(self.to_q(tokens)), split(self.to_k(tokens)), split(self.to_v(tokens))
         )
         out: Tensor = self.to_out[0](h.transpose(1, 2).reshape(b, -1, d))
@@ -272,7 +279,7 @@ class _Level(nn.Module):
         width = c.block_channels[level]
         self.resnets = nn.ModuleList(_ResidualBlock(c, i, width, embed) for i in inputs)
         self.attentions = (
-            nn.ModuleList(_Attention(c, width) for _ in inputs)
+            nn.ModuleList(Attention(c, width) for _ in inputs)
             if c.attention_levels[level]
             else None
         )
@@ -318,7 +325,7 @@ class _Mid(nn.Module):
     def __init__(self, c: UNetConfig, channels: int, embed: int) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(_ResidualBlock(c, channels, channels, embed) for _ in range(2))
-        self.attentions = nn.ModuleList([_Attention(c, channels)]) if c.mid_attention else None
+        self.attentions = nn.ModuleList([Attention(c, channels)]) if c.mid_attention else None
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         h = self.resnets[0](h, embedding)

@@ -5,33 +5,25 @@ forward and backward, as the products, which run on the processor's bfloat16 ins
 scores would need much memory, the fused kernel stays.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch import Tensor, nn
+
+from models.unet import Attention
 
 _MOST_POSITIONS = 1024  # 32x32
 
 
-class PlainAttention(TorchFunctionMode):
-    """While entered, `scaled_dot_product_attention` is computed by `attend`."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is F.scaled_dot_product_attention and args[0].shape[-2] <= _MOST_POSITIONS:
-            return attend(*args)
-        return func(*args, **(kwargs or {}))
-
-
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, Eq. 1) of (B, heads, N, d) tensors."""
+    if query.shape[-2] > _MOST_POSITIONS:
+        return F.scaled_dot_product_attention(query, key, value)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     return torch.softmax(scores, dim=-1).to(value.dtype) @ value
+
+
+def use_plain_attention(network: nn.Module) -> None:
+    """Let every attention of the network compute by `attend`."""
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.attend = attend

@@ -14,6 +14,7 @@ from training.devices import pick_device
 from training.errors import TrainingError
 from training.gate import AgreementGate
 from training.loop import Trainer
+from training.memory import keep_freed_memory
 from training.sources import Split
 from training.team import Team, join_team
 
@@ -35,6 +36,8 @@ def train(arguments: argparse.Namespace) -> None:
     _require_writable(arguments.out)
     device = pick_device(arguments.device)
     _require_something_to_do(arguments.out / config.name, resume=arguments.resume, until=until)
+    if device.type == "cpu":
+        keep_freed_memory()
     with join_team(cuda=device.type == "cuda") as team:
         if team.size > 1 and device.type == "cuda":
             device = torch.device("cuda", team.local_rank)

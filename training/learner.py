@@ -5,17 +5,20 @@ Knows nothing of files, reports or when to stop.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from models.ema import EMA
 from models.unet import UNet
+from training.attention import use_plain_attention
 from training.config import Config
+from training.cores import Cores
 from training.data import Pictures
-from training.dropout import Part, use_picture_dropout
+from training.dropout import batch_part, use_picture_dropout
 from training.loader import Loader
-from training.objective import Forward, Objective
+from training.objective import Draws, Forward, Objective, step_seed
 from training.team import Team, micro_batches
 
 
@@ -32,6 +35,15 @@ class Outcome:
     loss: Tensor
     norm: Tensor
     stops: Tensor
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """This member's pictures (B, C, H, W) and labels (B,), and the whole batch's draws."""
+
+    pixels: Tensor
+    labels: Tensor
+    draws: Draws
 
 
 class Learner:
@@ -74,30 +86,27 @@ class Learner:
             device=device,
             rows=slice(self._parts[0].start, self._parts[-1].stop),
         )
-        self._seen = Part(train.batch_size, self._parts[0])
         self._forward: Forward = self.network
         if train.compile:
             self._forward = torch.compile(self.network)
         else:
-            use_picture_dropout(self.network, self._seen)
+            use_picture_dropout(self.network)
+        # Compiled code is made for one size of batch, and shares out each operation's work itself.
+        plain = device.type == "cpu" and not train.compile
+        self._cores = Cores(torch.get_num_threads() if plain else 1)
+        if plain and train.bf16:
+            use_plain_attention(self.network)
 
     def advance(self, *, asked_to_stop: bool = False) -> Outcome:
         """Take one optimizer step."""
-        draws = self._objective.draw(self.step)
-        pixels, labels = self._loader.batch(self.step)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=self._device)
-        first = self._parts[0].start
-        for part in self._parts:
-            self._seen.rows = part
-            self._objective.seed(self.step)  # each part draws the whole batch's dropout masks
-            own = slice(part.start - first, part.stop - first)
-            share = self._objective.loss(self._forward, pixels[own], labels[own], draws, part)
-            share.backward()  # type: ignore[no-untyped-call]
-            loss += share.detach()
+        if self._train.compile:
+            torch.manual_seed(step_seed(self._train.seed, self.step, "dropout"))
+        batch = _Batch(*self._loader.batch(self.step), self._objective.draw(self.step))
+        loss, *gradients = self._sum_of_shares(batch)
         stops = torch.full((), float(asked_to_stop), device=self._device)
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        self._team.sum_([*gradients, loss, stops])
+        self._team.sum_([loss, *gradients, stops])
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._train.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
@@ -105,6 +114,32 @@ class Learner:
         self.ema.update()
         self.step += 1
         return Outcome(loss, norm, stops)
+
+    def _sum_of_shares(self, batch: _Batch) -> list[Tensor]:
+        """The loss and each parameter's gradient over this member's rows."""
+        sums: list[Tensor] = []
+        for part in self._parts:
+            for share in self._cores.map(partial(self._share, batch), self._cores.split(part)):
+                sums = [a.add_(b) for a, b in zip(sums, share, strict=True)] if sums else share
+        return sums
+
+    def _share(self, batch: _Batch, rows: slice) -> list[Tensor]:
+        """What these rows add to the loss and to each parameter's gradient; in any thread."""
+        own = slice(rows.start - self._parts[0].start, rows.stop - self._parts[0].start)
+        seed = step_seed(self._train.seed, self.step, "dropout")
+        with batch_part(self._train.batch_size, rows, seed=seed, device=self._device):
+            loss = self._objective.loss(
+                self._forward, batch.pixels[own], batch.labels[own], batch.draws, rows
+            )
+        gradients = torch.autograd.grad(loss, self._parameters)
+        # The optimizer's fused kernel wants a gradient laid out as its parameter is.
+        return [
+            loss.detach(),
+            *(
+                g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
+                for g, p in zip(gradients, self._parameters, strict=True)
+            ),
+        ]
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine down to the final rate at ``train.steps``."""
@@ -117,5 +152,6 @@ class Learner:
         return train.final_learning_rate + span * half_cosine
 
     def close(self) -> None:
-        """End the loader's thread."""
+        """End the threads."""
         self._loader.close()
+        self._cores.close()

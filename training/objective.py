@@ -8,7 +8,6 @@ Shapes: B pictures of (C, H, W) in [-1, 1].
 
 import hashlib
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,6 @@ from torch import Tensor
 
 from models.prediction import Prediction, target
 from models.schedule import Floats, Schedule
-from training.attention import PlainAttention
 from training.config import Config
 
 Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -46,8 +44,6 @@ class Objective:
         def table(values: Floats) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=device)
 
-        plain = device.type == "cpu" and config.train.bf16 and not config.train.compile
-        self._attention = PlainAttention() if plain else nullcontext()
         self._alphas, self._sigmas = table(schedule.alphas), table(schedule.sigmas)
         gamma = config.train.min_snr_gamma
         weights = (
@@ -57,17 +53,12 @@ class Objective:
         )
         self._weights = table(weights)
 
-    def seed(self, step: int) -> int:
-        """Seed the global generator, which dropout draws from, for a step; returns the seed."""
-        text = f"{self._config.train.seed}/{step}".encode()
-        seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
-        torch.manual_seed(seed)
-        return seed
-
     def draw(self, step: int) -> Draws:
         """The random numbers of a step's whole batch."""
         data, rows = self._config.data, self._config.train.batch_size
-        generator = torch.Generator(self._device).manual_seed(self.seed(step))
+        generator = torch.Generator(self._device).manual_seed(
+            step_seed(self._config.train.seed, step)
+        )
 
         def uniform() -> Tensor:
             return torch.rand(rows, device=self._device, generator=generator)
@@ -85,6 +76,8 @@ class Objective:
     ) -> Tensor:
         """These rows' share of the batch's mean error; the shares of all rows sum to it.
 
+        May be called from several threads at once.
+
         Args:
             pixels: (B, C, H, W) uint8 of the rows alone, as are labels (B,).
             draws: of the whole batch.
@@ -98,14 +91,24 @@ class Objective:
             labels = torch.where(draws.unlabelled[rows], self._null_class, labels)
         alpha, sigma = self._alphas[t][:, None, None, None], self._sigmas[t][:, None, None, None]
         x_t = alpha * x_0 + sigma * noise
+        # A cache of casts would gain nothing, every weight being used once; threads would share it.
         autocast = torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self._config.train.bf16
+            self._device.type,
+            torch.bfloat16,
+            enabled=self._config.train.bf16,
+            cache_enabled=False,
         )
-        with autocast, self._attention:
+        with autocast:
             output = forward(x_t, t, labels if self._classes else None)
         wanted = target(diffusion.prediction, x_0, noise, alpha, sigma)
         errors = (output.float() - wanted).square().mean(dim=(1, 2, 3))
         return (self._weights[t] * errors).sum() / self._config.train.batch_size
+
+
+def step_seed(seed: int, step: int, purpose: str = "") -> int:
+    """A seed for a run's step, another for each purpose."""
+    text = f"{seed}/{step}{purpose}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
 def min_snr_weights(schedule: Schedule, prediction: Prediction, gamma: float) -> Floats:

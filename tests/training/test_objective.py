@@ -8,8 +8,9 @@ from torch import Tensor
 
 from models.prediction import PREDICTIONS, Prediction, target, to_x0
 from models.schedule import Schedule
-from training.attention import PlainAttention, attend
-from training.dropout import Part, PictureDropout
+from models.unet import UNet, UNetConfig
+from training.attention import attend, use_plain_attention
+from training.dropout import PictureDropout, batch_part
 from training.objective import min_snr_weights
 
 SCHEDULE = Schedule("cosine", 200)
@@ -48,14 +49,12 @@ def test_min_snr_for_noise_is_one_where_gamma_does_not_bind() -> None:
 
 
 def test_a_dropout_mask_belongs_to_the_picture() -> None:
-    part = Part(size=6, rows=slice(0, 6))
-    dropout = PictureDropout(0.5, part)
+    dropout = PictureDropout(0.5)
     h = torch.ones(6, 4, 3, 3)
 
     def drop(rows: slice) -> Tensor:
-        torch.manual_seed(3)
-        part.rows = rows
-        out: Tensor = dropout(h[rows])
+        with batch_part(6, rows, seed=3, device=torch.device("cpu")):
+            out: Tensor = dropout(h[rows])
         return out
 
     whole = drop(slice(0, 6))
@@ -71,11 +70,24 @@ def test_plain_attention_is_the_fused_kernel_s() -> None:
     fused = F.scaled_dot_product_attention(query, key, value)
     torch.testing.assert_close(attend(query, key, value), fused)
     in_bf16 = [tensor.bfloat16() for tensor in (query, key, value)]
-    with PlainAttention():
-        plain = F.scaled_dot_product_attention(*in_bf16)
-    assert torch.equal(plain, attend(*in_bf16))
-    assert not torch.equal(plain, F.scaled_dot_product_attention(*in_bf16))
+    assert not torch.equal(attend(*in_bf16), F.scaled_dot_product_attention(*in_bf16))
     long = [tensor.repeat(1, 1, 21, 1) for tensor in in_bf16]  # 1029 positions
-    with PlainAttention():
-        kept = F.scaled_dot_product_attention(*long)
-    assert torch.equal(kept, F.scaled_dot_product_attention(*long))
+    assert torch.equal(attend(*long), F.scaled_dot_product_attention(*long))
+
+
+def test_a_network_with_plain_attention_says_the_same_but_for_rounding() -> None:
+    torch.manual_seed(0)
+    shape = UNetConfig(
+        channels=1, size=(8, 8), block_channels=(8,), attention_levels=(True,), norm_groups=4
+    )
+    network, x_t, t = UNet(shape), torch.randn(2, 1, 8, 8), torch.tensor([3, 150])
+
+    def output() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+            said: Tensor = network(x_t, t)
+            return said.float()
+
+    before = output()
+    use_plain_attention(network)
+    torch.testing.assert_close(output(), before, rtol=0.05, atol=0.02)
+    assert not torch.equal(output(), before)

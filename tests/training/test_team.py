@@ -15,6 +15,7 @@ from models.checkpoint import RESUME, steps_of
 from models.manifest import step_name
 from tests.support import eventually, free_port
 from tests.training.test_loop import trainer
+from training.cores import Cores
 from training.errors import TrainingError
 from training.team import Team, micro_batches
 
@@ -61,6 +62,35 @@ def test_micro_batches_take_the_same_steps_as_one_big_batch(tmp_path: Path) -> N
         run.close()
     whole, parts = (tmp_path / out / "shapes" / step_name(4) for out in ("whole", "parts"))
     same_but_for_rounding(whole, parts)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_shared_out_to_cores_takes_the_same_steps(tmp_path: Path, accumulate: int) -> None:
+    for out, threads in (("one", 1), ("two", 2), ("two-again", 2)):
+        torch.set_num_threads(threads)
+        try:
+            settings = ("network.dropout=0.2", f"train.accumulate={accumulate}")
+            run = trainer(tmp_path, out, *settings)
+            run.run(until=4)
+            run.close()
+        finally:
+            torch.set_num_threads(1)
+    one, two, again = (
+        tmp_path / out / "shapes" / step_name(4) for out in ("one", "two", "two-again")
+    )
+    same_but_for_rounding(one, two)
+    assert all(torch.equal(value, weights(again)[name]) for name, value in weights(two).items())
+
+
+def test_cores_take_rows_that_differ_by_one_at_most() -> None:
+    cores = Cores(2)
+    assert cores.split(slice(10, 23)) == [slice(10, 16), slice(16, 23)]
+    assert cores.split(slice(0, 7)) == [slice(0, 7)]  # too few for two
+    ran = list(
+        cores.map(lambda rows: (rows.start, torch.get_num_threads()), cores.split(slice(0, 8)))
+    )
+    assert ran == [(0, 1), (4, 1)]
+    cores.close()
 
 
 @pytest.fixture(scope="module")

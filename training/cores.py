@@ -1,0 +1,54 @@
+"""A CPU's cores side by side, each with rows of its own.
+
+Two threads that take half of a batch each meet once a step; two that share every operation meet
+several times in each ("How fast" in docs/training.md).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+
+_MOST = 4  # each holds the network's gradients once more
+_FEWEST_ROWS = 4  # with fewer, an operation is too small to be worth a thread
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Cores:
+    """Up to four threads, among which ``threads`` of torch's are divided; or just the caller's."""
+
+    def __init__(self, threads: int) -> None:
+        self._count = min(threads, _MOST)
+        self._pool = (
+            ThreadPoolExecutor(
+                self._count,
+                thread_name_prefix="core",
+                initializer=torch.set_num_threads,  # of the calling thread alone
+                initargs=(threads // self._count,),
+            )
+            if self._count > 1
+            else None
+        )
+
+    def split(self, rows: slice) -> list[slice]:
+        """These rows in pieces that differ by one row at most, in order."""
+        total = rows.stop - rows.start
+        count = max(1, min(self._count, total // _FEWEST_ROWS))
+        bounds = [rows.start + total * piece // count for piece in range(count + 1)]
+        return [slice(start, stop) for start, stop in pairwise(bounds)]
+
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """The results in the items' order; a lone item is worked on by all of torch's threads."""
+        given = list(items)
+        if self._pool is None or len(given) == 1:
+            return map(work, given)
+        return self._pool.map(work, given)
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
