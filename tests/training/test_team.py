@@ -1,6 +1,7 @@
 """Splitting a batch over micro-batches and processes changes nothing but rounding."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,6 +81,20 @@ def test_a_batch_shared_out_to_cores_takes_the_same_steps(tmp_path: Path, accumu
     )
     same_but_for_rounding(one, two)
     assert all(torch.equal(value, weights(again)[name]) for name, value in weights(two).items())
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_training_takes_the_same_steps(tmp_path: Path) -> None:
+    settings = ["network.dropout=0.0", "train.bf16=false"]
+    run = trainer(tmp_path, "plain", *settings)
+    run.run(until=4)
+    run.close()
+    settings.append("train.compile=true")
+    command = [sys.executable, "-m", "training", "train", "shapes.toml", "--data", "data"]
+    command += ["--until", "4", "--out", "compiled", *(f"--set={setting}" for setting in settings)]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=300)
+    plain, compiled = (tmp_path / out / "shapes" / step_name(4) for out in ("plain", "compiled"))
+    same_but_for_rounding(plain, compiled)
 
 
 def test_cores_take_rows_that_differ_by_one_at_most() -> None:
