@@ -99,6 +99,7 @@ class Learner:
 
     def advance(self, *, asked_to_stop: bool = False) -> Outcome:
         """Take one optimizer step."""
+        self.optimizer.zero_grad(set_to_none=True)  # frees the last step's before this one's
         if self._train.compile:
             torch.manual_seed(step_seed(self._train.seed, self.step, "dropout"))
         batch = _Batch(*self._loader.batch(self.step), self._objective.draw(self.step))
