@@ -44,7 +44,10 @@ class Diffusion:
     def __post_init__(self) -> None:
         _choice("diffusion.prediction", self.prediction, PREDICTIONS)
         _choice("diffusion.variance", self.variance, VARIANCES)
-        self.build_schedule()
+        try:
+            self.build_schedule()
+        except ValueError as error:
+            raise ValueError(f"diffusion: {error}") from error
 
     def build_schedule(self) -> Schedule:
         """The schedule these words name."""

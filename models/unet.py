@@ -68,13 +68,14 @@ class UNetConfig:
                 f"size {self.size[0]}x{self.size[1]} is not divisible by {divisor}, "
                 f"which {levels} levels need; resize the pictures or use fewer levels"
             )
-        for width in self.block_channels:
+        for level, width in enumerate(self.block_channels):
             if width % self.norm_groups:
                 raise ValueError(
                     f"{width} channels are not divisible by {self.norm_groups} norm groups; "
                     "lower norm_groups or change the width"
                 )
-            if self.head_dim is not None and width % self.head_dim:
+            attends = self.attention_levels[level] or (self.mid_attention and level == levels - 1)
+            if attends and self.head_dim is not None and width % self.head_dim:
                 raise ValueError(f"{width} channels are not divisible by head_dim {self.head_dim}")
         if self.downsample_padding not in (0, 1):
             raise ValueError(f"downsample_padding is 0 or 1, not {self.downsample_padding}")

@@ -114,6 +114,7 @@ def _decode_all(
     images = np.lib.format.open_memmap(
         fresh / "images.npy", mode="w+", dtype=np.uint8, shape=(count, channels, *size)
     )
+    _reserve(fresh / "images.npy")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, count, _CHUNK):
             chunk = range(start, min(start + _CHUNK, count))
@@ -149,6 +150,13 @@ def _require_enough(source: Source, good: list[int], unreadable: list[str], repo
     if lost:
         name = source.classes[min(lost)] if source.classes else "all"
         raise TrainingError(f"no picture of class {name!r} can be read; {report} names them")
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's space on disk now: a mapped write that finds none kills the process."""
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _shorten(path: Path, count: int) -> None:

@@ -12,7 +12,7 @@ from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
 from models.checkpoint import publish as publish_checkpoint
 from models.manifest import Defaults, Manifest
 from models.sample import draw
-from training.data import load_pictures
+from training.data import load_alike
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.evaluate import measure_agreement
@@ -57,21 +57,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
     """`evaluate MODEL`: measure class agreement; at the defaults, note it in the manifest."""
     folder = resolve(arguments.model)
     model = load_model(folder, device=pick_device(arguments.device))
-    manifest, network = model.manifest, model.manifest.network
+    manifest = model.manifest
     if arguments.images < 1:
         raise TrainingError("--images is at least 1")
-    squashed = manifest.training.get("data", {}).get("resize") == "squash"
-    train, test = (
-        load_pictures(
-            arguments.data,
-            split=split,
-            size=network.size,
-            channels=network.channels,
-            class_names=manifest.classes,
-            resize="squash" if squashed else "crop",
-        )
-        for split in SPLITS
-    )
+    train, test = (load_alike(arguments.data, manifest, split=split) for split in SPLITS)
     settings = _settings(manifest, arguments)
     agreement = measure_agreement(
         model, settings, train=train, test=test, images=arguments.images, say=_say

@@ -22,12 +22,12 @@ class Cores:
     """Up to four threads, among which ``threads`` of torch's are divided; or just the caller's."""
 
     def __init__(self, threads: int) -> None:
-        self._count = min(threads, _MOST)
+        self._count = max(count for count in range(1, _MOST + 1) if threads % count == 0)
         self._pool = (
             ThreadPoolExecutor(
                 self._count,
                 thread_name_prefix="core",
-                initializer=torch.set_num_threads,  # of the calling thread alone
+                initializer=torch.set_num_threads,  # of these, and of threads started later
                 initargs=(threads // self._count,),
             )
             if self._count > 1
@@ -35,9 +35,9 @@ class Cores:
         )
 
     def split(self, rows: slice) -> list[slice]:
-        """These rows in pieces that differ by one row at most, in order."""
+        """These rows in pieces that differ by one row at most, in order; a few stay together."""
         total = rows.stop - rows.start
-        count = max(1, min(self._count, total // _FEWEST_ROWS))
+        count = self._count if total >= self._count * _FEWEST_ROWS else 1
         bounds = [rows.start + total * piece // count for piece in range(count + 1)]
         return [slice(start, stop) for start, stop in pairwise(bounds)]
 

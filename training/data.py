@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.manifest import Manifest
 from training.cache import decoded
 from training.decode import Resize
 from training.errors import TrainingError
@@ -61,6 +62,11 @@ def load_pictures(
     """
     source = open_source(path, split=split, class_names=class_names)
     say = _silence if quiet else _say
+    if source.others:
+        say(
+            f"{len(source.others)} files in {path} have no picture's suffix and are passed over, "
+            f"for example {source.others[0]}"
+        )
     cached = decoded(source, size=size, channels=channels, resize=resize, say=say)
     if cached.unreadable:
         say(
@@ -75,6 +81,23 @@ def load_pictures(
         )
     return Pictures(
         cached.images, cached.labels, source.classes, cached.fingerprint, cached.unreadable
+    )
+
+
+def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:
+    """Load a split as the model's own pictures were: its size, channels, classes and resizing.
+
+    Raises:
+        TrainingError: as `load_pictures`.
+    """
+    squashed = manifest.training.get("data", {}).get("resize") == "squash"
+    return load_pictures(
+        path,
+        split=split,
+        size=manifest.network.size,
+        channels=manifest.network.channels,
+        class_names=manifest.classes,
+        resize="squash" if squashed else "crop",
     )
 
 

@@ -7,6 +7,8 @@ by 257; 32-bit integers are read as 16-bit levels, floats as levels of 0 ... 255
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,11 +24,7 @@ _FORMATS = (
     *("TGA", "TIFF", "WEBP"),
 )
 SUFFIXES = frozenset(
-    (
-        *(".avif", ".bmp", ".dib", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm"),
-        *(".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".rgb", ".sgi", ".tga", ".tif"),
-        *(".tiff", ".webp"),
-    )
+    suffix for suffix, name in Image.registered_extensions().items() if name in _FORMATS
 )
 _MOST_PIXELS = 64_000_000
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -44,16 +42,36 @@ def decode(
     Raises:
         Unreadable: damaged, not a picture, or larger than 64 million pixels.
     """
+    with _damage_is_unreadable():
+        return to_array(_open(data), size=size, channels=channels, resize=resize)
+
+
+def decode_whole(data: bytes) -> Image.Image:
+    """A file's bytes as a grey or RGB picture of its own size, upright, on white.
+
+    Raises:
+        Unreadable: as `decode`.
+    """
+    with _damage_is_unreadable():
+        image = _eight_bit(_open(data))
+        grey = image.mode in ("1", "L", "LA")
+        return _on_white(image).convert("L" if grey else "RGB")
+
+
+def _open(data: bytes) -> Image.Image:
     Image.init()
     formats = [name for name in _FORMATS if name in Image.OPEN]
+    with Image.open(io.BytesIO(data), formats=formats) as image:
+        if image.width * image.height > _MOST_PIXELS:
+            raise Unreadable(f"{image.width}x{image.height} is over 64 million pixels")
+        image.load()
+        return ImageOps.exif_transpose(image)
+
+
+@contextmanager
+def _damage_is_unreadable() -> Iterator[None]:
     try:
-        with Image.open(io.BytesIO(data), formats=formats) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise Unreadable(f"{image.width}x{image.height} is over 64 million pixels")
-            image.load()
-            return to_array(
-                ImageOps.exif_transpose(image), size=size, channels=channels, resize=resize
-            )
+        yield
     except Unreadable:
         raise
     except Exception as error:  # Pillow's decoders raise whatever the bytes provoke
@@ -69,16 +87,22 @@ def to_array(
     side by itself.
     """
     image = _eight_bit(image)
-    if image.has_transparency_data:
+    if channels != 4:
+        image = _on_white(image)
+    elif image.has_transparency_data:
         image = image.convert("RGBA")
-        if channels != 4:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
     image = _resized(image.convert(_MODES[channels]), size, resize)
     pixels = np.asarray(image)
     return np.ascontiguousarray(
         pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), dtype=np.uint8
     )
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA"))
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

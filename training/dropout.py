@@ -45,7 +45,8 @@ class PictureDropout(nn.Dropout):
         part = _part.get()
         kept = torch.empty((part.size, *h.shape[1:]), dtype=h.dtype, device=h.device)
         kept.bernoulli_(1 - self.p, generator=part.generator)
-        return h * kept[part.rows] / (1 - self.p)
+        mask = kept[part.rows].clone()  # a view would keep the whole batch's until backward
+        return h * mask / (1 - self.p)
 
 
 def use_picture_dropout(network: nn.Module) -> None:

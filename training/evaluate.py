@@ -14,7 +14,7 @@ import torch
 from models.checkpoint import Model
 from models.manifest import Defaults
 from models.sample import draw
-from training.classifier import RECIPE, cached_classifier, predict, to_pixels
+from training.classifier import EXTRACTOR, cached_classifier, predict, to_pixels
 from training.data import Pictures
 from training.errors import TrainingError
 
@@ -47,7 +47,7 @@ class Agreement:
             "sampler": self.settings.sampler,
             "steps": self.settings.steps,
             "guidance_scale": self.settings.guidance_scale,
-            "extractor": f"classifier {RECIPE}",
+            "extractor": EXTRACTOR,
             "per_class": {name: round(share, 4) for name, share in self.per_class.items()},
         }
 
@@ -99,6 +99,7 @@ def measure_agreement(
         per_class={
             name: float(agreed[wanted == label].mean())
             for label, name in enumerate(manifest.classes)
+            if label in wanted  # fewer pictures than classes leave some out
         },
         images=images,
         settings=settings,

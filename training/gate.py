@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from models.checkpoint import load_model, read_manifest, write_manifest
+from training.classifier import EXTRACTOR
 from training.data import Pictures
 from training.errors import TrainingError
 from training.evaluate import measure_agreement
@@ -41,7 +42,7 @@ class AgreementGate:
         manifest = read_manifest(folder)
         noted = manifest.quality.get("class_agreement", {})
         settings = dataclasses.asdict(manifest.defaults)
-        alike = {**settings, "images": self._images}
+        alike = {**settings, "images": self._images, "extractor": EXTRACTOR}
         if all(noted.get(key) == value for key, value in alike.items()):
             return float(noted["drawn"])
         agreement = measure_agreement(

@@ -18,6 +18,9 @@ _UNSIGNED_BYTE = 0x08
 _MOST_BYTES = 1 << 34  # 16 GiB: a header that asks for more is damaged or hostile
 
 
+_CHUNK = 1 << 24  # a header may claim more than there is
+
+
 class _Reader(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
@@ -43,7 +46,9 @@ def _parse(path: Path, file: _Reader) -> npt.NDArray[np.uint8]:
     expected = math.prod(shape)
     if len(shape) != magic[3] or expected > _MOST_BYTES:
         raise TrainingError(f"{path} has a damaged header (sizes {shape}); fetch it again")
-    body = file.read(expected + 1)
+    body = bytearray()
+    while len(body) <= expected and (read := file.read(min(_CHUNK, expected + 1 - len(body)))):
+        body += read
     if len(body) != expected:
         found = f"{len(body)}" if len(body) < expected else f"more than {expected}"
         raise TrainingError(

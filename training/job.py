@@ -16,7 +16,7 @@ from training.gate import AgreementGate
 from training.loop import Trainer
 from training.memory import keep_freed_memory
 from training.sources import Split
-from training.team import Team, join_team
+from training.team import Team, join_team, micro_batches
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -41,6 +41,7 @@ def train(arguments: argparse.Namespace) -> None:
     with join_team(cuda=device.type == "cuda") as team:
         if team.size > 1 and device.type == "cuda":
             device = torch.device("cuda", team.local_rank)
+        micro_batches(config.train.batch_size, config.train.accumulate, team)  # refuse early, too
         with team.leader_first():
             data = _load(path, config, "train", quiet=not team.leads)
         trainer = Trainer(
@@ -121,6 +122,7 @@ def _git_commit() -> str:
     try:
         answer = subprocess.run(
             ["git", "rev-parse", "HEAD"],  # noqa: S607 - whichever git is on PATH
+            cwd=Path(__file__).parent,
             capture_output=True,
             text=True,
             check=True,

@@ -101,7 +101,8 @@ class Learner:
         """Take one optimizer step."""
         self.optimizer.zero_grad(set_to_none=True)  # frees the last step's before this one's
         if self._train.compile:
-            torch.manual_seed(step_seed(self._train.seed, self.step, "dropout"))
+            purpose = f"dropout{self._team.rank}"  # other rows, other masks
+            torch.manual_seed(step_seed(self._train.seed, self.step, purpose))
         batch = _Batch(*self._loader.batch(self.step), self._objective.draw(self.step))
         loss, *gradients = self._sum_of_shares(batch)
         stops = torch.full((), float(asked_to_stop), device=self._device)

@@ -73,7 +73,9 @@ class Trainer:
             Progress(
                 start=self.step, until=until, batch_size=train.batch_size, shown=leads
             ) as progress,
-            Scalars(self.folder / REPORTS, first_step=self.step, wanted=leads) as scalars,
+            Scalars(
+                self.folder / REPORTS, first_step=self.step, wanted=leads, say=progress.note
+            ) as scalars,
         ):
             ending = False
             while not ending:

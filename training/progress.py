@@ -65,6 +65,7 @@ class Progress:
 
 def _rich_bar() -> Any:
     try:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
     except ImportError:
@@ -74,6 +75,7 @@ def _rich_bar() -> Any:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[facts]}"),
+        console=Console(stderr=True),
         redirect_stdout=False,
     )
 

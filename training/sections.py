@@ -36,6 +36,9 @@ class Data:
             raise TrainingError(f"data.size = {list(self.size)} is not within 1 ... 4096 pixels")
         if self.resize not in RESIZES:
             raise TrainingError(f"data.resize = {self.resize!r} is not one of {', '.join(RESIZES)}")
+        twice = [name for name in self.class_names if self.class_names.count(name) > 1]
+        if twice:
+            raise TrainingError(f"data.class_names has {twice[0]!r} twice; every class is another")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,17 @@ class Network:
     head_dim: int | None = None
     norm_groups: int = 32
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.base < 2 or self.base % 2:
+            raise TrainingError(
+                f"network.base = {self.base} is not an even number >= 2: half of the timestep "
+                "embedding's channels are sines, half cosines"
+            )
+        if self.blocks_per_level < 1:
+            raise TrainingError(f"network.blocks_per_level = {self.blocks_per_level} is not >= 1")
+        if not 0 <= self.dropout < 1:
+            raise TrainingError(f"network.dropout = {self.dropout} is not in 0 ... below 1")
 
     def build(self, data: Data, classes: int, *, null_class: bool) -> UNetConfig:
         """The network for pictures of this size with this many classes."""
@@ -94,7 +108,7 @@ class Train:
         min_snr_gamma: the loss weights of arXiv:2303.09556 (5 is usual); 0 weighs all t alike.
         compile: run the network through torch.compile.
         bf16: multiply in bfloat16 (autocast); weights, EMA and optimizer stay float32.
-        report_every: steps between denoising strips and progress lines in a log.
+        report_every: steps between denoising strips.
         save_every: steps between checkpoints.
     """
 

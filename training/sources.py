@@ -20,6 +20,7 @@ from training.labels import LABELS_FILE, common_folder, from_folders, from_json,
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+_HELD_OUT = ("test", "val", "valid", "validation")  # the first of them is the test split
 _IDX_PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
 _MOST_BYTES = 1 << 26  # of one picture's file
 _SUSPICIOUS_RATIO = 200  # pictures hardly compress; what unpacks to this much more is a bomb
@@ -35,6 +36,7 @@ class Source:
         classes: names in label order; empty: no classes.
         fingerprint: changes whenever the files do.
         read: picture i's file, or its pixels (H, W) where they are stored plain; raises Unreadable.
+        others: files that are passed over, because their suffix is no picture's.
     """
 
     names: Sequence[str]
@@ -42,6 +44,7 @@ class Source:
     classes: tuple[str, ...]
     fingerprint: str
     read: Callable[[int], Any]
+    others: Sequence[str] = ()
 
 
 def open_source(path: Path, *, split: Split, class_names: tuple[str, ...]) -> Source:
@@ -49,7 +52,8 @@ def open_source(path: Path, *, split: Split, class_names: tuple[str, ...]) -> So
 
     Args:
         path: a folder of IDX files, of pictures or of class folders, or a zip of the last two.
-            The test split is a folder `test` in it, or its sibling with "test" for "train".
+            The test split is a folder `test` (else `val`) beside `train` in it, or its sibling
+            with "test" for "train".
         class_names: names in label order; empty: the folders' names, or "0", "1", ...
 
     Raises:
@@ -78,8 +82,12 @@ class _Folder:
         self.folders: list[str] = []
         self.sizes: dict[str, int] = {}
         self.identities: dict[str, str] = {}
-        for parent, folders, files in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for parent, folders, files in os.walk(path, followlinks=True):
+            folders[:] = sorted(
+                name
+                for name in folders
+                if not name.startswith(".") and not _leads_back(Path(parent), name)
+            )
             here = Path(parent).relative_to(path)
             self.folders += [(here / name).as_posix() for name in folders]
             for name in sorted(files):
@@ -99,6 +107,12 @@ class _Folder:
             return (self._path / name).read_bytes()
         except OSError as error:
             raise Unreadable(str(error.strerror)) from error
+
+
+def _leads_back(parent: Path, name: str) -> bool:
+    """Whether a folder is a link to one that holds it."""
+    folder = parent / name
+    return folder.is_symlink() and parent.resolve().is_relative_to(folder.resolve())
 
 
 class _Zip:
@@ -132,13 +146,21 @@ class _Zip:
 
 def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[str, ...]) -> Source:
     found = [name for name in files.sizes if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    root = common_folder([*found, *files.folders], found)
+    lists = [name for name in files.sizes if PurePosixPath(name).name == LABELS_FILE]
+    root = common_folder([*found, *lists, *files.folders], found)
     tops = {name.removeprefix(root).split("/")[0] for name in [*found, *files.folders]} - {""}
-    if set(SPLITS) <= tops <= {*SPLITS, "val", "valid", "validation"}:
-        root += f"{split}/"
+    held_out = [name for name in _HELD_OUT if name in tops]
+    if held_out and tops == {"train", *held_out}:
+        root += "train/" if split == "train" else f"{held_out[0]}/"
     elif split == "test":
         return _test_sibling(path, class_names)
     found = [name for name in found if name.startswith(root)]
+    pictures = set(found)
+    others = [
+        name
+        for name in files.sizes
+        if name.startswith(root) and name not in pictures and name not in lists
+    ]
     if not found:
         where = f"{path}/{root}" if root else path
         raise TrainingError(
@@ -156,7 +178,7 @@ def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[s
     for name in [*found, labels_file]:
         listing.update(f"{name}\0{files.identities.get(name, '')}\n".encode(errors="replace"))
     return Source(
-        found, labels, classes, listing.hexdigest(), lambda index: files.read(found[index])
+        found, labels, classes, listing.hexdigest(), lambda index: files.read(found[index]), others
     )
 
 

@@ -84,6 +84,13 @@ def test_overrides_are_toml_values_or_bare_words(tmp_path: Path) -> None:
         ("data.channels=2", "data.channels = 2 is not 1 (grey), 3 (RGB) or 4 (RGBA)"),
         ("data.size=[0, 8]", "data.size = [0, 8] is not within 1 ... 4096 pixels"),
         ("data.resize=stretch", "data.resize = 'stretch' is not one of crop, squash"),
+        ('data.class_names=["a", "b", "a"]', "data.class_names has 'a' twice"),
+        ("network.base=9", "network.base = 9 is not an even number >= 2"),
+        ("network.base=0", "network.base = 0 is not an even number >= 2"),
+        ("network.blocks_per_level=0", "network.blocks_per_level = 0 is not >= 1"),
+        ("network.dropout=1.0", "network.dropout = 1.0 is not in 0 ... below 1"),
+        ("network.dropout=-0.1", "network.dropout = -0.1 is not in 0 ... below 1"),
+        ("diffusion.timesteps=1", "diffusion: a schedule has 2 to 10000 timesteps, not 1"),
         ("publish.gate_images=0", "publish.gate_images = 0 is not in 1"),
         ("train.seed=-1", "train.seed = -1 is not in 0"),
         ("train.label_dropout=0", "needs a null class, which train.label_dropout = 0 does not"),
@@ -127,10 +134,9 @@ def test_attention_names_a_resolution_that_exists(tmp_path: Path) -> None:
     [
         ("data.size=[9, 8]", "size 9x8 is not divisible by 2"),
         ("network.norm_groups=3", "8 channels are not divisible by 3 norm groups"),
-        ("network.head_dim=3", "8 channels are not divisible by head_dim 3"),
+        ("network.head_dim=3", "16 channels are not divisible by head_dim 3"),
         ("network.multipliers=[]", "give one number >= 1 per level"),
         ("network.multipliers=[1, 0]", "give one number >= 1 per level"),
-        ("network.base=0", "at least 1"),
     ],
 )
 def test_an_impossible_network_is_refused_with_what_would_be_right(

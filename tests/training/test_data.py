@@ -51,6 +51,7 @@ def test_what_is_missing_or_does_not_fit_is_said(tmp_path: Path) -> None:
         (b"GIF89a", "not an IDX file"),
         (b"\0\0\x0d\x01\0\0\0\1", "not an IDX file of unsigned bytes"),
         (idx_bytes(np.zeros((3, 2), np.uint8))[:-1], "holds 5 bytes, its header says 6"),
+        (b"\0\0\x08\x02\0\2\0\0\0\1\0\0" + bytes(9), "holds 9 bytes, its header says 8589934592"),
     ],
 )
 def test_files_that_are_not_idx_are_refused(tmp_path: Path, content: bytes, message: str) -> None:

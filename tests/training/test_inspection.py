@@ -120,6 +120,12 @@ def test_a_picture_file_is_noised_upright_and_in_its_colours(tmp_path: Path) -> 
     assert read_picture(tmp_path / "turned.png").shape == (1, 3, 256, 128)
     Image.new("L", (9, 5), 255).save(tmp_path / "grey.png")
     assert torch.equal(read_picture(tmp_path / "grey.png"), torch.ones(1, 1, 5, 9))
+    Image.fromarray(np.full((5, 9), 128 * 257, np.uint16)).save(tmp_path / "deep.png")
+    assert read_picture(tmp_path / "deep.png").unique().tolist() == [
+        pytest.approx(1 / 255, rel=1e-4)
+    ]
+    Image.new("RGBA", (9, 5), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert torch.equal(read_picture(tmp_path / "clear.png"), torch.ones(1, 3, 5, 9))
 
 
 def test_a_network_is_shown_level_by_level(
@@ -231,6 +237,11 @@ def test_a_model_is_measured_on_real_pictures_with_their_classes(
     real = inspect(capsys, *arguments, "--data", tmp_path / "data")
     assert (real["pictures"], real["data"]) == (5, "data")
     assert inspect(capsys, *arguments)["pictures"] == 5  # classes by lot
+    for split in ("train", "test"):
+        (tmp_path / "loose" / split).mkdir(parents=True)
+        Image.new("L", (9, 9), 99).save(tmp_path / "loose" / split / "a.png")
+    assert main(["inspect", *map(str, arguments), "--data", str(tmp_path / "loose")]) == 2
+    assert "needs each picture's class, and" in capsys.readouterr().err
 
 
 def test_a_chart_of_many_bars_can_be_drawn() -> None:

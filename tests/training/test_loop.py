@@ -103,6 +103,14 @@ def test_learning_rate_warms_up_and_decays(tmp_path: Path) -> None:
     assert rates[12] == pytest.approx(1e-4)
 
 
+def test_a_large_gradient_is_clipped_before_the_step(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "out", "train.clip_norm=0.01")
+    norm = float(run.learner.advance().norm)
+    gradients = [p.grad for p in run.learner.network.parameters() if p.grad is not None]
+    assert norm > 0.1
+    assert float(torch.stack([g.norm() for g in gradients]).norm()) == pytest.approx(0.01, rel=1e-3)
+
+
 def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
     run = trainer(tmp_path, "out", "train.steps=100000", "train.save_every=100000")
     timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))

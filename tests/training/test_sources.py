@@ -1,5 +1,6 @@
 """Folders, zips, EDM's `dataset.json`, splits; and what is said when something is wrong."""
 
+import errno
 import io
 import json
 import os
@@ -104,6 +105,49 @@ def test_a_split_is_a_folder_or_a_sibling(tmp_path: Path) -> None:
         load(write(tmp_path / "x", CATS_AND_DOGS), split="test")
 
 
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_validation_folder_serves_as_the_test_split(tmp_path: Path, name: str) -> None:
+    both = write(tmp_path, {"train/cat/1.png": png(1), f"{name}/cat/2.png": png(2)})
+    assert levels(load(both)) == [(1, "cat")]
+    assert levels(load(both, split="test")) == [(2, "cat")]
+
+
+def test_class_folders_may_be_links_but_not_to_where_they_lie(tmp_path: Path) -> None:
+    path = write(tmp_path, {"cat/1.png": png(1)})
+    (write(tmp_path / "elsewhere", {"2.png": png(2)})).rename(tmp_path / "dogs")
+    (path / "dog").symlink_to(tmp_path / "dogs")
+    (path / "cat" / "again").symlink_to(path)
+    assert levels(load(path)) == [(1, "cat"), (2, "dog")]
+
+
+def test_a_dataset_json_beside_a_single_folder_is_seen(tmp_path: Path) -> None:
+    labels = json.dumps({"labels": [["images/0/a.png", 1], ["images/0/b.png", 0]]}).encode()
+    files = {"images/0/a.png": png(1), "images/0/b.png": png(2), "dataset.json": labels}
+    assert levels(load(write(tmp_path, files))) == [(1, "1"), (2, "0")]
+
+
+def test_files_without_a_picture_s_suffix_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = CATS_AND_DOGS | {"cat/4.heic": b"?", "cat/5": b"?", "dog/6.jfif": png(6)}
+    assert len(load(write(tmp_path, files), quiet=False)) == 4
+    said = capsys.readouterr().err
+    assert "2 files in" in said
+    assert "no picture's suffix and are passed over, for example cat/4.heic" in said
+
+
+def test_a_disk_without_room_for_the_pictures_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+    with pytest.raises(TrainingError, match="No space left on device; free some space, or set"):
+        load(write(tmp_path, CATS_AND_DOGS), size=(7, 7))
+    assert not list((cache_folder() / "pictures").glob(".*"))
+
+
 def test_decoded_once_and_mapped_from_disk_after(tmp_path: Path) -> None:
     path = write(tmp_path, CATS_AND_DOGS)
     first = load(path)
@@ -163,6 +207,14 @@ def test_a_zip_bomb_is_left_out_without_being_unpacked(tmp_path: Path) -> None:
     files = {f"cat/{i}.png": png(i) for i in range(8)}
     files["cat/bomb.ppm"] = header + bytes(6000 * 6000 * 3)
     assert load(write(tmp_path, files, zipped=True)).unreadable == 1
+
+
+def test_a_picture_that_unpacks_two_hundredfold_is_left_out(tmp_path: Path) -> None:
+    files = {f"cat/{i}.png": png(i) for i in range(8)}
+    files["cat/flat.ppm"] = b"P6 1000 1000 255\n" + bytes(3_000_000)  # far below 64 MiB
+    data = load(write(tmp_path, files, zipped=True))
+    assert (len(data), data.unreadable) == (8, 1)
+    assert len(load(write(tmp_path, files))) == 9  # not packed, it is a picture like others
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -100,7 +100,7 @@ def test_compiled_training_takes_the_same_steps(tmp_path: Path) -> None:
 def test_cores_take_rows_that_differ_by_one_at_most() -> None:
     cores = Cores(2)
     assert cores.split(slice(10, 23)) == [slice(10, 16), slice(16, 23)]
-    assert cores.split(slice(0, 7)) == [slice(0, 7)]  # too few for two
+    assert cores.split(slice(0, 7)) == [slice(0, 7)]  # too few for two: all threads on one
     ran = list(
         cores.map(lambda rows: (rows.start, torch.get_num_threads()), cores.split(slice(0, 8)))
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.checkpoint import Model, load_model
 from models.schedule import SCHEDULES, Schedule
-from training.data import load_pictures
+from training.data import load_alike
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.inspection import networks, noising, prediction_error, schedules
@@ -184,17 +184,17 @@ def _pictures(arguments: argparse.Namespace, model: Model | None) -> tuple[Tenso
         return pictures, torch.from_numpy(
             random.integers(network.num_class_embeds, size=len(pictures))
         )
-    data = load_pictures(
-        arguments.data,
-        split="test",
-        size=network.size,
-        channels=network.channels,
-        class_names=model.manifest.classes,
-    )
+    data = load_alike(arguments.data, model.manifest, split="test")
     chosen = random.permutation(len(data))[: arguments.images]
     pictures = torch.from_numpy(data.images[chosen]).float() / 127.5 - 1
-    labels = torch.from_numpy(data.labels[chosen]) if network.num_class_embeds else None
-    return pictures, labels
+    if network.num_class_embeds is None or (network.null_class is not None and not data.classes):
+        return pictures, None
+    if not data.classes:
+        raise TrainingError(
+            f"{model.manifest.version} needs each picture's class, and {arguments.data} has none; "
+            "put the pictures into class folders"
+        )
+    return pictures, torch.from_numpy(data.labels[chosen])
 
 
 def _schedule(arguments: argparse.Namespace, model: Model | None) -> Schedule:

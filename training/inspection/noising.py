@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from models.noise import normal
 from models.sample import to_uint8
 from models.schedule import Schedule
+from training.decode import Unreadable, decode_whole
 from training.errors import TrainingError
 from training.inspection.schedules import snr_in_db
 from training.plot import SCALE, font
@@ -60,10 +61,8 @@ def read_picture(path: Path) -> Tensor:
         TrainingError: it cannot be read.
     """
     try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            image = image.convert("L" if image.mode in ("1", "L") else "RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        image = decode_whole(path.read_bytes())
+    except (OSError, Unreadable) as error:
         raise TrainingError(f"picture {path} cannot be read: {error}") from error
     image.thumbnail((_LARGEST, _LARGEST))
     pixels = np.atleast_3d(np.asarray(image, np.float32) / 127.5 - 1)
