@@ -18,6 +18,8 @@ from redis.retry import Retry
 from app import problems
 from app.images import Images
 from app.middleware.body import BoundedBody
+from app.middleware.failures import UnexpectedFailures
+from app.middleware.keys import KeyFirst
 from app.middleware.observe import Observe
 from app.middleware.rates import RateLimit
 from app.queue import SubmitQueue
@@ -36,7 +38,11 @@ picture itself). The same seed and parameters draw the same picture.
 """
 _CONNECTIONS = 64
 _MOST_BODY_BYTES = 1024 * 1024
-_EXPOSED = ["ETag", "Location", "Retry-After", "X-Request-ID"]
+_EXPOSED = (
+    *("ETag", "Location", "Preference-Applied", "Retry-After", "X-Request-ID"),
+    *("RateLimit", "RateLimit-Policy"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+)
 
 
 def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
@@ -92,7 +98,12 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
     app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
     _describe_problems(app)
     # The last one added is the outermost.
-    if settings.origins:
+    app.add_middleware(BoundedBody, most_bytes=_MOST_BODY_BYTES, seconds=settings.request_timeout)
+    if settings.rate_limit is not None:
+        app.add_middleware(RateLimit, limit=settings.rate_limit)
+    app.add_middleware(KeyFirst, settings=settings)
+    app.add_middleware(UnexpectedFailures)
+    if settings.origins:  # outside of whatever else may answer: a page reads refusals, too
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.origins,
@@ -100,9 +111,6 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
             allow_headers=["*"],
             expose_headers=_EXPOSED,
         )
-    if settings.rate_limit is not None:
-        app.add_middleware(RateLimit, limit=settings.rate_limit)
-    app.add_middleware(BoundedBody, most_bytes=_MOST_BODY_BYTES, seconds=settings.request_timeout)
     app.add_middleware(Observe, telemetry=telemetry)
     return app
 

@@ -1,16 +1,35 @@
 """A generation's events as they come, from any point on, until it has ended."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from redis.exceptions import RedisError
 
-from app.exceptions import ServiceError
+from app.exceptions import ServiceError, TooManyStreams
 from app.state import Service
 from app.wakes import Wakes
 from wire.record import Record
 
 BEFORE_ALL = "0-0"
 _AWAY_SECONDS = 1.0
+
+
+@contextmanager
+def one_more_stream(service: Service, owner: str) -> Iterator[None]:
+    """Counts a stream against its key's limit for as long as it is open.
+
+    Raises:
+        TooManyStreams: the key has as many as it may.
+    """
+    if service.streams[owner] >= service.settings.max_streams:
+        raise TooManyStreams(service.settings.max_streams)
+    service.streams[owner] += 1
+    service.telemetry.streams.inc()
+    try:
+        yield
+    finally:
+        service.streams[owner] -= 1
+        service.telemetry.streams.dec()
 
 
 async def follow(

@@ -8,6 +8,7 @@ from typing import Any
 import fsspec
 
 from app.exceptions import ImagesAway
+from wire.connect import without_password
 
 _PATIENCE = {"connect_timeout": 3, "read_timeout": 5, "retries": {"max_attempts": 2}}
 
@@ -30,8 +31,9 @@ class Images:
             self._files, self._root = fsspec.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
             raise ImagesUrlError(
-                f"EMAKI_IMAGES={url}: {error}; give an fsspec URL such as s3://bucket/prefix or "
-                "file:///folder, the workers' too, or leave it unset to keep pictures in Redis"
+                f"EMAKI_IMAGES={without_password(url)}: {error}; give an fsspec URL such as "
+                "s3://bucket/prefix or file:///folder, the workers' too, or leave it unset to keep "
+                "pictures in Redis"
             ) from error
 
     def read(self, names: list[str]) -> list[bytes | None]:

@@ -81,12 +81,6 @@ def install(app: FastAPI) -> None:
             away = RedisAway("Redis does not answer right now; try again in a moment")
         return refuse(request.url.path, away)
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        log.error("unexpected error", exc_info=error)
-        detail = "the server failed; its log says why; try again"
-        return respond(request.url.path, 500, "internal_error", detail)
-
 
 def refuse(path: str, error: ServiceError) -> Response:
     """A service's error as the answer to a request for ``path``."""

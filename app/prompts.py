@@ -15,6 +15,8 @@ def class_of(prompt: str, card: ModelCard) -> str | None:
     Raises:
         InvalidField: the prompt names no class, or several.
     """
+    if prompt.strip() in card.classes:  # first: names may differ by case alone
+        return prompt.strip()
     text = prompt.strip().casefold()
     if not card.classes or (not text and card.null_class):
         return None

@@ -109,6 +109,8 @@ def _class(wanted: ClassRef, card: ModelCard) -> int | None:
             last = len(card.classes) - 1
             raise InvalidField("class", f"index {wanted} is not in 0 ... {last}; send one that is")
         return wanted
+    if wanted in card.classes:  # first: names may differ by case alone
+        return card.classes.index(wanted)
     names = [name.casefold() for name in card.classes]
     if wanted.casefold() in names:
         return names.index(wanted.casefold())

@@ -7,25 +7,39 @@ import zipfile
 from PIL import Image
 
 _GAP = 2
+_MOST_PIXELS = 2**24
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same pictures make the same archive
 
 
 def grid_png(pngs: list[bytes]) -> bytes:
-    """Lay equally large PNGs out in a near-square grid on white; one is returned as it is."""
+    """Lay equally large PNGs out in a near-square grid on white; one is returned as it is.
+
+    The sheet has some 2^24 pixels at most: larger pictures are shrunk by a whole number.
+    """
     if len(pngs) == 1:
         return pngs[0]
-    images = [Image.open(io.BytesIO(data)) for data in pngs]
-    width, height = images[0].size
-    columns = math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
+    with Image.open(io.BytesIO(pngs[0])) as first:
+        (width, height), mode, bands = first.size, first.mode, len(first.getbands())
+    columns = math.ceil(math.sqrt(len(pngs)))
+    rows = math.ceil(len(pngs) / columns)
+    shrink = _shrink(width, height, most=_MOST_PIXELS / (columns * rows))
+    width, height = width // shrink, height // shrink
     size = (columns * (width + _GAP) - _GAP, rows * (height + _GAP) - _GAP)
-    white = 255 if images[0].mode == "L" else (255,) * len(images[0].getbands())
-    sheet = Image.new(images[0].mode, size, white)
-    for i, image in enumerate(images):
-        sheet.paste(image, ((i % columns) * (width + _GAP), (i // columns) * (height + _GAP)))
+    sheet = Image.new(mode, size, 255 if mode == "L" else (255,) * bands)
+    for i, data in enumerate(pngs):  # decoded one at a time
+        with Image.open(io.BytesIO(data)) as image:
+            tile = image.resize((width, height), Image.Resampling.NEAREST) if shrink > 1 else image
+            sheet.paste(tile, ((i % columns) * (width + _GAP), (i // columns) * (height + _GAP)))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def _shrink(width: int, height: int, *, most: float) -> int:
+    """What to divide both sides by for ``most`` pixels; undoes an enlargement where it can."""
+    least = max(1, math.ceil(math.sqrt(width * height / most)))
+    whole = (n for n in range(least, 2 * least + 1) if width % n == 0 == height % n)
+    return next(whole, min(least, width, height))
 
 
 def images_zip(pngs: list[bytes]) -> bytes:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serve.embedded import EmbeddedRedis, EmbeddedRedisError
+from serve.orphans import end_with_parent
 
 _STOP_SECONDS = 15
 _LONGEST_PAUSE = 10.0
@@ -37,7 +38,10 @@ class Child:
         """Run the module in a process group of its own, so that Ctrl-C reaches only us."""
         self.started = time.monotonic()
         self.process = subprocess.Popen(  # noqa: S603 - this interpreter, our own modules
-            [sys.executable, "-m", self.module], env=self.environment, start_new_session=True
+            [sys.executable, "-m", self.module],
+            env=self.environment,
+            start_new_session=True,
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - no threads here
         )
 
     def look_after(self) -> int | None:

@@ -17,9 +17,11 @@ from typing import TextIO
 from redis import Redis
 from redis.exceptions import RedisError
 
+from serve.orphans import end_with_parent
 from wire.connect import URL_FILE
 
 _SECONDS_TO_START = 30
+_SECONDS_TO_END = 3
 
 
 class EmbeddedRedisError(Exception):
@@ -64,7 +66,7 @@ class EmbeddedRedis:
             EmbeddedRedisError: it ended or did not answer in time; its last words are quoted.
         """
         self._data.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        self._held = self._held or self._lock()
         log = self._data / "redis.log"
         command = [
             str(self.binary),
@@ -74,7 +76,12 @@ class EmbeddedRedis:
         with log.open("wb") as output:
             # A group of its own: Ctrl-C goes to the supervisor, which stops Redis last.
             self.process = subprocess.Popen(  # noqa: S603 - the binary found above
-                command, stdout=output, stderr=output, start_new_session=True
+                command,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - no threads here
+                pass_fds=(self._held.fileno(),),  # the lock lives as long as the server
             )
         deadline = time.monotonic() + _SECONDS_TO_START
         with Redis(port=self.port, socket_timeout=2) as client:
@@ -107,17 +114,26 @@ class EmbeddedRedis:
             self._held.close()
             self._held = None
 
-    def _lock(self) -> None:
-        """One server per folder: two would write the same append-only file."""
-        if self._held is None:
-            self._held = (self._data / "lock").open("w")
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise EmbeddedRedisError(
-                f"{self._data} is in use by another `make serve`; stop that one, or set EMAKI_DATA "
-                "to another folder"
-            ) from error
+    def _lock(self) -> TextIO:
+        """One server per folder: two would write the same append-only file.
+
+        A server whose supervisor was just killed is waited for.
+        """
+        held = (self._data / "lock").open("w")
+        deadline = time.monotonic() + _SECONDS_TO_END
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    held.close()
+                    raise EmbeddedRedisError(
+                        f"{self._data} is in use by another `make serve`, or by a redis-server "
+                        "that one left behind; stop it, or set EMAKI_DATA to another folder"
+                    ) from error
+                time.sleep(0.05)
+            else:
+                return held
 
     def _leave_address(self) -> None:
         """So that a worker or API started by hand finds this server."""

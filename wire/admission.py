@@ -6,6 +6,7 @@ So two API processes cannot both take the last place, and no request counts twic
 from wire.scripts import LEAVE_QUEUE
 
 # Takes a generation in, in the transaction that has just queued its job, or takes the job back.
+# The transaction is sent again where its answer was lost on the way: its generation is in already.
 # KEYS: record, queue, job, owner's waiting list, model's owners, history, any Idempotency-Key.
 # ARGV: id, most pictures queued, batch, work, owner, created, history member, fingerprint,
 # seconds to keep the Idempotency-Key, then the record's fields.
@@ -15,6 +16,12 @@ local function refuse(why, detail)
   redis.call('LREM', KEYS[2], -1, ARGV[1])
   redis.call('DEL', KEYS[3])
   return {why, detail}
+end
+local already = redis.call('HGET', KEYS[1], 'status')
+if already then
+  redis.call('LREM', KEYS[2], -1, ARGV[1])
+  if already ~= 'queued' and already ~= 'running' then redis.call('DEL', KEYS[3]) end
+  return {'accepted', '0'}
 end
 if KEYS[7] then
   local first = redis.call('HMGET', KEYS[7], 'id', 'fingerprint')

@@ -142,11 +142,12 @@ return 1
 )
 
 # The same, then KEYS[6]: the queue's list, KEYS[7]: its owner's waiting list, KEYS[8]: its job.
-# Returns -1: already finished; 1: it was queued and is canceled; 0: its worker is asked to stop.
+# Returns -1: already finished; 1: it is canceled, now or by a call whose answer was lost; 0: its
+# worker is asked to stop.
 CANCEL = (
     _END
     + """
-if over then return -1 end
+if over then return status == 'canceled' and 1 or -1 end
 redis.call('LREM', KEYS[7], 0, ARGV[1])
 if redis.call('LREM', KEYS[6], 0, ARGV[1]) == 0 then
   redis.call('SADD', KEYS[5], ARGV[1])

@@ -8,6 +8,8 @@ from typing import Any
 
 import fsspec
 
+from wire.connect import without_password
+
 # Not boto's minutes: a heartbeat must not wait for a store that is away.
 _PATIENCE = {"connect_timeout": 3, "read_timeout": 5, "retries": {"max_attempts": 2}}
 
@@ -35,8 +37,8 @@ class Images:
             self._files, self._root = fsspec.url_to_fs(url, **options)
         except (ImportError, ValueError) as error:
             raise ImagesUrlError(
-                f"EMAKI_IMAGES={url}: {error}; give an fsspec URL such as s3://bucket/prefix or "
-                "file:///folder, or leave it unset to keep pictures in Redis"
+                f"EMAKI_IMAGES={without_password(url)}: {error}; give an fsspec URL such as "
+                "s3://bucket/prefix or file:///folder, or leave it unset to keep pictures in Redis"
             ) from error
 
     def write(self, name: str, data: bytes) -> None:

@@ -194,7 +194,10 @@ class Ledger:
             if status is Status.SUCCEEDED:
                 self._tally.observe("image_seconds", max(0.0, run) / record.request.batch)
             extra = fields(
-                generation_id=id_, request_id=record.request_id, run_ms=round(run * 1000, 1)
+                generation_id=id_,
+                request_id=record.request_id,
+                run_ms=round(run * 1000, 1),
+                code=error.code if error else None,
             )
             log.info("generation %s", status.value, extra=extra)
 

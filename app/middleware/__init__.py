@@ -1,4 +1,5 @@
 """What happens to every request before a route sees it: plain ASGI, outermost first.
 
-`observe` names, times and logs it; `body` bounds it; `rates` counts it against its key's limit.
+`observe` names, times and logs it; `failures` answers for what nobody expected; `keys` wants an API
+key; `rates` counts it against that key's limit; `body` bounds what it sends.
 """

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth import identify
-from app.exceptions import RateLimited, Unauthorized
+from app.exceptions import RateLimited
 from app.problems import refuse
 from app.state import Service
 from wire import keys
@@ -60,6 +60,6 @@ class RateLimit:
         try:
             owner = identify(service.settings, Headers(scope=scope).get("authorization"))
             count, milliseconds = await service.redis.eval(RATE, 1, keys.rate(owner), str(_WINDOW))
-        except (Unauthorized, RedisError):
+        except RedisError:
             return None  # the route answers that
         return int(count), math.ceil(max(int(milliseconds), 0) / 1000)

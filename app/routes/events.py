@@ -13,8 +13,8 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from app.auth import Owner
-from app.exceptions import InvalidField, TooManyStreams
-from app.follow import BEFORE_ALL, follow
+from app.exceptions import InvalidField
+from app.follow import BEFORE_ALL, follow, one_more_stream
 from app.problems import errors
 from app.routes.generations import Found
 from app.state import Service, ServiceDep
@@ -41,17 +41,10 @@ async def last_event(
     return last_event_id
 
 
-async def one_more_stream(service: ServiceDep, owner: Owner) -> AsyncIterator[None]:
-    """Counts the stream against its key's limit for as long as it is open."""
-    if service.streams[owner] >= service.settings.max_streams:
-        raise TooManyStreams(service.settings.max_streams)
-    service.streams[owner] += 1
-    service.telemetry.streams.inc()
-    try:
+async def place_for_a_stream(service: ServiceDep, owner: Owner) -> AsyncIterator[None]:
+    """Counts the stream as long as it is open."""
+    with one_more_stream(service, owner):
         yield
-    finally:
-        service.streams[owner] -= 1
-        service.telemetry.streams.dec()
 
 
 @router.get(
@@ -61,7 +54,7 @@ async def one_more_stream(service: ServiceDep, owner: Owner) -> AsyncIterator[No
         200: {"content": {_MEDIA_TYPE: {}}, "description": "The events."},
         **errors(401, 404, 410, 422, 429, 503),
     },
-    dependencies=[Depends(one_more_stream)],
+    dependencies=[Depends(place_for_a_stream)],
 )
 async def events(
     service: ServiceDep, record: Found, after: Annotated[str | None, Depends(last_event)]

@@ -64,7 +64,7 @@ async def submit(
     owner: Owner,
     request_id: RequestId,
     wanted: Annotated[GenerationRequest | None, Body()] = None,
-    prefer: Annotated[str | None, Header(description="`wait=N`: hold the answer.")] = None,
+    prefer: Annotated[list[str] | None, Header(description="`wait=N`: hold the answer.")] = None,
     accept_: Annotated[
         str | None, Header(alias="accept", description="`image/png`: with `Prefer: wait`.")
     ] = None,
@@ -74,11 +74,16 @@ async def submit(
 ) -> Response:
     """Ask for pictures. `{}` draws one with the default model."""
     wanted = wanted or GenerationRequest.model_validate({})
-    wait = wait_seconds(prefer)
+    wait = wait_seconds(",".join(prefer or ()))
     once = None if idempotency_key is None else idempotency(owner, idempotency_key, wanted)
-    if once is not None and (replayed := await _first_answer(service, once, wait)) is not None:
-        return replayed
-    record, new = await accept(service, owner, wanted, request_id=request_id, once=once)
+    first = None if once is None else await _first(service, once)
+    if first is None:
+        record, new = await accept(service, owner, wanted, request_id=request_id, once=once)
+    else:
+        id_, answer = first
+        if wait is None and answer is not None:
+            return _replayed(id_, answer)
+        record, new = await service.store.record(id_, owner), False
     request.state.generation_id = record.id
     if wait is not None:
         record = await until_finished(service, record, seconds=wait)
@@ -141,7 +146,7 @@ async def delete(service: ServiceDep, record: Found) -> Response:
 async def cancel(service: ServiceDep, record: Found) -> Generation:
     """Stop it: at once while queued, within two steps while it runs."""
     with service.wakes.watch(record.id) as news:
-        if not await service.store.cancel(record):
+        if record.status.finished or not await service.store.cancel(record):
             current = await service.store.record(record.id, record.owner)
             raise AlreadyFinished(
                 f"generation {record.id} has {current.status.value} already; there is nothing to "
@@ -156,16 +161,21 @@ async def cancel(service: ServiceDep, record: Found) -> Generation:
     return await service.store.view(record)
 
 
-async def _first_answer(service: Service, once: Idempotency, wait: int | None) -> Response | None:
-    """The answer that this Idempotency-Key had; None: look for its generation."""
+async def _first(service: Service, once: Idempotency) -> tuple[str, str | None] | None:
+    """The generation that this Idempotency-Key stands for, and its first answer if that is known.
+
+    None: it stands for none yet; `accept` decides between two that come at once.
+    """
     first = await service.store.first_answer(once.key)
     if first is None:
         return None
     id_, fingerprint, answer = first
     if fingerprint != once.fingerprint:
         raise IdempotencyKeyReused
-    if wait is not None or answer is None:
-        return None  # `accept` finds the generation: it may be finished by now
+    return id_, answer
+
+
+def _replayed(id_: str, answer: str) -> Response:
     headers = _headers(id_, None) | {"Retry-After": "1", "Idempotent-Replayed": "true"}
     return Response(answer, 202, headers, media_type=_JSON)
 

@@ -4,22 +4,23 @@ A prompt names a class. Other fields of OpenAI's are accepted and ignored; `seed
 `guidance_scale`, `sampler` and `scale` are Emaki's own (in the package: `extra_body`).
 """
 
+import asyncio
 import base64
 import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 
 from app.auth import Owner
 from app.exceptions import GenerationCanceled, GenerationFailed, ModelNotFound
-from app.follow import follow
+from app.follow import follow, one_more_stream
 from app.problems import openai_error
 from app.prompts import class_of
 from app.resolve import split_version
@@ -90,6 +91,17 @@ class OpenAIError(BaseModel):
     error: OpenAIErrorBody
 
 
+async def place_for_a_stream(
+    service: ServiceDep, owner: Owner, asked: ImagesRequest
+) -> AsyncIterator[None]:
+    """Counts it, if it is to be a stream, as long as it is open."""
+    if not asked.stream:
+        yield
+        return
+    with one_more_stream(service, owner):
+        yield
+
+
 @router.post(
     "/generations",
     response_model=ImagesAnswer,
@@ -107,6 +119,7 @@ async def generate(
     owner: Owner,
     request_id: RequestId,
     asked: ImagesRequest,
+    _stream_place: Annotated[None, Depends(place_for_a_stream)],
 ) -> Response:
     """OpenAI's images route."""
     name, _ = split_version(asked.model or service.settings.default_model)
@@ -139,7 +152,7 @@ async def generate(
 
 
 def _wanted(asked: ImagesRequest, card: ModelCard) -> GenerationRequest:
-    steps = asked.steps or card.defaults.steps
+    steps = min(asked.steps or card.defaults.steps, card.timesteps)  # more is refused later
     partial = asked.partial_images or 0
     chosen = {
         "model": asked.model,
@@ -159,7 +172,11 @@ async def _while_connected(request: Request, service: Service, record: Record) -
     """Wait for the end; cancel when the client goes away, for nobody else knows of it."""
     deadline = time.monotonic() + _WAIT_SECONDS
     while not record.status.finished:
+        looked = time.monotonic()
         record = await until_finished(service, record, seconds=_LOOK_SECONDS)
+        if not record.status.finished and not service.wakes.stopped:
+            # It comes back at once while Redis is away.
+            await asyncio.sleep(max(0.0, looked + _LOOK_SECONDS - time.monotonic()))
         out_of_time = time.monotonic() > deadline or service.wakes.stopped
         if not record.status.finished and (out_of_time or await request.is_disconnected()):
             await service.store.cancel(record)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.exceptions import InvalidField, ModelNotFound
+from app.prompts import class_of
 from app.resolve import resolve
 from wire.record import Record
 from wire.schemas import CardDefaults, GenerationRequest, ModelCard, ResolvedRequest
@@ -76,6 +77,14 @@ def test_a_model_without_a_null_class_needs_a_class_and_no_guidance() -> None:
     for scale in (0, 2):
         with pytest.raises(InvalidField, match="needs a null class"):
             resolved(strict, guidance_scale=scale, **{"class": "Bag"})
+
+
+def test_names_that_differ_by_case_alone_are_told_apart() -> None:
+    on = card(classes=["A", "a", "B"])
+    assert resolved(on, **{"class": "a"}).classes == [1]
+    assert resolved(on, **{"class": "A"}).classes == [0]
+    assert resolved(on, **{"class": "b"}).classes == [2]
+    assert [class_of(prompt, on) for prompt in ("a", " A ", "b")] == ["a", "A", "B"]
 
 
 def test_digits_can_be_names() -> None:

@@ -184,6 +184,12 @@ def test_other_preferences_do_not_wait(client: httpx.Client, prefer: str) -> Non
     assert "preference-applied" not in answer.headers
 
 
+def test_a_preference_may_come_in_a_line_of_its_own(client: httpx.Client) -> None:
+    headers = [("Prefer", "respond-async"), ("Prefer", "wait=60")]
+    answer = client.post("/v1/generations", json={}, headers=headers)
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=60")
+
+
 def test_images_have_etags(client: httpx.Client) -> None:
     entry = finished(client)["images"][0]
     etag = client.get(entry["url"]).headers["etag"]

@@ -147,6 +147,41 @@ def test_slow_senders_are_let_go(service: Service) -> None:
         assert b"application/problem+json" in answer
 
 
+def test_what_no_route_reads_is_bounded_too(service: Service) -> None:
+    trailers = b"0\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(1000))
+    chunked = b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    unfinished = b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{"
+    with service.another_api(EMAKI_REQUEST_TIMEOUT="1") as url, ThreadPoolExecutor(2) as pool:
+        port = httpx.URL(url).port or 0
+        # `raw` returns when the server hangs up; it would run into its own timeout else.
+        answers = list(pool.map(lambda start: raw(port, start), [chunked + trailers, unfinished]))
+    assert all(answer in (b"", answers[1]) for answer in answers)
+    assert answers[1].startswith(b"HTTP/1.1 200 ")
+
+
+def test_openai_s_streams_count_as_streams(service: Service) -> None:
+    with (
+        service.another_api(EMAKI_MAX_STREAMS="1") as url,
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
+        asked = {"prompt": "circle", "stream": True, "steps": 1000, "n": 32}
+        with client.stream("POST", "/v1/images/generations", json=asked) as one:
+            assert one.status_code == 200
+            second = httpx.post(f"{url}/v1/images/generations", json=asked, timeout=30)
+            assert second.status_code == 429
+            assert second.json()["error"]["code"] == "too_many_streams"
+            with httpx.Client(base_url=url, timeout=30) as other:
+                assert metric(other, "emaki_sse_streams") == 1
+        eventually(lambda: metric(client, "emaki_sse_streams") == 0, what="a closed stream")
+
+
+def test_a_key_is_wanted_before_a_body_is_read(service: Service) -> None:
+    with service.another_api(EMAKI_API_KEYS="a") as url:
+        for body in (b"{", b" " * (BIG + 1)):
+            answer = httpx.post(f"{url}/v1/generations", content=body)
+            assert problem(answer) == (401, "unauthorized")
+
+
 def test_streams_are_limited_per_key(service: Service) -> None:
     settings = {"EMAKI_MAX_STREAMS": "2", "EMAKI_API_KEYS": "a,b"}
     with service.another_api(**settings) as url:
@@ -180,6 +215,14 @@ def test_other_sites_are_kept_out_unless_named(service: Service, client: httpx.C
         elsewhere = preflight | {"Origin": "https://example.com"}
         refused = httpx.options(f"{url}/v1/generations", headers=elsewhere)
         assert "access-control-allow-origin" not in refused.headers
+    origins = {"EMAKI_CORS_ORIGINS": "https://example.org", "EMAKI_RATE_LIMIT": "1"}
+    with service.another_api(**origins) as url:
+        answers = [httpx.options(f"{url}/v1/models", headers=preflight) for _ in range(3)]
+        answers += [httpx.get(f"{url}/v1/models", headers=origin) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 429]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+    assert "Retry-After" in answers[-1].headers["access-control-expose-headers"]
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,13 @@ def test_errors_have_openais_form(client: openai.OpenAI, keyed: str) -> None:
     assert refused.value.code == "invalid_api_key"
 
 
+def test_too_many_steps_are_refused_when_streaming_too(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="30000 is above this model's T, 1000"):
+        client.images.generate(
+            prompt="circle", stream=True, partial_images=1, extra_body={"steps": 30_000}
+        )
+
+
 def test_an_unconditional_model_ignores_the_prompt(client: openai.OpenAI) -> None:
     answer = client.images.generate(model="plain", prompt="whatever", extra_body={"steps": 2})
     assert answer.data is not None

@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import NoPermissionError
 
 from tests.e2e.service import Service, running
-from tests.support import eventually
+from tests.support import eventually, free_port
 
 ROOT = Path(__file__).parents[2]
 KEY, HASHED = "k3y-that-nobody-may-see", "another-k3y-that-nobody-may-see"
@@ -141,3 +141,12 @@ def test_an_address_that_is_none_is_refused_without_showing_its_password(
     (line,) = answer.stderr.splitlines()
     assert "not an address of Redis" in line
     assert "s3cret" not in line
+
+
+def test_a_place_for_pictures_is_refused_without_showing_its_password(guarded: Service) -> None:
+    url = "nosuchthing://user:s3cret@host/folder"
+    process = guarded.start("app", EMAKI_IMAGES=url, EMAKI_PORT=str(free_port()))
+    guarded.processes.remove(process)
+    assert process.wait(timeout=30) == 2
+    assert "EMAKI_IMAGES=nosuchthing://host/folder: " in guarded.log("app")
+    assert "s3cret" not in guarded.log("app")

@@ -136,6 +136,21 @@ def test_what_was_drawn_survives_a_restart_of_everything(tmp_path: Path) -> None
         assert picture.headers["etag"] == f'"{body["images"][0]["sha256"]}"'
 
 
+def test_a_killed_supervisor_leaves_nothing_that_stands_in_the_next_one_s_way(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as running:
+        picture = draw(running.url)
+        pids = running.children()
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.process.wait(timeout=10)
+        eventually(lambda: not any(map(alive, pids.values())), what="the children's end")
+    with serving(tmp_path) as running:
+        found = httpx.get(f"{running.url}/v1/generations").json()["data"]
+        again = httpx.get(f"{running.url}{found[0]['images'][0]['url']}")
+        assert (len(found), again.content) == (1, picture)
+
+
 def test_settings_that_cannot_work_end_it_with_one_clear_line(tmp_path: Path) -> None:
     environment = {**os.environ, "EMAKI_DATA": str(tmp_path), "EMAKI_HOST": "0.0.0.0"}
     environment.pop("EMAKI_API_KEYS", None)
