@@ -13,6 +13,9 @@ from wire.connect import without_password
 _PATIENCE = {"connect_timeout": 3, "read_timeout": 5, "retries": {"max_attempts": 2}}
 
 
+_SECONDS = 10  # all tries together
+
+
 class ImagesUrlError(Exception):
     """`EMAKI_IMAGES` is no place to read from; the message says why."""
 
@@ -36,6 +39,9 @@ class Images:
                 "pictures in Redis"
             ) from error
 
+        # Of the network alone; a folder takes no such argument.
+        self._at_most = {"timeout": _SECONDS} if self._files.async_impl else {}
+
     def read(self, names: list[str]) -> list[bytes | None]:
         """Files by their names, at once where the file system can; None where there is none.
 
@@ -44,7 +50,7 @@ class Images:
         """
         paths = [f"{self._root.rstrip('/')}/{name}" for name in names]
         try:
-            found = self._files.cat(paths, on_error="return") if paths else {}
+            found = self._files.cat(paths, on_error="return", **self._at_most) if paths else {}
         except Exception as error:
             raise ImagesAway(_away(error)) from error
         answers = [found.get(path) for path in paths]

@@ -9,6 +9,7 @@ announced once, and a generation ends once.
 In each script KEYS[1] is the record, KEYS[2] the event stream, ARGV[1] the generation's id.
 """
 
+import json
 import time
 
 from wire import keys
@@ -31,33 +32,41 @@ local function leave_queue()
 end
 """
 
-# Reads what was taken from the queue, and takes it off its owner's waiting list.
-# ARGV: id. Returns {record's fields and values, whether a client wants it canceled}.
+# Reads what was taken from the queue, and takes it off its owner's waiting list. From now on it is
+# this worker's; one that had it before, and slept, lets go when it wakes.
+# ARGV: id, worker. Returns {record's fields and values, whether a client wants it canceled}.
 OPEN = """
 local record = redis.call('HGETALL', KEYS[1])
-local found = redis.call('HMGET', KEYS[1], 'model', 'owner')
+local found = redis.call('HMGET', KEYS[1], 'model', 'owner', 'status')
 if found[1] and found[2] then
   redis.call('LREM', 'emaki:waiting:' .. found[1] .. ':' .. found[2], 1, ARGV[1])
+end
+if found[3] == 'queued' or found[3] == 'running' then
+  redis.call('HSET', KEYS[1], 'worker', ARGV[2])
 end
 return {record, redis.call('SISMEMBER', 'emaki:cancels', ARGV[1])}
 """
 
-# ARGV: id, now, status event, worker. Returns 1, or 0 if it must not run.
+# ARGV: id, now, status event, worker. Returns 1, or 0 if it has ended or is another worker's.
 START = (
     _EMIT
     + LEAVE_QUEUE
     + """
-local status = redis.call('HGET', KEYS[1], 'status')
-if status ~= 'queued' and status ~= 'running' then return 0 end
-if status == 'queued' then
+local state = redis.call('HMGET', KEYS[1], 'status', 'worker')
+if state[1] ~= 'queued' and state[1] ~= 'running' or state[2] ~= ARGV[4] then return 0 end
+if state[1] == 'queued' then
   leave_queue()
   redis.call('HSET', KEYS[1], 'status', 'running', 'started', ARGV[2])
   emit('status', ARGV[3])
 end
-redis.call('HSET', KEYS[1], 'worker', ARGV[4])
 return 1
 """
 )
+
+# A worker's death is this generation's doing from now on, unless it has been deleted.
+ISOLATE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'isolated', '1') end
+"""
 
 # ARGV: id, worker, image-steps done, estimated end, progress event.
 # Returns 0 if it has ended, or if another worker has taken it over.
@@ -170,16 +179,28 @@ def finish_call(
     record.error, record.eta = error, None
     if status is Status.SUCCEEDED:
         record.row_steps = record.request.batch * record.request.steps
-    id_ = record.id
+    done = record.generation(now=record.finished).model_dump_json()
+    return _end_call(record.id, status, record.finished, error, done, record.result_ttl)
+
+
+def abort_call(id_: str, error: ErrorInfo, result_ttl: int) -> tuple[list[str], list[str | int]]:
+    """The same for a record that cannot be read: it failed, and `done` says no more than that."""
+    done = {"id": id_, "status": Status.FAILED.value, "error": error.model_dump()}
+    return _end_call(id_, Status.FAILED, time.time(), error, json.dumps(done), result_ttl)
+
+
+def _end_call(
+    id_: str, status: Status, now: float, error: ErrorInfo | None, done: str, result_ttl: int
+) -> tuple[list[str], list[str | int]]:
     return (
         [keys.generation(id_), keys.events(id_), keys.images(id_), keys.gone(id_), keys.CANCELS],
         [
             id_,
             status.value,
-            repr(record.finished),
+            repr(now),
             error.model_dump_json() if error else "",
-            record.generation(now=record.finished).model_dump_json(),
-            record.result_ttl,
-            record.result_ttl + REMEMBER_SECONDS,
+            done,
+            result_ttl,
+            result_ttl + REMEMBER_SECONDS,
         ],
     )

@@ -24,6 +24,7 @@ _STEPS_MISSED = 20  # a step may take so many times as long as usual
 _ASLEEP_SECONDS = 5.0
 _MOST_PREVIEWS = 256  # of one generation
 _MAX_STRIKES = 3
+_MOST_SECONDS_AT_ONCE = 0.5
 
 
 class Accepted(Enum):
@@ -53,8 +54,10 @@ class Desk:
 
     @property
     def room(self) -> int:
-        """Places in the engine that no row wants yet; zero or less: rows wait."""
-        return self._runner.free_places
+        """Places in the engine that no row wants yet; zero or less: rows or results wait."""
+        if self._events:
+            return 0
+        return self._runner.free_places - sum(work.places for _, work in self._loners)
 
     @property
     def step_seconds(self) -> float:
@@ -125,10 +128,12 @@ class Desk:
     def serve(self, *, wait: float) -> None:
         """Pass on what happened, waiting at most ``wait`` seconds for something to happen.
 
-        An event stays until Redis has taken it: a lost connection loses none.
+        Much is passed on in several calls, for heartbeats and cancels come between them. An event
+        stays until Redis has taken it: a lost connection loses none.
         """
         self._events.extend(self._runner.events(wait=wait))
-        while self._events:
+        until = time.monotonic() + _MOST_SECONDS_AT_ONCE
+        while self._events and time.monotonic() < until:
             event = self._events[0]
             id_ = event.id.partition("#")[0]
             if self._runs.get(id_) == event.id:
@@ -140,6 +145,7 @@ class Desk:
                 self.drop(id_)
         for id_ in self._ledger.canceled():
             self._cancel(id_)
+        self._next_loner()
 
     def advancing(self) -> bool:
         """Whether the engine has made a step lately, or has nothing to do."""
@@ -237,8 +243,10 @@ class Desk:
     def _next_loner(self) -> None:
         """One at a time, so that only the one that runs can be blamed for a crash."""
         if self._alone is None and self._loners:
-            self._alone, work = self._loners.popleft()
-            self._ledger.isolate(self._alone)
+            id_, work = self._loners[0]
+            self._ledger.isolate(id_)  # first: if Redis is away, it is still the next one
+            self._loners.popleft()
+            self._alone = id_
             self._runner.submit(work)
 
     def _work(self, record: Record) -> Work | ErrorInfo:
@@ -251,8 +259,15 @@ class Desk:
                 "what can be drawn",
             )
         manifest, diffusion = loaded.manifest, loaded.manifest.diffusion
+        # By name: another version may have other classes, or another order.
+        lacking = set(request.class_names) - {None, *manifest.classes}
+        if lacking:
+            return ErrorInfo(
+                code="invalid_request",
+                detail=f"{manifest.version} has no class {min(map(str, lacking))!r}; it has "
+                f"{', '.join(manifest.classes[:20])}",
+            )
         try:
-            # By name: another version may have other classes, or another order.
             labels = [n if n is None else manifest.classes.index(n) for n in request.class_names]
             table = diffusion.build_table(request.sampler, request.steps, eta=request.eta)
         except ValueError as error:

@@ -158,7 +158,13 @@ class Engine:
         return events
 
     def _failed(self, rows: list[Row], error: Exception) -> list[Event]:
-        """Decide what a step that raised means for its works."""
+        """Decide what a step that raised means for its works.
+
+        Raises:
+            AcceleratorError: the device is broken for this process, and no work is to blame.
+        """
+        if isinstance(error, torch.AcceleratorError):
+            raise error
         if is_out_of_memory(error) and self.capacity > _SMALLEST_CAPACITY:
             half = self.capacity // 2
             self.buckets = (*(size for size in self.buckets if size < half), half)

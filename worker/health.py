@@ -24,7 +24,7 @@ def main() -> int:
         url = checked(redis_url(os.environ.get("EMAKI_REDIS_URL"), data))
         with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as redis:
             names: Any = redis.smembers(keys.WORKERS)
-            ours = [name for name in map(bytes.decode, names) if name.startswith(f"{host}-")]
+            ours = [name for name in map(bytes.decode, names) if name.rpartition("-")[0] == host]
             alive = any(redis.exists(keys.worker(name)) for name in ours)
     except (NoRedis, RedisError, ValueError) as error:
         print(f"Redis: {error}", file=sys.stderr)

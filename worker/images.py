@@ -14,6 +14,9 @@ from wire.connect import without_password
 _PATIENCE = {"connect_timeout": 3, "read_timeout": 5, "retries": {"max_attempts": 2}}
 
 
+_SECONDS = 4  # all tries together
+
+
 class ImagesUrlError(Exception):
     """`EMAKI_IMAGES` is no place to write to; the message says why."""
 
@@ -41,10 +44,13 @@ class Images:
                 "s3://bucket/prefix or file:///folder, or leave it unset to keep pictures in Redis"
             ) from error
 
+        # Of the network alone; a folder takes no such argument.
+        self._at_most = {"timeout": _SECONDS} if self._files.async_impl else {}
+
     def write(self, name: str, data: bytes) -> None:
         """Store a file; ImagesAway when that cannot be done now."""
         try:
-            self._files.pipe_file(self._path(name), data)
+            self._files.pipe_file(self._path(name), data, **self._at_most)
         except Exception as error:  # each file system has its own
             raise ImagesAway(f"EMAKI_IMAGES cannot be written ({error})") from error
 
@@ -52,7 +58,7 @@ class Images:
         """Remove all files of a generation, if there are any."""
         try:
             self._files.invalidate_cache()
-            self._files.rm(self._path(id_), recursive=True)
+            self._files.rm(self._path(id_), recursive=True, **self._at_most)
         except FileNotFoundError:
             return
         except Exception as error:  # each file system has its own

@@ -222,8 +222,12 @@ class EngineWorker(SimpleWorker):
             self.set_state(WorkerStatus.BUSY, pipeline=pipe)
             pipe.execute()
         held = _Held(job, execution)
-        # Held already: this worker was taken for dead, and popped its own job again.
-        outcome = Accepted.HELD if self._desk.holds(job.id) else self._desk.accept(job.id)
+        if self._desk.holds(job.id):
+            # This worker was taken for dead, and popped its own job again: it begins anew.
+            self._desk.drop(job.id)
+            if (before := self._held.pop(job.id, None)) is not None:
+                self._drop_execution(before)
+        outcome = self._desk.accept(job.id)
         if outcome is Accepted.HELD:
             self._held[job.id] = held
         elif outcome is Accepted.NOT_OURS:

@@ -28,6 +28,7 @@ log = logging.getLogger("emaki.worker")
 PROGRESS_SECONDS = 0.1  # between two progress events of a generation, at least
 PROGRESS_PER_SECOND = 50  # of all generations in hand together, at most
 WORKER_TTL = 15
+_TTL_UNKNOWN = 3600
 _MOST_REMOVED = 16  # generations whose files are removed at once
 
 
@@ -56,6 +57,7 @@ class Ledger:
         self._preview = redis.register_script(scripts.PREVIEW)
         self._image = redis.register_script(scripts.IMAGE)
         self._finish = redis.register_script(scripts.FINISH)
+        self._isolate = redis.register_script(scripts.ISOLATE)
         self._strip = redis.register_script(scripts.STRIP)
         self._tally = Tally()
 
@@ -65,7 +67,7 @@ class Ledger:
         Returns:
             None when there is nothing to do: unknown, expired, finished or canceled already.
         """
-        flat, canceled = self._read(keys=[keys.generation(id_)], args=[id_])
+        flat, canceled = self._read(keys=[keys.generation(id_)], args=[id_, self._worker])
         if not flat:
             return None
         data = dict(zip(flat[::2], flat[1::2], strict=True))
@@ -73,6 +75,7 @@ class Ledger:
             record = Record.from_hash(data)
         except (KeyError, ValueError) as error:
             log.error("the record of generation %s makes no sense: %s", id_, error)
+            self._abort(id_, data)
             return None
         if record.status.finished:
             return None
@@ -84,7 +87,7 @@ class Ledger:
 
     def isolate(self, id_: str) -> None:
         """From now on, if the worker dies, it is this generation's doing."""
-        self._redis.hset(keys.generation(id_), "isolated", "1")
+        self._isolate(keys=[keys.generation(id_)])
 
     def start(self, id_: str) -> bool:
         """The first step is made; False when somebody ended it meanwhile."""
@@ -200,6 +203,20 @@ class Ledger:
                 code=error.code if error else None,
             )
             log.info("generation %s", status.value, extra=extra)
+
+    def _abort(self, id_: str, data: dict[Any, Any]) -> None:
+        """End what another release accepted and this one cannot read; nobody could wait for it."""
+        detail = (
+            "the worker that took this cannot read it: another release of Emaki accepted it; "
+            "submit it again"
+        )
+        kept = data.get(b"result_ttl", b"")
+        names, arguments = scripts.abort_call(
+            id_,
+            ErrorInfo(code="invalid_request", detail=detail),
+            int(kept) if kept.isdigit() else _TTL_UNKNOWN,
+        )
+        self._finish(keys=names, args=arguments)
 
     def drop(self, id_: str) -> None:
         """Let go of a generation without ending it: another worker will."""

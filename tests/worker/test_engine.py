@@ -185,6 +185,18 @@ def test_many_works_of_one_owner_do_not_starve_another() -> None:
     raise AssertionError("the small request waited too long")
 
 
+def test_requests_of_one_owner_advance_alike() -> None:
+    engine, weights = Engine((4,)), fake_weights()
+    engine.add(work("large", weights, seeds=tuple(range(40)), labels=(0,) * 40, steps=10))
+    engine.step()
+    engine.add(work("small", weights, steps=10))
+    for _ in range(25):
+        engine.step()
+    assert engine.row_steps("small") == 0  # finished: every step had it, or every other
+    assert engine.row_steps("large") >= 25 * 2
+    run(engine)
+
+
 def test_guided_rows_take_two_places_and_batches_are_padded() -> None:
     network = FakeNetwork()
     engine = Engine((2, 4, 8))
@@ -237,6 +249,18 @@ def test_a_failing_network_fails_the_works_of_its_batch_and_no_others() -> None:
     events = run(engine)
     assert [e.id for e in events if isinstance(e, WorkFailed)] == ["bad"]
     assert WorkDone("good") in events
+
+
+def test_a_broken_device_is_no_request_s_fault() -> None:
+    def broken(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    engine = Engine((4,))
+    for name in ("a", "b"):
+        engine.add(work(name, fake_weights("any@1", broken)))
+    with pytest.raises(torch.AcceleratorError, match="illegal memory access"):
+        run(engine)
+    assert not engine.idle  # whoever starts in this process's place takes them up again
 
 
 class Poisoned(FakeNetwork):

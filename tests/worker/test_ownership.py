@@ -1,0 +1,246 @@
+"""Two workers and one request: whoever took it last owns it, and it is never in no list at all."""
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from torch import Tensor
+
+from app.queue import SubmitQueue
+from serve.embedded import EmbeddedRedis
+from tests.support import eventually, write_checkpoint
+from wire import keys
+from wire.record import Record
+from wire.schemas import ResolvedRequest
+from worker.catalog import Catalog
+from worker.desk import Desk
+from worker.engine import Engine
+from worker.jobs import EngineWorker
+from worker.ledger import Ledger
+from worker.meter import Meter
+from worker.precision import plan
+from worker.runner import Runner
+
+CPU = torch.device("cpu")
+
+
+class Worker:
+    """A whole worker in this process, moved by hand."""
+
+    def __init__(self, url: str, name: str, checkpoints: Path) -> None:
+        catalog = Catalog(checkpoints, device=CPU, plan=plan("balanced", device=CPU, threads=1))
+        catalog.refresh()
+        for loaded in catalog._served.values():
+            object.__setattr__(loaded.weights, "forward", slowly(loaded.weights.forward))
+        meter = Meter()
+        self.redis = Redis.from_url(url)
+        self.runner = Runner(Engine((1, 2, 4)), on_step=meter.step)
+        self.ledger = Ledger(self.redis, name)
+        self.desk = Desk(self.ledger, catalog, self.runner, meter, step_timeout=30)
+        self.rq = EngineWorker(self.redis, self.desk, drain_seconds=0, worker_ttl=12)
+        self.queue = self.rq.queues[0]
+
+    def take(self) -> None:
+        job = self.rq._take(self.queue)
+        assert job is not None
+        self.rq._accept(job, self.queue)
+
+    def tick(self) -> None:
+        self.rq._tick(self.queue)
+
+    def ticked(self) -> bool:
+        self.tick()
+        return True
+
+    def close(self) -> None:
+        self.desk.drop_all()
+        self.redis.close()
+
+
+def slowly(forward: Any) -> Callable[..., Tensor]:
+    def slow(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        time.sleep(0.02)
+        out: Tensor = forward(x, t, labels)
+        return out
+
+    return slow
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    write_checkpoint(tmp_path / "checkpoints")
+    server = EmbeddedRedis(tmp_path / "data")
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def redis(url: str) -> Iterator[Any]:
+    with Redis.from_url(url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def workers(url: str, tmp_path: Path) -> Iterator[tuple[Worker, Worker]]:
+    pair = Worker(url, "a", tmp_path / "checkpoints"), Worker(url, "b", tmp_path / "checkpoints")
+    yield pair
+    for worker in pair:
+        worker.close()
+
+
+def submit(redis: Any, **changes: Any) -> str:
+    wanted: dict[str, Any] = {
+        "model": "tiny@0000001",
+        "seed": 1,
+        "steps": 400,
+        "batch": 1,
+        "classes": [0],
+        "class_names": ["Circle"],
+        "guidance_scale": 1.0,
+        "sampler": "dpmpp_2m",
+        "eta": 0.0,
+        "scale": 1,
+        **changes,
+    }
+    request = ResolvedRequest(**wanted)
+    id_ = uuid.uuid4().hex
+    record = Record(id=id_, owner="", request=request, created=time.time(), result_ttl=60)
+    SubmitQueue(redis, max_pictures=100).submit(record)
+    return id_
+
+
+def sleep_past_the_ttl(redis: Any, worker: Worker) -> None:
+    registry = worker.rq._registry(worker.queue).key
+    for entry in redis.zrange(registry, 0, -1):
+        redis.zadd(registry, {entry: time.time() - 1})
+
+
+def state(redis: Any, id_: str) -> tuple[bytes | None, ...]:
+    return tuple(redis.hmget(keys.generation(id_), ["status", "worker"]))
+
+
+def test_a_worker_that_wakes_before_its_first_step_does_not_take_the_request_back(
+    redis: Any, workers: tuple[Worker, Worker]
+) -> None:
+    sleeper, other = workers
+    id_ = submit(redis)
+    sleeper.take()
+    sleep_past_the_ttl(redis, sleeper)
+    other.rq._housekeeping(other.queue)
+    other.runner.start()
+    other.take()
+    eventually(lambda: other.ticked() and state(redis, id_) == (b"running", b"b"))
+    sleeper.runner.start()
+    eventually(lambda: sleeper.ticked() and not sleeper.desk.holds(id_))
+    assert state(redis, id_) == (b"running", b"b")
+    other.tick()
+    assert other.desk.holds(id_)
+    assert redis.zcard(other.rq._registry(other.queue).key) == 1
+
+
+def test_a_worker_that_pops_its_own_request_again_owns_it_again(
+    redis: Any, workers: tuple[Worker, Worker]
+) -> None:
+    sleeper, other = workers
+    id_ = submit(redis, steps=30)
+    sleeper.runner.start()
+    sleeper.take()
+    eventually(lambda: sleeper.ticked() and state(redis, id_)[0] == b"running")
+    sleep_past_the_ttl(redis, sleeper)
+    other.rq._housekeeping(other.queue)
+    other.runner.start()
+    other.take()
+    eventually(lambda: other.ticked() and state(redis, id_) == (b"running", b"b"))
+    other.rq._give_back(other.queue)
+    sleeper.take()
+    assert state(redis, id_) == (b"running", b"a")
+    eventually(lambda: sleeper.ticked() and state(redis, id_)[0] == b"succeeded")
+    assert not redis.exists("rq:job:" + id_)
+    assert redis.zcard(sleeper.rq._registry(sleeper.queue).key) == 0
+
+
+def test_a_lost_connection_loses_no_loner(redis: Any, workers: tuple[Worker, Worker]) -> None:
+    worker, _ = workers
+    worker.runner.start()
+    ids = [submit(redis, steps=3, seed=seed) for seed in range(3)]
+    for id_ in ids:
+        redis.hset(keys.generation(id_), "abandoned", 1)
+    isolate, failed = worker.ledger.isolate, list[str]()
+
+    def lost_once(id_: str) -> None:
+        if id_ == ids[1] and not failed:
+            failed.append(id_)
+            raise RedisConnectionError("lost")
+        isolate(id_)
+
+    worker.ledger.isolate = lost_once  # type: ignore[method-assign]
+    for _ in ids:
+        worker.take()
+
+    def all_done() -> bool:
+        with contextlib.suppress(RedisConnectionError):
+            worker.tick()
+        return all(state(redis, id_)[0] == b"succeeded" for id_ in ids)
+
+    eventually(all_done, what="all three")
+    assert failed
+
+
+def test_blaming_a_deleted_generation_does_not_bring_it_back(
+    redis: Any, workers: tuple[Worker, Worker]
+) -> None:
+    workers[0].ledger.isolate("0" * 32)
+    assert not redis.exists(keys.generation("0" * 32))
+
+
+def test_what_another_release_accepted_and_this_one_cannot_read_fails(
+    redis: Any, workers: tuple[Worker, Worker]
+) -> None:
+    id_ = submit(redis)
+    key = keys.generation(id_)
+    request = redis.hget(key, "request")
+    assert request is not None
+    redis.hset(key, "request", request.replace(b"dpmpp_2m", b"another"))
+    workers[0].take()
+    assert redis.hget(key, "status") == b"failed"
+    assert b"another release of Emaki accepted it; submit it again" in (
+        redis.hget(key, "error") or b""
+    )
+    assert 0 < redis.ttl(key) <= 60
+    (event,) = redis.xrange(keys.events(id_))
+    assert event[1][b"event"] == b"done"
+    assert not redis.exists("rq:job:" + id_)
+    assert redis.hget("emaki:queued", "pictures") == b"0"
+
+
+def test_a_class_that_an_older_version_lacks_is_named(
+    redis: Any, workers: tuple[Worker, Worker]
+) -> None:
+    id_ = submit(redis, class_names=["Boot"])
+    workers[0].take()
+    error = redis.hget(keys.generation(id_), "error") or b""
+    assert b"tiny@0000001 has no class 'Boot'; it has Circle, Square, Ankle boot" in error
+
+
+def test_many_results_do_not_hold_up_heartbeats(
+    redis: Any, workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = workers
+    monkeypatch.setattr("worker.desk._MOST_SECONDS_AT_ONCE", 0.0)
+    worker.runner.start()
+    id_ = submit(redis, steps=2)
+    worker.take()
+    eventually(lambda: worker.runner._engine.idle, what="the last step")
+    worker.desk.serve(wait=0.1)
+    assert worker.desk.holds(id_)
+    assert worker.desk.room == 0
+    monkeypatch.undo()
+    eventually(lambda: worker.ticked() and state(redis, id_)[0] == b"succeeded")
