@@ -1,13 +1,23 @@
 """From a run to its checkpoints: what the manifest says, what is published, what is dropped."""
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from models.checkpoint import LATEST, latest_step, publish, save_checkpoint, steps_of
+from models.checkpoint import (
+    LATEST,
+    MANIFEST,
+    RESUME,
+    latest_step,
+    publish,
+    save_checkpoint,
+    steps_of,
+)
 from models.ema import EMA
 from models.manifest import Manifest, step_name
 from models.unet import UNetConfig
@@ -98,13 +108,19 @@ class Saver:
         publish(self._out, self._config.name, step)
 
     def _drop_old(self) -> None:
+        publish = self._config.publish
         published = latest_step(self.folder) if (self.folder / LATEST).is_file() else None
-        for step in steps_of(self.folder)[: -self._config.publish.keep]:
-            if step != published:
+        steps = steps_of(self.folder)
+        old = max(0, len(steps) - publish.keep)
+        for step, newer in pairwise(steps[: old + 1]):
+            if step == published:
+                continue
+            folder = self.folder / step_name(step)
+            (folder / RESUME).unlink(missing_ok=True)
+            replaced = (self.folder / step_name(newer) / MANIFEST).stat().st_mtime
+            if time.time() - replaced >= publish.keep_minutes * 60:
                 # Renamed first, so that a kill leaves no half of a checkpoint.
-                name = step_name(step)
-                doomed = (self.folder / name).rename(self.folder / f".tmp-old-{name}")
-                shutil.rmtree(doomed)
+                shutil.rmtree(folder.rename(self.folder / f".tmp-old-{folder.name}"))
 
 
 def remove_leftovers(folder: Path) -> None:

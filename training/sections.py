@@ -159,7 +159,9 @@ class Publish:
     """`[publish]`: what the checkpoint offers, and how the weights are stored.
 
     Attributes:
-        keep: newest checkpoints that are kept, besides the published one.
+        keep: newest checkpoints that are kept whole, besides the published one.
+        keep_minutes: how much longer an older one's weights are kept: a request that was accepted
+            while they were the newest may still wait.
         gate: whether LATEST moves only to a checkpoint whose class agreement, measured on
             ``gate_images`` drawn pictures, is not below the published one's.
     """
@@ -169,6 +171,7 @@ class Publish:
     guidance_scale: float = 1.0
     dtype: str = "fp32"
     keep: int = 3
+    keep_minutes: float = 30.0
     gate: bool = False
     gate_images: int = 500
 
@@ -177,6 +180,8 @@ class Publish:
             raise TrainingError(f"publish.dtype = {self.dtype!r} is not bf16 or fp32")
         if self.keep < 1:
             raise TrainingError(f"publish.keep = {self.keep}: at least 1 checkpoint is kept")
+        if not 0 <= self.keep_minutes <= 1e6:
+            raise TrainingError(f"publish.keep_minutes = {self.keep_minutes} is not in 0 ... 1e6")
         if not 1 <= self.gate_images <= 1_000_000:
             raise TrainingError(f"publish.gate_images = {self.gate_images} is not in 1 ... 1000000")
         self.defaults()

@@ -76,4 +76,5 @@ bf16 = false
 steps = 5
 guidance_scale = 1.5
 keep = 2
+keep_minutes = 0
 """

@@ -5,13 +5,15 @@ import os
 import resource
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from models import checkpoint
-from models.checkpoint import LATEST, latest_step, load_model, read_manifest, steps_of
+from models.checkpoint import LATEST, RESUME, latest_step, load_model, read_manifest, steps_of
+from models.manifest import step_name
 from tests.training.data import NAMES, write_idx
 from tests.training.test_loop import trainer
 from training.data import load_pictures
@@ -93,6 +95,21 @@ def test_a_full_disk_leaves_the_previous_checkpoint_and_the_run_goes_on(
     assert load_model(run.folder).manifest.step == 4
     assert not list(run.folder.glob(".tmp-*"))
     assert run.save().name == "0000012"  # there is room again
+
+
+def test_weights_that_waiting_requests_may_need_are_kept_a_while(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "out", "train.save_every=3", "publish.keep=1", "publish.keep_minutes=5")
+    run.run(until=9)
+    assert steps_of(run.folder) == [3, 6, 9]
+    assert [(run.folder / step_name(step) / RESUME).exists() for step in (3, 6, 9)] == [
+        *(False, False, True)
+    ]
+    assert load_model(run.folder / step_name(3)).manifest.step == 3
+    six_minutes_ago = time.time() - 360
+    os.utime(run.folder / step_name(6) / checkpoint.MANIFEST, (six_minutes_ago, six_minutes_ago))
+    run.learner.advance()
+    run.save()
+    assert steps_of(run.folder) == [6, 9, 10]
 
 
 def test_the_published_checkpoint_is_never_dropped(tmp_path: Path) -> None:
