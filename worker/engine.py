@@ -49,6 +49,8 @@ class Engine:
         self.steps = 0
         self.last = LastStep()
         self._shares: dict[Weights, FairShare[Row]] = {}
+        self._loners: FairShare[Row] = FairShare()  # of works that share no batch
+        self._loner_had_turn = False
         self._batches: dict[Weights, Batch] = {}
         self._works: dict[str, _Progress] = {}
         self._suspects: list[str] = []
@@ -66,7 +68,7 @@ class Engine:
     @property
     def demand(self) -> int:
         """Places that all unfinished rows would take together."""
-        return sum(share.demand for share in self._shares.values())
+        return self._loners.demand + sum(share.demand for share in self._shares.values())
 
     def row_steps(self, id_: str) -> int:
         """Image-steps made so far for a work; 0 once it is gone."""
@@ -82,16 +84,16 @@ class Engine:
         if work.id in self._works:
             raise ValueError(f"work {work.id} is running already")
         rows = work.rows()
-        self._works[work.id] = _Progress(work, unfinished=len(rows), alone=work.alone)
-        share = self._shares.setdefault(work.weights, FairShare())
-        share.add(work.owner, work.id, [(row, row.places) for row in rows])
+        progress = _Progress(work, unfinished=len(rows), alone=work.alone)
+        self._works[work.id] = progress
+        self._share_of(progress).add(work.owner, work.id, [(row, row.places) for row in rows])
 
     def cancel(self, id_: str) -> bool:
         """Drop a work at once; False if it is not here."""
         progress = self._works.pop(id_, None)
         if progress is None:
             return False
-        self._shares[progress.work.weights].remove(id_)
+        self._share_of(progress).remove(id_)
         self._forget(id_)
         return True
 
@@ -119,12 +121,17 @@ class Engine:
         return self._account(rows, batch)
 
     def _choose(self) -> tuple[Weights, list[Row]]:
-        """Whose turn it is: one suspect, else one loner, else a fair choice of one model's rows."""
-        loners = (id_ for id_, progress in self._works.items() if progress.alone)
-        single = self._suspects[0] if self._suspects else next(loners, None)
+        """Whose turn it is: one suspect's, else by turns one loner's and the crowd's.
+
+        The crowd's are a fair choice of one model's rows.
+        """
+        loner = next((id_ for id_, progress in self._works.items() if progress.alone), None)
+        self._loner_had_turn = loner is not None and not (self._loner_had_turn and self._shares)
+        single = self._suspects[0] if self._suspects else loner if self._loner_had_turn else None
         if single is not None:
-            weights = self._works[single].work.weights
-            return weights, self._shares[weights].choose_from(single, self.capacity)
+            progress = self._works[single]
+            rows = self._share_of(progress).choose_from(single, self.capacity)
+            return progress.work.weights, rows
         weights, share = next(iter(self._shares.items()))
         self._shares[weights] = self._shares.pop(weights)  # to the end of the line
         return weights, share.choose(self.capacity)
@@ -147,7 +154,7 @@ class Engine:
                 if row.k in row.moments:
                     row.frames.append(pictures[place])
                 events.append(ImageDone(id_, row.index, pictures[place], tuple(row.frames)))
-                self._shares[row.work.weights].done(id_, row)
+                self._share_of(progress).done(id_, row)
                 progress.unfinished -= 1
                 if progress.unfinished == 0:
                     del self._works[id_]
@@ -179,16 +186,32 @@ class Engine:
             progress = self._works[id_]
             progress.failures += 1
             if progress.failures >= _FAILURES_IN_COMPANY:
-                progress.alone = True  # it fails only in company: finish it without
+                self._isolate(progress)  # it fails only in company: finish it without
         self._suspects = ids
         return []
 
     def _forget(self, id_: str) -> None:
         if id_ in self._suspects:
             self._suspects.remove(id_)
-        for weights in [w for w, share in self._shares.items() if share.demand == 0]:
-            del self._shares[weights]
-            self._batches.pop(weights, None)
+        self._drop_empty_shares()
+        used = {progress.work.weights for progress in self._works.values()}
+        self._batches = {w: batch for w, batch in self._batches.items() if w in used}
+
+    def _share_of(self, progress: "_Progress") -> FairShare[Row]:
+        if progress.alone:
+            return self._loners
+        return self._shares.setdefault(progress.work.weights, FairShare())
+
+    def _isolate(self, progress: "_Progress") -> None:
+        """Let a work share no batch from now on."""
+        if not progress.alone:
+            rows = self._share_of(progress).remove(progress.work.id)
+            progress.alone = True
+            self._loners.add(progress.work.owner, progress.work.id, rows)
+            self._drop_empty_shares()
+
+    def _drop_empty_shares(self) -> None:
+        self._shares = {w: share for w, share in self._shares.items() if share.demand}
 
 
 @dataclass

@@ -43,15 +43,16 @@ class FairShare(Generic[T]):
         self._owner_of[job] = owner
         self.demand += sum(places for _, places in items)
 
-    def remove(self, job: str) -> None:
-        """Forget a job; nothing happens if it is not here."""
+    def remove(self, job: str) -> list[tuple[T, int]]:
+        """Forget a job; returns the (item, places) that it still had, none if it is not here."""
         owner = self._owner_of.pop(job, None)
         if owner is None:
-            return
+            return []
         dropped = self._owners[owner].jobs.pop(job)
         self.demand -= sum(dropped.items.values())
         if not self._owners[owner].jobs:
             del self._owners[owner]
+        return list(dropped.items.items())
 
     def done(self, job: str, item: T) -> None:
         """An item needs no more steps."""

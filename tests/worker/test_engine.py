@@ -336,11 +336,20 @@ def test_a_loner_shares_no_batch() -> None:
     engine.add(work("crowd", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=4))
     engine.step()
     engine.add(work("loner", weights, steps=3, alone=True))
-    for _ in range(3):
+    rows = []
+    while not engine.idle:
         engine.step()
-    assert engine.row_steps("crowd") == 3
-    assert engine.row_steps("loner") == 0  # finished
-    run(engine)
+        rows.append(engine.last.rows)
+    assert rows == [1, 3, 1, 3, 1, 3]  # by turns: a large loner holds nobody up
+
+
+def test_a_loner_draws_what_it_draws_in_company() -> None:
+    weights = fake_weights()
+    engine = Engine((4,))
+    engine.add(work("crowd", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=9))
+    engine.add(work("loner", weights, seeds=(7,), steps=5, alone=True))
+    drawn = pictures(run(engine))
+    assert drawn["loner", 0] == alone(work("loner", weights, seeds=(7,), steps=5))["loner", 0]
 
 
 @pytest.mark.parametrize(
