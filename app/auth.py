@@ -4,25 +4,25 @@ import hashlib
 import hmac
 from typing import Annotated
 
-from fastapi import Depends, Header
+from fastapi import Depends, Request
 
 from app.exceptions import Unauthorized
 from app.settings import AppSettings
-from app.state import ServiceDep
 
 NOBODY = ""
 
 
-async def owner(
-    service: ServiceDep,
-    authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
-) -> str:
-    """The caller's name in records: the start of its key's digest; "" where no keys are set."""
-    return identify(service.settings, authorization)
+async def owner(request: Request) -> str:
+    """The caller's name in records, as `app.middleware.keys` found it."""
+    found: str = request.state.owner
+    return found
 
 
 def identify(settings: AppSettings, authorization: str | None) -> str:
     """Check an Authorization header in constant time.
+
+    Returns:
+        The caller's name in records: the start of its key's digest; "" where no keys are set.
 
     Raises:
         Unauthorized: keys are set, and this is none of them.

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,6 +195,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def publish(root: Path, name: str, step: int) -> Path:
     """Verify a checkpoint, then move the model's LATEST to it, forward or back.
 
+    The modification time of the manifest that was published before says since when it is not.
+
     Raises:
         CheckpointError: no such checkpoint, or it does not verify.
     """
@@ -206,6 +209,8 @@ def publish(root: Path, name: str, step: int) -> Path:
         known = ", ".join(map(str, steps_of(model_folder))) or "none"
         raise CheckpointError(f"{model_folder} has no step {step}; it has: {known}")
     load_model(folder)
+    with suppress(CheckpointError, OSError):
+        os.utime(model_folder / step_name(latest_step(model_folder)) / MANIFEST)
     _replace(model_folder / LATEST, folder.name + "\n")
     return folder
 

@@ -10,7 +10,7 @@ def keep_freed_memory() -> None:
     """Let freed memory wait for its next use instead of returning to the system.
 
     A step allocates the same activations as the one before. By default glibc returns many of them
-    at its end, and the next step waits for the kernel to clear some 10,000 pages again. Other C
+    at its end, and the next step waits for the kernel to clear thousands of pages again. Other C
     libraries are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -110,15 +109,13 @@ class Saver:
     def _drop_old(self) -> None:
         publish = self._config.publish
         published = latest_step(self.folder) if (self.folder / LATEST).is_file() else None
-        steps = steps_of(self.folder)
-        old = max(0, len(steps) - publish.keep)
-        for step, newer in pairwise(steps[: old + 1]):
+        for step in steps_of(self.folder)[: -publish.keep]:
             if step == published:
                 continue
             folder = self.folder / step_name(step)
             (folder / RESUME).unlink(missing_ok=True)
-            replaced = (self.folder / step_name(newer) / MANIFEST).stat().st_mtime
-            if time.time() - replaced >= publish.keep_minutes * 60:
+            unpublished = (folder / MANIFEST).stat().st_mtime  # or written, and never published
+            if time.time() - unpublished >= publish.keep_minutes * 60:
                 # Renamed first, so that a kill leaves no half of a checkpoint.
                 shutil.rmtree(folder.rename(self.folder / f".tmp-old-{folder.name}"))
 

@@ -1,4 +1,4 @@
-"""An API key is looked at before anything of the body is read."""
+"""Who asks, by its API key: looked at once, before anything of the body is read."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +18,8 @@ class KeyFirst:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith("/v1/"):
             try:
-                identify(self._settings, Headers(scope=scope).get("authorization"))
+                header = Headers(scope=scope).get("authorization")
+                scope["state"]["owner"] = identify(self._settings, header)
             except Unauthorized as error:
                 await refuse(scope["path"], error)(scope, receive, send)
                 return

@@ -7,10 +7,9 @@ Headers: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-header
 import math
 
 from redis.exceptions import RedisError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.auth import identify
 from app.exceptions import RateLimited
 from app.problems import refuse
 from app.state import Service
@@ -58,7 +57,7 @@ class RateLimit:
             return None
         service: Service = scope["state"]["service"]
         try:
-            owner = identify(service.settings, Headers(scope=scope).get("authorization"))
+            owner = scope["state"]["owner"]
             count, milliseconds = await service.redis.eval(RATE, 1, keys.rate(owner), str(_WINDOW))
         except RedisError:
             return None  # the route answers that

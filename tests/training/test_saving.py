@@ -106,7 +106,9 @@ def test_weights_that_waiting_requests_may_need_are_kept_a_while(tmp_path: Path)
     ]
     assert load_model(run.folder / step_name(3)).manifest.step == 3
     six_minutes_ago = time.time() - 360
-    os.utime(run.folder / step_name(6) / checkpoint.MANIFEST, (six_minutes_ago, six_minutes_ago))
+    for step in (3, 9):  # long out of use, and in use for long
+        manifest = run.folder / step_name(step) / checkpoint.MANIFEST
+        os.utime(manifest, (six_minutes_ago, six_minutes_ago))
     run.learner.advance()
     run.save()
     assert steps_of(run.folder) == [6, 9, 10]
