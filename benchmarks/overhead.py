@@ -32,14 +32,14 @@ from serve.embedded import EmbeddedRedis
 from wire.record import Record
 from wire.schemas import ResolvedRequest
 from worker.catalog import Catalog
-from worker.desk import Desk
-from worker.engine import Engine
+from worker.dispatch import Dispatch
+from worker.engine.engine import Engine
+from worker.engine.precision import plan
+from worker.engine.runner import Runner
+from worker.engine.work import Weights, Work
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
 from worker.meter import Meter
-from worker.precision import plan
-from worker.runner import Runner
-from worker.work import Weights, Work
 
 ROUNDS = 64
 
@@ -113,11 +113,11 @@ def bookkeeping(checkpoint: Path, requests: int) -> tuple[float, float]:
             object.__setattr__(loaded.weights, "forward", free)
             runner = Runner(Engine(chosen.buckets))
             runner.start()
-            desk = Desk(Ledger(redis, "bench"), catalog, runner, Meter(), step_timeout=30)
+            dispatch = Dispatch(Ledger(redis, "bench"), catalog, runner, Meter(), step_timeout=30)
             queue = SubmitQueue(redis, max_pictures=10**9)
             for seed in range(requests):
                 queue.submit(_record(loaded.manifest.version, seed))
-            worker = EngineWorker(redis, desk, drain_seconds=1, worker_ttl=12)
+            worker = EngineWorker(redis, dispatch, drain_seconds=1, worker_ttl=12)
             began, processor = time.perf_counter(), time.thread_time()
             worker.work(burst=True, logging_level="ERROR")
             wall, used = time.perf_counter() - began, time.thread_time() - processor

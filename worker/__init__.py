@@ -1,1 +1,13 @@
-"""The GPU (or CPU) process: the step-level engine, RQ glue, results out. `python -m worker`."""
+"""The GPU (or CPU) process, `python -m worker`: takes requests, draws them, tells Redis.
+
+__main__.py   puts the process together
+jobs.py       RQ, in this one file: jobs taken, kept alive, given back, recovered
+dispatch.py   a record becomes a work, the engine's events become results
+engine/       the step-level engine: torch only
+ledger.py     what Redis is told of each generation in hand
+catalog.py    the models in memory, and their cards
+render.py     pixels to PNG bytes
+images.py     pictures as files, where they are not in Redis
+meter.py      how fast the engine is
+health.py     a container's health check
+"""

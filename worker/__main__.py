@@ -19,14 +19,14 @@ from redis.exceptions import RedisError
 from wire.connect import wait_for_redis_url, without_password
 from wire.logs import configure
 from worker.catalog import Catalog
-from worker.desk import Desk
-from worker.engine import Engine
+from worker.dispatch import Dispatch
+from worker.engine.engine import Engine
+from worker.engine.precision import plan
+from worker.engine.runner import Runner
 from worker.images import Images, ImagesUrlError
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
 from worker.meter import Meter
-from worker.precision import plan
-from worker.runner import Runner
 from worker.settings import WorkerSettings
 
 log = logging.getLogger("emaki.worker")
@@ -71,7 +71,7 @@ def run() -> int:
     except ImagesUrlError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    # A power of two, so that every place of a batch is computed alike (`worker.precision`).
+    # A power of two, so that every place of a batch is computed alike (`worker.engine.precision`).
     threads = 1 << ((settings.threads or _cores()).bit_length() - 1)
     torch.set_num_threads(threads)
     chosen = plan(settings.precision, device=device, threads=threads)
@@ -87,8 +87,8 @@ def run() -> int:
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
     ledger = Ledger(redis, name, images)
-    desk = Desk(ledger, catalog, runner, meter, step_timeout=settings.step_timeout)
-    while not _work(redis, desk, catalog, settings):
+    dispatch = Dispatch(ledger, catalog, runner, meter, step_timeout=settings.step_timeout)
+    while not _work(redis, dispatch, catalog, settings):
         _exit_on_signals()
         time.sleep(1)
     try:
@@ -99,16 +99,16 @@ def run() -> int:
     return 0
 
 
-def _work(redis: Redis, desk: Desk, catalog: Catalog, settings: WorkerSettings) -> bool:
+def _work(redis: Redis, dispatch: Dispatch, catalog: Catalog, settings: WorkerSettings) -> bool:
     """Serve the queue for as long as Redis and a model are there; True when told to stop."""
     worker: EngineWorker | None = None
     try:
-        desk.drop_all()
-        desk.housekeeping()
+        dispatch.drop_all()
+        dispatch.housekeeping()
         if catalog.names:
             worker = EngineWorker(
                 redis,
-                desk,
+                dispatch,
                 drain_seconds=settings.drain_seconds,
                 worker_ttl=settings.worker_ttl,
             )

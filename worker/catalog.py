@@ -25,8 +25,8 @@ from models.checkpoint import (
 )
 from models.manifest import NAME, CheckpointError, Manifest, step_name
 from wire.schemas import CardDefaults, ModelCard
-from worker.precision import Plan, is_out_of_memory
-from worker.work import Weights
+from worker.engine.precision import Plan, is_out_of_memory
+from worker.engine.work import Weights
 
 log = logging.getLogger("emaki.worker")
 _OLD_VERSIONS_KEPT = 4

@@ -35,7 +35,7 @@ from rq.worker import WorkerStatus
 from wire.admission import SETTLE
 from wire.connect import takes_no_writes
 from wire.keys import QUEUE, generation, owners
-from worker.desk import Accepted, Desk
+from worker.dispatch import Accepted, Dispatch
 from worker.images import ImagesAway
 from worker.queue_scripts import FORGET, REQUEUE, TAKE
 
@@ -100,7 +100,7 @@ class EngineWorker(SimpleWorker):
     log_result_lifespan = False
 
     def __init__(
-        self, redis: Redis, desk: Desk, *, drain_seconds: float, worker_ttl: float
+        self, redis: Redis, dispatch: Dispatch, *, drain_seconds: float, worker_ttl: float
     ) -> None:
         queue = DataQueue(QUEUE, connection=redis, serializer=JSONSerializer)
         queue.take = lambda: self._take(queue)
@@ -113,7 +113,7 @@ class EngineWorker(SimpleWorker):
             log_job_description=False,
         )
         self.stopping = False
-        self._desk = desk
+        self._dispatch = dispatch
         self._drain_seconds = drain_seconds
         self._abandoned_after = math.ceil(worker_ttl)
         self._heartbeat_every = worker_ttl / 4
@@ -177,13 +177,13 @@ class EngineWorker(SimpleWorker):
 
     def _tick(self, queue: Queue) -> None:
         # Half a step: cancels and newcomers are seen before the step after next.
-        tick = min(max(self._desk.step_seconds / 2, _SHORTEST_TICK), _LONGEST_TICK)
+        tick = min(max(self._dispatch.step_seconds / 2, _SHORTEST_TICK), _LONGEST_TICK)
         try:
-            self._desk.serve(wait=tick)
+            self._dispatch.serve(wait=tick)
         except ImagesAway as error:  # Redis is there: heartbeats and all else go on
             log.warning("%s; drawing goes on, results wait", error)
             time.sleep(_IMAGES_PAUSE)
-        for id_ in [id_ for id_ in self._held if not self._desk.holds(id_)]:
+        for id_ in [id_ for id_ in self._held if not self._dispatch.holds(id_)]:
             self._release(self._held.pop(id_))
         while not self.stopping and (job := self._take(queue)) is not None:
             self._accept(job, queue)
@@ -198,12 +198,12 @@ class EngineWorker(SimpleWorker):
         """The next job that should join, without waiting; None when nobody else may."""
         if len(self._held) >= _MOST_HELD:
             return None
-        models = [owners(model) for model in self._desk.models]
-        held = [part for pair in self._desk.owners.items() for part in pair]
+        models = [owners(model) for model in self._dispatch.models]
+        held = [part for pair in self._dispatch.owners.items() for part in pair]
         while True:
             taken = self._take_script(
                 keys=[queue.key, queue.intermediate_queue_key, *models],
-                args=[time.time(), int(self._desk.room > 0), _OVERCOMMIT, *held],
+                args=[time.time(), int(self._dispatch.room > 0), _OVERCOMMIT, *held],
             )
             if taken is None:
                 return None
@@ -222,12 +222,12 @@ class EngineWorker(SimpleWorker):
             self.set_state(WorkerStatus.BUSY, pipeline=pipe)
             pipe.execute()
         held = _Held(job, execution)
-        if self._desk.holds(job.id):
+        if self._dispatch.holds(job.id):
             # This worker was taken for dead, and popped its own job again: it begins anew.
-            self._desk.drop(job.id)
+            self._dispatch.drop(job.id)
             if (before := self._held.pop(job.id, None)) is not None:
                 self._drop_execution(before)
-        outcome = self._desk.accept(job.id)
+        outcome = self._dispatch.accept(job.id)
         if outcome is Accepted.HELD:
             self._held[job.id] = held
         elif outcome is Accepted.NOT_OURS:
@@ -253,7 +253,7 @@ class EngineWorker(SimpleWorker):
         """Out of time: what is unfinished goes to the queue's front, for another worker."""
         log.info("giving %d unfinished requests back to the queue", len(self._held))
         for id_, held in list(self._held.items())[::-1]:
-            self._desk.drop(id_)
+            self._dispatch.drop(id_)
             self._requeue(
                 queue, self._registry(queue).key, held.execution.composite_key, id_, "back"
             )
@@ -268,12 +268,12 @@ class EngineWorker(SimpleWorker):
 
     def _keep_alive(self) -> None:
         """Heartbeats for everything held, but only while the engine's steps advance."""
-        if self._desk.hung():
+        if self._dispatch.hung():
             log.critical("the engine hangs or has died; leaving, to be started again")
             logging.shutdown()
             os._exit(_HUNG_EXIT_CODE)
-        if not self._desk.advancing():
-            stalled = self._desk.stalled_seconds()
+        if not self._dispatch.advancing():
+            stalled = self._dispatch.stalled_seconds()
             log.error("no step for %.0f s; heartbeats stop, so others take over", stalled)
             return
         registry = self._registry(self.queues[0])
@@ -285,7 +285,7 @@ class EngineWorker(SimpleWorker):
 
     def _housekeeping(self, queue: Queue) -> None:
         self._kept_at = time.monotonic()
-        self._desk.housekeeping()
+        self._dispatch.housekeeping()
         self._recover(queue)
         self._settle_script(
             keys=[queue.key, queue.intermediate_queue_key, self._registry(queue).key]
@@ -300,7 +300,7 @@ class EngineWorker(SimpleWorker):
                 continue  # late, but alive: the next heartbeat says so
             if self._requeue(queue, registry.key, composite, job_id, "abandoned"):
                 log.warning("generation %s was abandoned by its worker; queued again", job_id)
-                self._desk.recovered()
+                self._dispatch.recovered()
         popped = set(self._popped(queue))
         for job_id in popped & self._popped_before:
             if self._requeue(queue, queue.intermediate_queue_key, job_id, job_id, "back"):

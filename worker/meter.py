@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, field
 
 from wire.metrics import Tally
-from worker.engine import LastStep
+from worker.engine.engine import LastStep
 
 _SMOOTHING = 0.1
 

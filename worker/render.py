@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from wire.schemas import ResolvedRequest
-from worker.work import Pixels
+from worker.engine.work import Pixels
 
 _GAP = 2
 _MOST_PIXELS = 2**24  # of a strip: it is enlarged less rather than grow beyond

@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
-from worker.precision import Precision
+from worker.engine.precision import Precision
 
 
 class WorkerSettings(BaseSettings):

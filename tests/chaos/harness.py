@@ -24,9 +24,9 @@ from models.sampler import SAMPLERS
 from tests.e2e.service import Service, running
 from tests.support import CLASSES, eventually
 from wire.schemas import ResolvedRequest
-from worker.engine import Engine
+from worker.engine.engine import Engine
+from worker.engine.work import ImageDone, Weights, Work
 from worker.render import png
-from worker.work import ImageDone, Weights, Work
 
 SETTINGS = {"EMAKI_PRECISION": "exact", "EMAKI_WORKER_TTL": "4", "EMAKI_DRAIN_SECONDS": "3"}
 BUCKET = 8

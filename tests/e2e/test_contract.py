@@ -190,16 +190,16 @@ def test_queue_positions_count_turns_and_estimates_come_from_measured_steps(
         one = httpx.Client(base_url=url, headers={"Authorization": "Bearer one"}, timeout=60)
         with many, one:
             finished(many, {"steps": 50, "batch": 8})
-            crowd = [submit(many, LONG)["urls"]["self"] for _ in range(12)]
+            others = [submit(many, LONG)["urls"]["self"] for _ in range(12)]
             late = submit(one, LONG)["urls"]["self"]
-            places = [many.get(url).json()["progress"] for url in crowd]
+            places = [many.get(url).json()["progress"] for url in others]
             mine = one.get(late).json()["progress"]
             waiting = [p for p in places if p["queue_position"] is not None]
             assert waiting, "all of them run already"
             assert mine["queue_position"] is None or mine["queue_position"] <= 2
             last = waiting[-1]
             assert last["queue_position"] >= len(waiting) - 4
-            eta = eventually(lambda: many.get(crowd[-1]).json()["progress"]["eta_seconds"])
+            eta = eventually(lambda: many.get(others[-1]).json()["progress"]["eta_seconds"])
             assert eta > 0
-            for client_, url_ in [(many, url_) for url_ in crowd] + [(one, late)]:
+            for client_, url_ in [(many, url_) for url_ in others] + [(one, late)]:
                 client_.delete(url_)

@@ -10,7 +10,7 @@ import torch
 from models.checkpoint import MANIFEST, WEIGHTS, publish, read_manifest, write_manifest
 from tests.support import write_checkpoint
 from worker.catalog import Catalog
-from worker.precision import plan
+from worker.engine.precision import plan
 
 
 def catalog(root: Path) -> Catalog:

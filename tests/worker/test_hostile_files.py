@@ -19,7 +19,7 @@ from models.manifest import CheckpointError, FileRecord
 from tests.support import write_checkpoint
 from training.__main__ import main
 from worker.catalog import Catalog
-from worker.precision import plan
+from worker.engine.precision import plan
 
 CPU = torch.device("cpu")
 

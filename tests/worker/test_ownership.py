@@ -20,13 +20,13 @@ from wire import keys
 from wire.record import Record
 from wire.schemas import ResolvedRequest
 from worker.catalog import Catalog
-from worker.desk import Desk
-from worker.engine import Engine
+from worker.dispatch import Dispatch
+from worker.engine.engine import Engine
+from worker.engine.precision import plan
+from worker.engine.runner import Runner
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
 from worker.meter import Meter
-from worker.precision import plan
-from worker.runner import Runner
 
 CPU = torch.device("cpu")
 
@@ -43,8 +43,8 @@ class Worker:
         self.redis = Redis.from_url(url)
         self.runner = Runner(Engine((1, 2, 4)), on_step=meter.step)
         self.ledger = Ledger(self.redis, name)
-        self.desk = Desk(self.ledger, catalog, self.runner, meter, step_timeout=30)
-        self.rq = EngineWorker(self.redis, self.desk, drain_seconds=0, worker_ttl=12)
+        self.dispatch = Dispatch(self.ledger, catalog, self.runner, meter, step_timeout=30)
+        self.rq = EngineWorker(self.redis, self.dispatch, drain_seconds=0, worker_ttl=12)
         self.queue = self.rq.queues[0]
 
     def take(self) -> None:
@@ -60,7 +60,7 @@ class Worker:
         return True
 
     def close(self) -> None:
-        self.desk.drop_all()
+        self.dispatch.drop_all()
         self.redis.close()
 
 
@@ -139,10 +139,10 @@ def test_a_worker_that_wakes_before_its_first_step_does_not_take_the_request_bac
     other.take()
     eventually(lambda: other.ticked() and state(redis, id_) == (b"running", b"b"))
     sleeper.runner.start()
-    eventually(lambda: sleeper.ticked() and not sleeper.desk.holds(id_))
+    eventually(lambda: sleeper.ticked() and not sleeper.dispatch.holds(id_))
     assert state(redis, id_) == (b"running", b"b")
     other.tick()
-    assert other.desk.holds(id_)
+    assert other.dispatch.holds(id_)
     assert redis.zcard(other.rq._registry(other.queue).key) == 1
 
 
@@ -167,7 +167,9 @@ def test_a_worker_that_pops_its_own_request_again_owns_it_again(
     assert redis.zcard(sleeper.rq._registry(sleeper.queue).key) == 0
 
 
-def test_a_lost_connection_loses_no_loner(redis: Any, workers: tuple[Worker, Worker]) -> None:
+def test_a_lost_connection_loses_no_isolated_request(
+    redis: Any, workers: tuple[Worker, Worker]
+) -> None:
     worker, _ = workers
     worker.runner.start()
     ids = [submit(redis, steps=3, seed=seed) for seed in range(3)]
@@ -234,13 +236,13 @@ def test_many_results_do_not_hold_up_heartbeats(
     redis: Any, workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker, _ = workers
-    monkeypatch.setattr("worker.desk._MOST_SECONDS_AT_ONCE", 0.0)
+    monkeypatch.setattr("worker.dispatch._MOST_SECONDS_AT_ONCE", 0.0)
     worker.runner.start()
     id_ = submit(redis, steps=2)
     worker.take()
     eventually(lambda: worker.runner._engine.idle, what="the last step")
-    worker.desk.serve(wait=0.1)
-    assert worker.desk.holds(id_)
-    assert worker.desk.room == 0
+    worker.dispatch.serve(wait=0.1)
+    assert worker.dispatch.holds(id_)
+    assert worker.dispatch.room == 0
     monkeypatch.undo()
     eventually(lambda: worker.ticked() and state(redis, id_)[0] == b"succeeded")

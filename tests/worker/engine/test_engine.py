@@ -16,8 +16,17 @@ from models.sampler import SAMPLERS, Sampler, build_table
 from models.schedule import Schedule
 from models.unet import UNet
 from tests.support import tiny_config
-from worker.engine import Engine
-from worker.work import Event, ImageDone, Preview, Started, Weights, Work, WorkDone, WorkFailed
+from worker.engine.engine import Engine
+from worker.engine.work import (
+    Event,
+    ImageDone,
+    Preview,
+    Started,
+    Weights,
+    Work,
+    WorkDone,
+    WorkFailed,
+)
 
 SHAPE = (1, 4, 4)
 SCHEDULE = Schedule("cosine", 1000)
@@ -116,15 +125,15 @@ WORKS: st.SearchStrategy[dict[str, Any]] = st.builds(
 )
 
 
-@given(crowd=st.lists(WORKS, min_size=1, max_size=6), buckets=st.sampled_from([(4,), (2, 4, 8)]))
+@given(others=st.lists(WORKS, min_size=1, max_size=6), buckets=st.sampled_from([(4,), (2, 4, 8)]))
 @settings(max_examples=60, deadline=None)
-def test_a_picture_does_not_depend_on_the_crowd(
-    crowd: list[dict[str, Any]], buckets: tuple[int, ...]
+def test_a_picture_does_not_depend_on_its_neighbours(
+    others: list[dict[str, Any]], buckets: tuple[int, ...]
 ) -> None:
     weights = fake_weights()
     engine = Engine(buckets)
     waiting = []
-    for i, description in enumerate(crowd):
+    for i, description in enumerate(others):
         joins_at, label = description["joins_at"], description["label"]
         fields = {k: v for k, v in description.items() if k not in ("joins_at", "label")}
         labels = (label,) * len(fields["seeds"])
@@ -329,27 +338,29 @@ def test_without_memory_for_a_single_row_the_work_fails() -> None:
     assert engine.capacity == 2
 
 
-def test_a_loner_shares_no_batch() -> None:
+def test_an_isolated_work_shares_no_batch() -> None:
     network = FakeNetwork()
     weights = fake_weights(network=network)
     engine = Engine((4,))
-    engine.add(work("crowd", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=4))
+    engine.add(work("others", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=4))
     engine.step()
-    engine.add(work("loner", weights, steps=3, alone=True))
+    engine.add(work("isolated", weights, steps=3, alone=True))
     rows = []
     while not engine.idle:
         engine.step()
         rows.append(engine.last.rows)
-    assert rows == [1, 3, 1, 3, 1, 3]  # by turns: a large loner holds nobody up
+    assert rows == [1, 3, 1, 3, 1, 3]  # by turns: a large one holds nobody up
 
 
-def test_a_loner_draws_what_it_draws_in_company() -> None:
+def test_an_isolated_work_draws_what_it_draws_in_company() -> None:
     weights = fake_weights()
     engine = Engine((4,))
-    engine.add(work("crowd", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=9))
-    engine.add(work("loner", weights, seeds=(7,), steps=5, alone=True))
+    engine.add(work("others", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=9))
+    engine.add(work("isolated", weights, seeds=(7,), steps=5, alone=True))
     drawn = pictures(run(engine))
-    assert drawn["loner", 0] == alone(work("loner", weights, seeds=(7,), steps=5))["loner", 0]
+    assert (
+        drawn["isolated", 0] == alone(work("isolated", weights, seeds=(7,), steps=5))["isolated", 0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -381,10 +392,10 @@ def test_previews_come_every_so_many_steps_and_change_nothing() -> None:
     assert pictures(events) == alone(plain, (4,))
 
 
-@given(crowd=st.lists(WORKS, min_size=1, max_size=4), place=st.integers(0, 3))
+@given(others=st.lists(WORKS, min_size=1, max_size=4), place=st.integers(0, 3))
 @settings(max_examples=15, deadline=None)
 def test_exact_pictures_are_the_same_bits_with_a_real_network(
-    crowd: list[dict[str, Any]], place: int
+    others: list[dict[str, Any]], place: int
 ) -> None:
     torch.manual_seed(1)
     weights = Weights("tiny@1", UNet(tiny_config()).eval(), (1, 8, 8), True, 3)
@@ -397,14 +408,14 @@ def test_exact_pictures_are_the_same_bits_with_a_real_network(
         guidance_scale=1.7,
     )
     engine = Engine((8,))
-    for i, description in enumerate(crowd):
+    for i, description in enumerate(others):
         if i == place:
             engine.add(watched)
         fields = {k: v for k, v in description.items() if k not in ("joins_at", "label")}
         labels = (description["label"],) * len(fields["seeds"])
         engine.add(work(f"w{i}", weights, labels=labels, **fields))
         engine.step()
-    if place >= len(crowd):
+    if place >= len(others):
         engine.add(watched)
     together = pictures(run(engine))
     for key, expected in alone(watched).items():

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.noise import normal
 from models.sample import to_uint8
 from models.step import Coefficients, advance, guide
-from worker.work import Pixels, Row, Weights
+from worker.engine.work import Pixels, Row, Weights
 
 _NOISE_AHEAD = 16  # images of noise that are drawn at once, at least
 _D = 6  # the column of a row's table that scales the step's noise

@@ -13,11 +13,11 @@ from wire.logs import fields
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
 from worker.catalog import Catalog
+from worker.engine.runner import Canceled, Runner
+from worker.engine.work import Event, ImageDone, Pixels, Preview, Started, Work, WorkDone
 from worker.ledger import Ledger
 from worker.meter import Meter
 from worker.render import plain_png, png, strip_png
-from worker.runner import Canceled, Runner
-from worker.work import Event, ImageDone, Pixels, Preview, Started, Work, WorkDone
 
 log = logging.getLogger("emaki.worker")
 _STEPS_MISSED = 20  # a step may take so many times as long as usual
@@ -35,7 +35,7 @@ class Accepted(Enum):
     NOT_OURS = auto()  # another worker's model
 
 
-class Desk:
+class Dispatch:
     """One per worker process; outlives connections to Redis."""
 
     def __init__(
@@ -47,8 +47,8 @@ class Desk:
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
-        self._loners: deque[tuple[str, Work]] = deque()
-        self._alone: str | None = None
+        self._isolated: deque[tuple[str, Work]] = deque()
+        self._drawn_alone: str | None = None
         self._steps_seen, self._steps_seen_at = -1, time.monotonic()
         self._looked_at = time.monotonic()
 
@@ -57,7 +57,7 @@ class Desk:
         """Places in the engine that no row wants yet; zero or less: rows or results wait."""
         if self._events:
             return 0
-        return self._runner.free_places - sum(work.places for _, work in self._loners)
+        return self._runner.free_places - sum(work.places for _, work in self._isolated)
 
     @property
     def step_seconds(self) -> float:
@@ -103,8 +103,8 @@ class Desk:
             return Accepted.OVER
         self._runs[record.id] = work.id
         if work.alone:
-            self._loners.append((record.id, work))
-            self._next_loner()
+            self._isolated.append((record.id, work))
+            self._next_isolated()
         else:
             self._runner.submit(work)
         return Accepted.HELD
@@ -145,7 +145,7 @@ class Desk:
                 self.drop(id_)
         for id_ in self._ledger.canceled():
             self._cancel(id_)
-        self._next_loner()
+        self._next_isolated()
 
     def advancing(self) -> bool:
         """Whether the engine has made a step lately, or has nothing to do."""
@@ -227,7 +227,7 @@ class Desk:
         self._let_go(id_)
 
     def _cancel(self, id_: str) -> None:
-        if any(waiting == id_ for waiting, _ in self._loners):
+        if any(waiting == id_ for waiting, _ in self._isolated):
             self._end(id_, Status.CANCELED)  # it has not begun
         elif id_ in self._runs:
             self._runner.cancel(self._runs[id_])
@@ -235,18 +235,18 @@ class Desk:
     def _let_go(self, id_: str) -> None:
         self._runs.pop(id_, None)
         self._frames.pop(id_, None)
-        self._loners = deque(waiting for waiting in self._loners if waiting[0] != id_)
-        if self._alone == id_:
-            self._alone = None
-            self._next_loner()
+        self._isolated = deque(waiting for waiting in self._isolated if waiting[0] != id_)
+        if self._drawn_alone == id_:
+            self._drawn_alone = None
+            self._next_isolated()
 
-    def _next_loner(self) -> None:
+    def _next_isolated(self) -> None:
         """One at a time, so that only the one that runs can be blamed for a crash."""
-        if self._alone is None and self._loners:
-            id_, work = self._loners[0]
+        if self._drawn_alone is None and self._isolated:
+            id_, work = self._isolated[0]
             self._ledger.isolate(id_)  # first: if Redis is away, it is still the next one
-            self._loners.popleft()
-            self._alone = id_
+            self._isolated.popleft()
+            self._drawn_alone = id_
             self._runner.submit(work)
 
     def _work(self, record: Record) -> Work | ErrorInfo:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.precision import Precision, plan
+from worker.engine.precision import Precision, plan
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -1,7 +1,7 @@
 """The engine: rows of different requests advance together, one network evaluation at a time.
 
 A row is one image of one request. Each `step()` picks rows fairly, evaluates the network once for
-all of them (`worker.batch`), and moves each along its own sampler's table. A row takes two places
+all of them (`batch`), and moves each along its own sampler's table. A row takes two places
 in the network's batch when it is guided, one otherwise.
 
 A step that raises changes nothing. Each of its works is then tried alone for a step: the one that
@@ -16,10 +16,20 @@ from dataclasses import dataclass
 
 import torch
 
-from worker.batch import Batch
-from worker.fairness import FairShare
-from worker.precision import is_out_of_memory
-from worker.work import Event, ImageDone, Preview, Row, Started, Weights, Work, WorkDone, WorkFailed
+from worker.engine.batch import Batch
+from worker.engine.fairness import FairShare
+from worker.engine.precision import is_out_of_memory
+from worker.engine.work import (
+    Event,
+    ImageDone,
+    Preview,
+    Row,
+    Started,
+    Weights,
+    Work,
+    WorkDone,
+    WorkFailed,
+)
 
 log = logging.getLogger("emaki.worker")
 _SMALLEST_CAPACITY = 2  # a guided row
@@ -49,11 +59,11 @@ class Engine:
         self.steps = 0
         self.last = LastStep()
         self._shares: dict[Weights, FairShare[Row]] = {}
-        self._loners: FairShare[Row] = FairShare()  # of works that share no batch
-        self._loner_had_turn = False
+        self._isolated: FairShare[Row] = FairShare()  # of works that share no batch
+        self._isolated_had_turn = False
         self._batches: dict[Weights, Batch] = {}
         self._works: dict[str, _Progress] = {}
-        self._suspects: list[str] = []
+        self._probing: list[str] = []
 
     @property
     def capacity(self) -> int:
@@ -68,7 +78,7 @@ class Engine:
     @property
     def demand(self) -> int:
         """Places that all unfinished rows would take together."""
-        return self._loners.demand + sum(share.demand for share in self._shares.values())
+        return self._isolated.demand + sum(share.demand for share in self._shares.values())
 
     def row_steps(self, id_: str) -> int:
         """Image-steps made so far for a work; 0 once it is gone."""
@@ -121,13 +131,17 @@ class Engine:
         return self._account(rows, batch)
 
     def _choose(self) -> tuple[Weights, list[Row]]:
-        """Whose turn it is: one suspect's, else by turns one loner's and the crowd's.
+        """Whose turn it is: one probed work's, else by turns one isolated's and the shared batch.
 
         The crowd's are a fair choice of one model's rows.
         """
-        loner = next((id_ for id_, progress in self._works.items() if progress.alone), None)
-        self._loner_had_turn = loner is not None and not (self._loner_had_turn and self._shares)
-        single = self._suspects[0] if self._suspects else loner if self._loner_had_turn else None
+        isolated = next((id_ for id_, progress in self._works.items() if progress.alone), None)
+        self._isolated_had_turn = isolated is not None and not (
+            self._isolated_had_turn and self._shares
+        )
+        single = (
+            self._probing[0] if self._probing else isolated if self._isolated_had_turn else None
+        )
         if single is not None:
             progress = self._works[single]
             rows = self._share_of(progress).choose_from(single, self.capacity)
@@ -160,8 +174,8 @@ class Engine:
                     del self._works[id_]
                     self._forget(id_)
                     events.append(WorkDone(id_))
-        if self._suspects and rows[0].work.id == self._suspects[0]:
-            self._suspects.pop(0)  # it did well alone
+        if self._probing and rows[0].work.id == self._probing[0]:
+            self._probing.pop(0)  # it did well alone
         return events
 
     def _failed(self, rows: list[Row], error: Exception) -> list[Event]:
@@ -186,28 +200,28 @@ class Engine:
             progress = self._works[id_]
             progress.failures += 1
             if progress.failures >= _FAILURES_IN_COMPANY:
-                self._isolate(progress)  # it fails only in company: finish it without
-        self._suspects = ids
+                self._set_apart(progress)  # it fails only in company: finish it without
+        self._probing = ids
         return []
 
     def _forget(self, id_: str) -> None:
-        if id_ in self._suspects:
-            self._suspects.remove(id_)
+        if id_ in self._probing:
+            self._probing.remove(id_)
         self._drop_empty_shares()
         used = {progress.work.weights for progress in self._works.values()}
         self._batches = {w: batch for w, batch in self._batches.items() if w in used}
 
     def _share_of(self, progress: "_Progress") -> FairShare[Row]:
         if progress.alone:
-            return self._loners
+            return self._isolated
         return self._shares.setdefault(progress.work.weights, FairShare())
 
-    def _isolate(self, progress: "_Progress") -> None:
+    def _set_apart(self, progress: "_Progress") -> None:
         """Let a work share no batch from now on."""
         if not progress.alone:
             rows = self._share_of(progress).remove(progress.work.id)
             progress.alone = True
-            self._loners.add(progress.work.owner, progress.work.id, rows)
+            self._isolated.add(progress.work.owner, progress.work.id, rows)
             self._drop_empty_shares()
 
     def _drop_empty_shares(self) -> None:

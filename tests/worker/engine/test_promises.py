@@ -10,11 +10,11 @@ import torch
 
 from models.sampler import SAMPLERS, Sampler
 from worker.catalog import Catalog, Loaded
-from worker.engine import Engine
-from worker.precision import Plan, Precision, plan
-from worker.work import ImageDone, Work
+from worker.engine.engine import Engine
+from worker.engine.precision import Plan, Precision, plan
+from worker.engine.work import ImageDone, Work
 
-CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[3] / "checkpoints"
 CPU = torch.device("cpu")
 STEPS = 12
 
@@ -62,10 +62,10 @@ def test_a_picture_is_the_same_whoever_shares_the_batch(
     expected = draw(alone, "watched")
 
     chance = np.random.default_rng(0)
-    crowd = Engine(buckets)
+    others = Engine(buckets)
     for i in range(5):
         if i == 2:
-            crowd.add(work(loaded, "watched", **watched))
+            others.add(work(loaded, "watched", **watched))
         neighbours: dict[str, Any] = {
             "seeds": (int(chance.integers(2**40)),),
             "labels": (int(chance.integers(10)),),
@@ -73,9 +73,9 @@ def test_a_picture_is_the_same_whoever_shares_the_batch(
             "steps": int(chance.integers(3, STEPS)),
             "guidance_scale": float(chance.choice([0.0, 1.0, 2.0])),
         }
-        crowd.add(work(loaded, f"neighbour {i}", **neighbours))
-        crowd.step()
-    difference = np.abs(draw(crowd, "watched") - expected)
+        others.add(work(loaded, f"neighbour {i}", **neighbours))
+        others.step()
+    difference = np.abs(draw(others, "watched") - expected)
     if precision == "exact":
         assert difference.max() == 0
     else:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.engine import Engine, LastStep
-from worker.work import Event, Work, WorkFailed
+from worker.engine.engine import Engine, LastStep
+from worker.engine.work import Event, Work, WorkFailed
 
 
 @dataclass(frozen=True)
