@@ -17,11 +17,13 @@ from redis.retry import Retry
 
 from app import problems
 from app.images import Images
+from app.lapses import Lapses
 from app.middleware.body import BoundedBody
 from app.middleware.failures import UnexpectedFailures
 from app.middleware.keys import KeyFirst
 from app.middleware.observe import Observe
 from app.middleware.rates import RateLimit
+from app.offers import OfferBook
 from app.queue import SubmitQueue
 from app.routes import events, generations, health, metrics, models, openai, pictures
 from app.settings import AppSettings
@@ -70,16 +72,21 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
             redis_url, socket_timeout=5, retry=Retry(NoBackoff(), 1), **shared
         )
         wakes = Wakes(listener)
-        queue = SubmitQueue(blocking, max_pictures=settings.max_queue)
-        listening = asyncio.create_task(wakes.listen())
+        queue = SubmitQueue(
+            blocking, max_pictures=settings.max_queue, max_stored=settings.most_stored
+        )
+        offers = OfferBook(client, model_ttl=settings.model_ttl)
+        store = Store(client, offers, images)
+        lapses = Lapses(client, offers, settings)
+        tasks = [asyncio.create_task(wakes.listen()), asyncio.create_task(lapses.watch())]
         app.state.stop_waiting = wakes.stop  # for the server, before it closes connections
         try:
-            store = Store(client, images)
-            yield {"service": Service(settings, client, store, queue, wakes, telemetry)}
+            yield {"service": Service(settings, client, store, offers, queue, wakes, telemetry)}
         finally:
-            while not listening.done():  # a cancellation can get lost inside redis-py
-                listening.cancel()
-                await asyncio.wait([listening], timeout=0.5)
+            for task in tasks:
+                while not task.done():  # a cancellation can get lost inside redis-py
+                    task.cancel()
+                    await asyncio.wait([task], timeout=0.5)
             await listener.aclose()
             await client.aclose()
             blocking.close()

@@ -11,6 +11,7 @@ ServiceError
 ├── InvalidField            422 invalid_request
 ├── IdempotencyKeyReused    422 idempotency_key_reused
 ├── QueueFull               429 queue_full
+├── StorageFull             429 storage_full
 ├── RateLimited             429 rate_limited
 ├── TooManyStreams          429 too_many_streams
 ├── GenerationFailed        500 generation_failed
@@ -149,6 +150,20 @@ class QueueFull(_Later):
             f"{queued} pictures are queued and the limit is {limit}: no room for {wanted} more; "
             "retry in 5 s, or ask for fewer",
             retry_after=5,
+        )
+
+
+class StorageFull(_Later):
+    """This key's results take as many bytes as they may."""
+
+    code = "storage_full"
+
+    def __init__(self, stored: int, limit: int, wanted: int) -> None:
+        super().__init__(
+            f"this key's results take {stored} bytes, these may take {wanted} more, and "
+            f"EMAKI_MAX_STORED is {limit}; DELETE generations that you have fetched, ask for "
+            "fewer pictures or a smaller scale, or wait until results expire",
+            retry_after=60,
         )
 
 

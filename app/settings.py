@@ -14,6 +14,7 @@ from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
 from wire.schemas import MODEL_PATTERN
 
+_MOST_STORED = 64 * 1024 * 1024
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -43,6 +44,20 @@ class AppSettings(BaseSettings):
         20.0, gt=0, description="Seconds in which a request's header, and then its body, arrives."
     )
     cors_origins: str = Field("", description="Comma-separated origins of other sites' pages.")
+    max_stored: int | None = Field(
+        None,
+        ge=0,
+        description="Bytes that one key's results may take in Redis; 0: no limit. Unset: 64 MiB, "
+        "or no limit where pictures lie outside.",
+    )
+    queue_ttl: float = Field(
+        24 * 3600.0, gt=0, description="Seconds that a request may wait before it fails."
+    )
+    model_ttl: float = Field(
+        3600.0,
+        gt=0,
+        description="Seconds that a model stays listed while workers live and none has it.",
+    )
     max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
     result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")
     images: str | None = Field(
@@ -67,6 +82,13 @@ class AppSettings(BaseSettings):
                 "EMAKI_API_KEYS to a long random key, or listen on 127.0.0.1"
             )
         return self
+
+    @property
+    def most_stored(self) -> int:
+        """Bytes of one key's results in Redis; 0: no limit."""
+        if self.max_stored is not None:
+            return self.max_stored
+        return 0 if self.images else _MOST_STORED
 
     @property
     def origins(self) -> list[str]:

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from wire.logs import fields
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
-from worker.catalog import Catalog
+from worker.catalog import Catalog, Loaded
 from worker.engine.runner import Canceled, Runner
 from worker.engine.work import Event, ImageDone, Pixels, Preview, Started, Work, WorkDone
 from worker.ledger import Ledger
@@ -47,17 +47,13 @@ class Dispatch:
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
-        self._isolated: deque[tuple[str, Work]] = deque()
-        self._drawn_alone: str | None = None
         self._steps_seen, self._steps_seen_at = -1, time.monotonic()
         self._looked_at = time.monotonic()
 
     @property
     def room(self) -> int:
         """Places in the engine that no row wants yet; zero or less: rows or results wait."""
-        if self._events:
-            return 0
-        return self._runner.free_places - sum(work.places for _, work in self._isolated)
+        return 0 if self._events else self._runner.free_places
 
     @property
     def step_seconds(self) -> float:
@@ -65,9 +61,9 @@ class Dispatch:
         return self._meter.seconds
 
     @property
-    def models(self) -> list[str]:
-        """Names of the models that this worker draws."""
-        return self._catalog.names
+    def versions(self) -> list[str]:
+        """What this worker can draw, `name@step` each."""
+        return [version for card in self._catalog.cards() for version in card.versions]
 
     @property
     def owners(self) -> dict[str, int]:
@@ -93,20 +89,17 @@ class Dispatch:
             )
             self._end(record.id, Status.FAILED, ErrorInfo(code="worker_died", detail=detail))
             return Accepted.OVER
-        if record.model not in self._catalog.names:
+        loaded = self._catalog.find(record.request.model)
+        if loaded is None:
             self._ledger.drop(record.id)
             return Accepted.NOT_OURS
-        work = self._work(record)
+        work = self._work(record, loaded)
         if isinstance(work, ErrorInfo):
             log.error("%s", work.detail, extra=fields(generation_id=record.id))
             self._end(record.id, Status.FAILED, work)
             return Accepted.OVER
         self._runs[record.id] = work.id
-        if work.alone:
-            self._isolated.append((record.id, work))
-            self._next_isolated()
-        else:
-            self._runner.submit(work)
+        self._runner.submit(work)
         return Accepted.HELD
 
     def drop(self, id_: str) -> None:
@@ -144,8 +137,8 @@ class Dispatch:
                 log.warning("generation %s has ended or is another worker's now", id_)
                 self.drop(id_)
         for id_ in self._ledger.canceled():
-            self._cancel(id_)
-        self._next_isolated()
+            if id_ in self._runs:
+                self._runner.cancel(self._runs[id_])
 
     def advancing(self) -> bool:
         """Whether the engine has made a step lately, or has nothing to do."""
@@ -169,13 +162,14 @@ class Dispatch:
 
     def housekeeping(self) -> None:
         """Publish the models' cards, and say that this worker lives."""
-        self._ledger.publish_cards(self._catalog.cards())
+        cards = self._catalog.cards()
+        self._ledger.offer(cards)
         self._ledger.count("checkpoints_refused", self._catalog.take_refusals())
         self._ledger.flush(*self._meter.take())
         self._ledger.forget_cancels()
         self._ledger.remove_old_images()
         if self.advancing():
-            self._ledger.heartbeat(self._catalog.names, pace=self._meter.pace)
+            self._ledger.heartbeat(cards, pace=self._meter.pace, step_seconds=self._meter.seconds)
 
     def recovered(self) -> None:
         """A dead worker's request was put back into the queue."""
@@ -210,14 +204,14 @@ class Dispatch:
             self._end(id_, Status.FAILED, ErrorInfo(code="drawing_failed", detail=detail))
 
     def _image(self, id_: str, event: ImageDone) -> None:
-        request = self._ledger.record(id_).request
+        picture = self._ledger.record(id_).request.picture(event.index)
         height, width = event.pixels.shape[:2]
         self._ledger.image(
             id_,
             event.index,
-            png(event.pixels, request, event.index),
-            width=width * request.scale,
-            height=height * request.scale,
+            png(event.pixels, picture),
+            width=width * picture.scale,
+            height=height * picture.scale,
         )
         if event.frames:
             self._frames.setdefault(id_, {})[event.index] = event.frames
@@ -226,41 +220,16 @@ class Dispatch:
         self._ledger.finish(id_, status, error)
         self._let_go(id_)
 
-    def _cancel(self, id_: str) -> None:
-        if any(waiting == id_ for waiting, _ in self._isolated):
-            self._end(id_, Status.CANCELED)  # it has not begun
-        elif id_ in self._runs:
-            self._runner.cancel(self._runs[id_])
-
     def _let_go(self, id_: str) -> None:
         self._runs.pop(id_, None)
         self._frames.pop(id_, None)
-        self._isolated = deque(waiting for waiting in self._isolated if waiting[0] != id_)
-        if self._drawn_alone == id_:
-            self._drawn_alone = None
-            self._next_isolated()
 
-    def _next_isolated(self) -> None:
-        """One at a time, so that only the one that runs can be blamed for a crash."""
-        if self._drawn_alone is None and self._isolated:
-            id_, work = self._isolated[0]
-            self._ledger.isolate(id_)  # first: if Redis is away, it is still the next one
-            self._isolated.popleft()
-            self._drawn_alone = id_
-            self._runner.submit(work)
-
-    def _work(self, record: Record) -> Work | ErrorInfo:
-        request = record.request
-        loaded = self._catalog.find(request.model)
-        if loaded is None:
-            return ErrorInfo(
-                code="model_unavailable",
-                detail=f"{request.model} is no longer there to be loaded; GET /v1/models lists "
-                "what can be drawn",
-            )
+    def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo:
+        request, pictures = record.request, record.request.pictures
         manifest, diffusion = loaded.manifest, loaded.manifest.diffusion
         # By name: another version may have other classes, or another order.
-        lacking = set(request.class_names) - {None, *manifest.classes}
+        names = [picture.class_name for picture in pictures]
+        lacking = set(names) - {None, *manifest.classes}
         if lacking:
             return ErrorInfo(
                 code="invalid_request",
@@ -268,7 +237,7 @@ class Dispatch:
                 f"{', '.join(manifest.classes[:20])}",
             )
         try:
-            labels = [n if n is None else manifest.classes.index(n) for n in request.class_names]
+            labels = [n if n is None else manifest.classes.index(n) for n in names]
             table = diffusion.build_table(request.sampler, request.steps, eta=request.eta)
         except ValueError as error:
             return ErrorInfo(
@@ -276,17 +245,17 @@ class Dispatch:
             )
         every = request.preview_every
         if every:
-            every = max(every, -(-request.batch * request.steps // _MOST_PREVIEWS))
+            every = max(every, -(-record.work // _MOST_PREVIEWS))
         return Work(
             id=f"{record.id}#{next(self._counter)}",
             owner=record.owner,
             weights=loaded.weights,
             table=table,
-            seeds=tuple(range(request.seed, request.seed + request.batch)),
+            seeds=tuple(picture.seed for picture in pictures),
             labels=tuple(labels),
             guidance_scale=request.guidance_scale,
             clip=diffusion.clip,
             strip=request.strip,
             preview_every=every,
-            alone=record.abandoned > 0,
+            alone=record.suspected,
         )

@@ -31,7 +31,7 @@ async def livez() -> dict[str, str]:
 @router.get("/readyz", tags=["health"], responses=errors(503))
 async def readyz(service: ServiceDep) -> dict[str, str | int | list[str]]:
     """Redis answers, and a live worker holds a model."""
-    workers = await service.store.workers()
+    workers = await service.offers.workers()
     models = sorted({model for worker in workers for model in worker.models})
     if not models:
         raise NotReady(

@@ -123,9 +123,9 @@ async def generate(
 ) -> Response:
     """OpenAI's images route."""
     name, _ = split_version(asked.model or service.settings.default_model)
-    card = await service.store.card(name)
+    card = await service.offers.card(name)
     if card is None:
-        raise ModelNotFound(name, [card.id for card in await service.store.cards()])
+        raise ModelNotFound(name, sorted((await service.offers.now()).cards))
     wanted = _wanted(asked, card)
     record, _ = await accept(service, owner, wanted, request_id=request_id)
     request.state.generation_id = record.id

@@ -237,7 +237,7 @@ class Chaos:
         while not engine.idle:
             for event in engine.step():
                 if isinstance(event, ImageDone):
-                    drawn[event.index] = png(event.pixels, request, event.index)
+                    drawn[event.index] = png(event.pixels, request.picture(event.index))
         return drawn
 
 
