@@ -12,9 +12,19 @@ from enum import Enum, auto
 from wire.logs import fields
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
-from worker.catalog import Catalog
+from worker.catalog import Catalog, Loading
 from worker.engine.runner import Canceled, Runner
-from worker.engine.work import Event, ImageDone, Pixels, Preview, Started, Work, WorkDone
+from worker.engine.work import (
+    Drawing,
+    Event,
+    ImageDone,
+    Pixels,
+    Preview,
+    Started,
+    Work,
+    WorkDone,
+    WorkFailed,
+)
 from worker.ledger import Ledger
 from worker.meter import Meter
 from worker.render import plain_png, png, strip_png
@@ -25,6 +35,7 @@ _ASLEEP_SECONDS = 5.0
 _MOST_PREVIEWS = 256  # of one generation
 _MAX_STRIKES = 3
 _MOST_SECONDS_AT_ONCE = 0.5
+_LOADING_PAUSE = 0.01
 
 
 class Accepted(Enum):
@@ -102,7 +113,7 @@ class Dispatch:
             self._end(record.id, Status.FAILED, work)
             return Accepted.OVER
         self._runs[record.id] = work.id
-        if work.alone:
+        if work.isolated:
             self._isolated.append((record.id, work))
             self._next_isolated()
         else:
@@ -135,6 +146,9 @@ class Dispatch:
         until = time.monotonic() + _MOST_SECONDS_AT_ONCE
         while self._events and time.monotonic() < until:
             event = self._events[0]
+            if isinstance(event, Drawing):
+                self._events.popleft()
+                continue
             id_ = event.id.partition("#")[0]
             if self._runs.get(id_) == event.id:
                 self._pass_on(id_, event)
@@ -201,7 +215,7 @@ class Dispatch:
             self._end(id_, Status.SUCCEEDED)
         elif isinstance(event, Canceled):
             self._end(id_, Status.CANCELED)
-        else:
+        elif isinstance(event, WorkFailed):
             log.error("drawing failed", exc_info=event.error, extra=fields(generation_id=id_))
             detail = (
                 f"drawing failed ({type(event.error).__name__}: {str(event.error)[:200]}); "
@@ -251,7 +265,8 @@ class Dispatch:
 
     def _work(self, record: Record) -> Work | ErrorInfo:
         request = record.request
-        loaded = self._catalog.find(request.model)
+        while isinstance(loaded := self._catalog.find(request.model), Loading):
+            time.sleep(_LOADING_PAUSE)
         if loaded is None:
             return ErrorInfo(
                 code="model_unavailable",
@@ -288,5 +303,5 @@ class Dispatch:
             clip=diffusion.clip,
             strip=request.strip,
             preview_every=every,
-            alone=record.abandoned > 0,
+            isolated=record.abandoned > 0,
         )
