@@ -12,9 +12,18 @@ from enum import Enum, auto
 from wire.logs import fields
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
-from worker.catalog import Catalog, Loaded
+from worker.catalog import Catalog, Loaded, Loading
 from worker.engine.runner import Canceled, Runner
-from worker.engine.work import Event, ImageDone, Pixels, Preview, Started, Work, WorkDone
+from worker.engine.work import (
+    Drawing,
+    ImageDone,
+    Pixels,
+    Preview,
+    Started,
+    Work,
+    WorkDone,
+    WorkFailed,
+)
 from worker.ledger import Ledger
 from worker.meter import Meter
 from worker.render import plain_png, png, strip_png
@@ -25,6 +34,9 @@ _ASLEEP_SECONDS = 5.0
 _MOST_PREVIEWS = 256  # of one generation
 _MAX_STRIKES = 3
 _MOST_SECONDS_AT_ONCE = 0.5
+
+
+_Result = Started | Preview | ImageDone | WorkDone | WorkFailed | Canceled
 
 
 class Accepted(Enum):
@@ -43,9 +55,12 @@ class Dispatch:
     ) -> None:
         self._step_timeout, self._meter = step_timeout, meter
         self._ledger, self._catalog, self._runner = ledger, catalog, runner
-        self._events: deque[Event | Canceled] = deque()
+        self._events: deque[_Result] = deque()
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
+        self._loading: dict[str, Record] = {}  # their version is on its way into memory
+        self._elsewhere: list[str] = []  # that turned out not to be this worker's
+        self._drawing: tuple[str, ...] = ()
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
         self._steps_seen, self._steps_seen_at = -1, time.monotonic()
         self._looked_at = time.monotonic()
@@ -90,6 +105,9 @@ class Dispatch:
             self._end(record.id, Status.FAILED, ErrorInfo(code="worker_died", detail=detail))
             return Accepted.OVER
         loaded = self._catalog.find(record.request.model)
+        if isinstance(loaded, Loading):
+            self._loading[record.id] = record
+            return Accepted.HELD
         if loaded is None:
             self._ledger.drop(record.id)
             return Accepted.NOT_OURS
@@ -114,6 +132,11 @@ class Dispatch:
         for id_ in self._ledger.open_ids:
             self.drop(id_)
 
+    @property
+    def elsewhere(self) -> list[str]:
+        """Generations let go of because another worker must draw them; the caller takes them off."""
+        return self._elsewhere
+
     def holds(self, id_: str) -> bool:
         """Whether a generation has not ended yet."""
         return self._ledger.holds(id_)
@@ -124,7 +147,12 @@ class Dispatch:
         Much is passed on in several calls, for heartbeats and cancels come between them. An event
         stays until Redis has taken it: a lost connection loses none.
         """
-        self._events.extend(self._runner.events(wait=wait))
+        for event in self._runner.events(wait=wait):
+            if isinstance(event, Drawing):
+                self._drawing = tuple(id_.partition("#")[0] for id_ in event.ids)
+            else:
+                self._events.append(event)
+        self._ledger.drawing(self._drawing)  # first: the step may be this worker's last
         until = time.monotonic() + _MOST_SECONDS_AT_ONCE
         while self._events and time.monotonic() < until:
             event = self._events[0]
@@ -137,8 +165,19 @@ class Dispatch:
                 log.warning("generation %s has ended or is another worker's now", id_)
                 self.drop(id_)
         for id_ in self._ledger.canceled():
-            if id_ in self._runs:
+            if id_ in self._loading:
+                self._end(id_, Status.CANCELED)  # it has not begun
+            elif id_ in self._runs:
                 self._runner.cancel(self._runs[id_])
+        self._begin_what_was_loading()
+
+    def _begin_what_was_loading(self) -> None:
+        for id_, record in list(self._loading.items()):
+            accepted = self._accept(record)
+            if accepted is Accepted.NOT_OURS:
+                self._elsewhere.append(id_)
+            if accepted is not Accepted.HELD or id_ in self._runs:
+                self._loading.pop(id_, None)
 
     def advancing(self) -> bool:
         """Whether the engine has made a step lately, or has nothing to do."""
@@ -156,7 +195,7 @@ class Dispatch:
             self._steps_seen_at += unseen
         self._looked_at = now
         # Results that nobody takes now are not the engine's doing.
-        if steps != self._steps_seen or not self._ledger.open_ids or self._events:
+        if steps != self._steps_seen or not self._runs or self._events:
             self._steps_seen, self._steps_seen_at = steps, now
         return now - self._steps_seen_at
 
@@ -179,7 +218,7 @@ class Dispatch:
     def _patience(self) -> float:
         return max(self._step_timeout, _STEPS_MISSED * self._meter.seconds)
 
-    def _pass_on(self, id_: str, event: Event | Canceled) -> None:
+    def _pass_on(self, id_: str, event: _Result) -> None:
         ledger = self._ledger
         if isinstance(event, Started):
             if not ledger.start(id_):
@@ -222,6 +261,7 @@ class Dispatch:
 
     def _let_go(self, id_: str) -> None:
         self._runs.pop(id_, None)
+        self._loading.pop(id_, None)
         self._frames.pop(id_, None)
 
     def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo:
@@ -257,5 +297,5 @@ class Dispatch:
             clip=diffusion.clip,
             strip=request.strip,
             preview_every=every,
-            alone=record.suspected,
+            isolated=record.suspected,
         )

@@ -189,6 +189,9 @@ class EngineWorker(SimpleWorker):
         except ImagesAway as error:  # Redis is there: heartbeats and all else go on
             log.warning("%s; drawing goes on, results wait", error)
             time.sleep(_IMAGES_PAUSE)
+        while self._dispatch.elsewhere:
+            self._pass_over(self._held[self._dispatch.elsewhere[-1]])
+            del self._held[self._dispatch.elsewhere.pop()]
         for id_ in [id_ for id_ in self._held if not self._dispatch.holds(id_)]:
             self._release(self._held.pop(id_))
         while not self.stopping and (job := self.take()) is not None:
@@ -243,10 +246,14 @@ class EngineWorker(SimpleWorker):
         if outcome is Accepted.HELD:
             self._held[job.id] = held
         elif outcome is Accepted.NOT_OURS:
-            self._requeue(job.id, keys.STARTED, execution.composite_key, "elsewhere")
-            self._drop_execution(held)
+            self._pass_over(held)
         else:
             self._release(held)
+
+    def _pass_over(self, held: _Held) -> None:
+        """Leave it to a worker that can draw it."""
+        self._requeue(held.job.id, keys.STARTED, held.execution.composite_key, "elsewhere")
+        self._drop_execution(held)
 
     def _release(self, held: _Held) -> None:
         """Let go of a job: for good if its generation has ended, else it is another worker's."""

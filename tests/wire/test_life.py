@@ -177,7 +177,7 @@ def test_an_image_is_announced_once_whoever_draws_it_again(world: World) -> None
 def test_a_worker_that_no_longer_holds_it_says_nothing(world: World, what: str) -> None:
     record = world.running("sleeper", steps=10)
     assert world.requeue(record, "sleeper")
-    stale = {
+    stale: Any = {
         "start": life.start(record, "sleeper", now=time.time()),
         "progress": life.progress(record, "sleeper", now=time.time()),
         "preview": life.preview(record.id, "sleeper", index=0, step=1, png=b"x"),
@@ -264,7 +264,9 @@ def test_a_deleted_generation_leaves_nothing(world: World) -> None:
         assert world.redis.zscore(keys.IMAGES_KEPT, record.id) == 0
         assert world.queue() == []
     assert (world.queued(), world.backlog("anna"), world.stored("anna")) == (0, 0, 0)
-    assert world.redis.smembers(keys.CANCELS) == {running.id.encode()}, "its worker is asked to stop"
+    assert world.redis.smembers(keys.CANCELS) == {running.id.encode()}, (
+        "its worker is asked to stop"
+    )
 
 
 def test_files_of_a_generation_deleted_while_it_was_drawn_go_soon(world: World) -> None:
