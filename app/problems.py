@@ -22,6 +22,7 @@ from wire.schemas import FieldError, Problem
 log = logging.getLogger("emaki.app")
 MEDIA_TYPE = "application/problem+json"
 OPENAI_PREFIX = "/v1/images/"
+_CODES = {413: "content_too_large", 422: "invalid_request"}  # others: their phrase
 _OPENAI_CODES = {"unauthorized": "invalid_api_key", "rate_limited": "rate_limit_exceeded"}
 
 
@@ -34,7 +35,7 @@ def _described(status: int) -> dict[str, Any]:
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: _described(status)
-    for status in (400, 401, 404, 408, 409, 410, 413, 415, 422, 429, 500, 503)
+    for status in (400, 401, 404, 408, 409, 410, 413, 415, 421, 422, 429, 500, 503)
 }
 
 
@@ -64,7 +65,7 @@ def install(app: FastAPI) -> None:
             400: f"the body cannot be read: {error.detail}; send one JSON object",
         }.get(error.status_code, str(error.detail))
         phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        code = "content_too_large" if error.status_code == 413 else phrase
+        code = _CODES.get(error.status_code, phrase)
         headers = dict(error.headers or {})
         return respond(request.url.path, error.status_code, code, detail, headers=headers)
 
