@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from app.application import create_app
 from app.images import ImagesUrlError
-from app.protocol import BoundedHeaders
+from app.protocol import BoundedHttp
 from app.settings import AppSettings
 from wire.connect import wait_for_redis_url
 from wire.logs import configure
@@ -56,7 +56,8 @@ def main() -> int:
         return 2
     config = uvicorn.Config(
         app,
-        http=BoundedHeaders.within(settings.request_timeout),
+        http=BoundedHttp.within(settings.request_timeout),
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_SECONDS_FOR_OPEN_STREAMS,

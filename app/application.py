@@ -20,10 +20,12 @@ from app.images import Images
 from app.middleware.body import BoundedBody
 from app.middleware.failures import UnexpectedFailures
 from app.middleware.keys import KeyFirst
+from app.middleware.names import OwnNames
 from app.middleware.observe import Observe
 from app.middleware.rates import RateLimit
+from app.middleware.secure import Secure
 from app.queue import SubmitQueue
-from app.routes import events, generations, health, metrics, models, openai, pictures
+from app.routes import events, generations, health, metrics, models, openai, page, pictures
 from app.settings import AppSettings
 from app.state import Service, State
 from app.store import Store
@@ -89,11 +91,13 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         version="1",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages run scripts from elsewhere; ours: `app.routes.page`
+        redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
-    for module in (generations, pictures, events, models, openai, health, metrics):
+    for module in (generations, pictures, events, models, openai, health, metrics, page):
         app.include_router(module.router)
     app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
     _describe_problems(app)
@@ -111,6 +115,8 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
             allow_headers=["*"],
             expose_headers=_EXPOSED,
         )
+    app.add_middleware(OwnNames, names=settings.names)
+    app.add_middleware(Secure)
     app.add_middleware(Observe, telemetry=telemetry)
     return app
 
@@ -121,7 +127,6 @@ class _PageFiles(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         answer = super().file_response(*args, **kwargs)
         answer.headers["Cache-Control"] = "no-cache"
-        answer.headers["X-Content-Type-Options"] = "nosniff"
         return answer
 
 
@@ -140,6 +145,7 @@ def _describe_problems(app: FastAPI) -> None:
                 schemas.pop(unused, None)
             for path in schema["paths"].values():
                 for operation in path.values():
+                    operation["responses"].setdefault("421", problems.ERRORS[421])
                     if "422" in operation["responses"]:
                         operation["responses"]["422"] = problems.ERRORS[422]
         return app.openapi_schema or schema
