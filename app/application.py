@@ -16,7 +16,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app import problems
-from app.images import Images
 from app.middleware.body import BoundedBody
 from app.middleware.failures import UnexpectedFailures
 from app.middleware.keys import KeyFirst
@@ -31,6 +30,7 @@ from app.state import Service, State
 from app.store import Store
 from app.telemetry import Telemetry
 from app.wakes import Wakes
+from wire.images import Images
 from wire.schemas import Problem
 
 _DESCRIPTION = """
@@ -39,6 +39,7 @@ Small images from diffusion models. `POST /v1/generations` asks for pictures; po
 picture itself). The same seed and parameters draw the same picture.
 """
 _CONNECTIONS = 64
+_IMAGES_SECONDS = 10.0
 _MOST_BODY_BYTES = 1024 * 1024
 _EXPOSED = (
     *("ETag", "Location", "Preference-Applied", "Retry-After", "X-Request-ID"),
@@ -54,7 +55,7 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         ImagesUrlError: `EMAKI_IMAGES` is no place to read from.
     """
     telemetry = Telemetry()
-    images = Images(settings.images) if settings.images else None
+    images = Images(settings.images, seconds=_IMAGES_SECONDS) if settings.images else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:

@@ -14,9 +14,11 @@ from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
+from app import exceptions
 from app.exceptions import RedisAway, ServiceError
 from app.validation import explain
 from wire.connect import takes_no_writes
+from wire.images import ImagesAway
 from wire.schemas import FieldError, Problem
 
 log = logging.getLogger("emaki.app")
@@ -68,6 +70,11 @@ def install(app: FastAPI) -> None:
         code = _CODES.get(error.status_code, phrase)
         headers = dict(error.headers or {})
         return respond(request.url.path, error.status_code, code, detail, headers=headers)
+
+    @app.exception_handler(ImagesAway)
+    async def images_away(request: Request, error: ImagesAway) -> Response:
+        log.warning("%s", error)
+        return refuse(request.url.path, exceptions.ImagesAway(str(error)))
 
     @app.exception_handler(RedisError)
     async def redis_error(request: Request, error: RedisError) -> Response:

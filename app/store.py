@@ -12,10 +12,9 @@ from redis.asyncio import Redis
 
 from app.estimate import Load
 from app.exceptions import GenerationExpired, GenerationNotFound
-from app.images import Images
 from app.queue import SubmitQueue
 from wire import admission, keys, scripts
-from wire.images import image_name, strip_name
+from wire.images import Images, image_name, strip_name
 from wire.record import Record, image_field
 from wire.schemas import Generation, ModelCard, Status, WorkerState
 

@@ -34,9 +34,9 @@ from rq.worker import WorkerStatus
 
 from wire.admission import SETTLE
 from wire.connect import takes_no_writes
+from wire.images import ImagesAway
 from wire.keys import QUEUE, generation, owners
 from worker.desk import Accepted, Desk
-from worker.images import ImagesAway
 from worker.queue_scripts import FORGET, REQUEUE, TAKE
 
 log = logging.getLogger("emaki.worker")
