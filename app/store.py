@@ -10,10 +10,9 @@ from redis.asyncio import Redis
 
 from app.estimate import seconds_left
 from app.exceptions import GenerationExpired, GenerationNotFound
-from app.images import Images
 from app.offers import OfferBook
 from wire import keys, life
-from wire.images import image_name, strip_name
+from wire.images import Images, image_name, strip_name
 from wire.life import AsyncLife, Canceled
 from wire.record import Record, image_field
 from wire.schemas import Generation, Status

@@ -134,7 +134,7 @@ class Dispatch:
 
     @property
     def elsewhere(self) -> list[str]:
-        """Generations let go of because another worker must draw them; the caller takes them off."""
+        """Generations that another worker must draw, let go of here; the caller takes them off."""
         return self._elsewhere
 
     def holds(self, id_: str) -> bool:

@@ -34,9 +34,9 @@ from rq.worker import WorkerStatus
 
 from wire import keys, life
 from wire.connect import takes_no_writes
+from wire.images import ImagesAway
 from wire.life import Life
 from worker.dispatch import Accepted, Dispatch
-from worker.images import ImagesAway
 
 log = logging.getLogger("emaki.worker")
 

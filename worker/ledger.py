@@ -16,13 +16,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wire import keys, life
-from wire.images import image_name, strip_name
+from wire.images import Images, ImagesAway, image_name, strip_name
 from wire.life import Life
 from wire.logs import fields
 from wire.metrics import Tally
 from wire.record import Record
 from wire.schemas import ErrorInfo, ModelCard, Status, WorkerState
-from worker.images import Images, ImagesAway
 
 log = logging.getLogger("emaki.worker")
 PROGRESS_SECONDS = 0.1  # between two progress events of a generation, at least
@@ -158,7 +157,10 @@ class Ledger:
         old: Any = self._redis.zrangebyscore(keys.IMAGES_KEPT, 0, time.time(), 0, _MOST_REMOVED)
         try:
             for id_ in old:
-                self._images.remove(id_.decode())
+                try:
+                    self._images.remove(id_.decode("latin-1"))
+                except ValueError as error:
+                    log.warning("%s, but stood in %s; dropped", error, keys.IMAGES_KEPT)
                 self._redis.zrem(keys.IMAGES_KEPT, id_)
         except ImagesAway as error:
             log.warning("%s; old pictures are removed later", error)
