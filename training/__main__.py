@@ -6,10 +6,11 @@ from pathlib import Path
 
 from models.manifest import CheckpointError
 from models.sampler import SAMPLERS
-from training import commands, job
+from training import commands
 from training.conversion import command as conversion
 from training.errors import TrainingError
 from training.inspection import command as inspection
+from training.run import job
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from models.manifest import Defaults
 from models.unet import UNetConfig
-from training.decode import RESIZES, Resize
 from training.errors import TrainingError
+from training.pictures.decode import RESIZES, Resize
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from torch import Tensor
 from models.noise import normal
 from models.sample import to_uint8
 from models.schedule import Schedule
-from training.decode import Unreadable, decode_whole
 from training.errors import TrainingError
 from training.inspection.schedules import snr_in_db
+from training.pictures.decode import Unreadable, decode_whole
 from training.plot import SCALE, font
 
 _FRAME = 132  # a frame's longer side in a strip is enlarged to at least this
