@@ -6,6 +6,7 @@
     run/                 the training run itself
     judging/             how good what a model draws is
     config, sections     a run's TOML file
+    charts               the look of plots
     sheets               grids and strips of pictures, as PNG files
     pictures/            training data: found, decoded, cached
     devices, errors      where to compute; what a person can get wrong

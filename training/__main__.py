@@ -47,9 +47,6 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", type=Path, help="a model's folder or one checkpoint's")
     evaluate.add_argument("--data", type=Path, required=True, help="the data it was trained on")
     evaluate.add_argument("--images", type=int, default=2000, help="default: 2000")
-    evaluate.add_argument(
-        "--extractor", choices=["classifier"], default="classifier", help="what judges the pictures"
-    )
     evaluate.add_argument("--json", action="store_true", help="one JSON object on standard output")
     _add_settings(evaluate)
     evaluate.set_defaults(run=commands.evaluate)

@@ -9,14 +9,13 @@ by 257; 32-bit integers are read as 16-bit levels, floats as levels of 0 ... 255
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, ImageOps
 
 Resize = Literal["crop", "squash"]
-RESIZES: tuple[Resize, ...] = get_args(Resize)
 
 # Formats that only hold pixels; Pillow would start Ghostscript for EPS, for one.
 _FORMATS = (

@@ -32,6 +32,7 @@ class Saver:
     """Writes a run's checkpoints.
 
     Attributes:
+        gate: decides whether a checkpoint is published; None: all are.
         last_step: of the newest whole checkpoint of this run; None before the first.
         verdict: what the gate said of the last one, for a line in the log.
     """
@@ -40,7 +41,7 @@ class Saver:
         self, config: Config, data: Pictures, *, out: Path, commit: str, gate: Gate | None
     ) -> None:
         self._config, self._data, self._out = config, data, out
-        self._commit, self._gate = commit, gate
+        self._commit, self.gate = commit, gate
         self.last_step: int | None = None
         self.verdict = ""
 
@@ -97,10 +98,10 @@ class Saver:
 
     def _publish(self, folder: Path, step: int) -> None:
         self.verdict = ""
-        if self._gate is not None:
+        if self.gate is not None:
             has_latest = (self.folder / LATEST).is_file()
             published = self.folder / step_name(latest_step(self.folder)) if has_latest else None
-            allowed, why = self._gate(folder, published)
+            allowed, why = self.gate(folder, published)
             self.verdict = f" ({'published' if allowed else 'not published'}: {why})"
             if not allowed:
                 return

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from models.unet import UNet
 from tests.support import tiny_config, write_checkpoint
 from tests.training.data import CONFIG, write_idx
 from training.__main__ import main
+from training.charts import COLORS
 from training.config import load_config
 from training.inspection.networks import inspect_network
 from training.inspection.noising import noise_picture, read_picture
 from training.inspection.synthetic import synthetic_pictures
-from training.plot import COLORS, SCALE, Axis, Bars, bar_chart
 
 SHIPPED = Path(__file__).parents[3] / "checkpoints" / "fashion-mnist"
 
@@ -244,16 +245,22 @@ def test_a_model_is_measured_on_real_pictures_with_their_classes(
     assert "needs each picture's class, and" in capsys.readouterr().err
 
 
-def test_a_chart_of_many_bars_can_be_drawn() -> None:
-    values = [float(i % 7) for i in range(300)]
-    chart = bar_chart(
-        "many",
-        x_label="x",
-        y=Axis(label="y", low=0, high=7),
-        categories=[f"bin {i}" for i in range(300)],
-        bars=[Bars(label=name, values=values) for name in "abc"],
-    )
-    assert chart.size == (620 * SCALE, 400 * SCALE)
+def test_of_many_bins_every_bar_is_drawn_and_only_some_are_named(tmp_path: Path) -> None:
+    plot = tmp_path / "plot.png"
+    arguments = ["inspect", "error", "--images", "1", "--draws", "1", "--bins", "200"]
+    assert main([*arguments, "--out", str(plot)]) == 0
+    assert {ImageColor.getrgb(color) for color in COLORS[:2]} <= colors_of(plot)
+
+
+def test_without_matplotlib_the_figures_are_printed_and_a_plot_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["inspect", "schedule"]) == 0
+    assert main(["inspect", "schedule", "--out", f"{tmp_path}/plot.png"]) == 2
+    said = capsys.readouterr()
+    assert said.out.count("linear") == 2
+    assert said.err.startswith("error: charts need matplotlib, which is not installed; `pip")
 
 
 @pytest.mark.parametrize(

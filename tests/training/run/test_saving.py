@@ -35,19 +35,19 @@ def largest_file(size: int) -> Iterator[None]:
 
 def save_and_die(run: Trainer, at: int, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Save in a process that kills itself when it syncs for the ``at``-th time; did it die?"""
-    sync, calls = checkpoint._sync, 0
+    sync, calls = os.fsync, 0
 
-    def die(path: Path) -> None:
+    def die(descriptor: int) -> None:
         nonlocal calls
         calls += 1
         if calls == at:
             os.kill(os.getpid(), signal.SIGKILL)
-        sync(path)
+        sync(descriptor)
 
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            monkeypatch.setattr(checkpoint, "_sync", die)
+            monkeypatch.setattr(os, "fsync", die)
             run.save()
         os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -117,7 +117,7 @@ def test_weights_that_waiting_requests_may_need_are_kept_a_while(tmp_path: Path)
 def test_the_published_checkpoint_is_never_dropped(tmp_path: Path) -> None:
     verdicts = iter([True, False, False, False])
     run = trainer(tmp_path, "out", "train.save_every=3", "publish.keep=1")
-    run.saver._gate = lambda new, published: (next(verdicts), f"{new.name} after {published}")
+    run.saver.gate = lambda new, published: (next(verdicts), f"{new.name} after {published}")
     run.run(until=12)
     assert steps_of(run.folder) == [3, 12]
     assert latest_step(run.folder) == 3
@@ -133,7 +133,7 @@ def test_the_gate_keeps_a_worse_checkpoint_from_being_published(
         load_pictures(tmp_path / "data", split=split, size=(8, 8), channels=1, class_names=NAMES)
         for split in ("train", "test")
     )
-    good.saver._gate = AgreementGate(train, test, images=30, device=good.device)
+    good.saver.gate = AgreementGate(train, test, images=30, device=good.device)
     good.run(until=100)
     assert latest_step(good.folder) == 100
     assert "(published: class agreement" in capsys.readouterr().err
