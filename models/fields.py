@@ -1,8 +1,9 @@
 """Dataclasses from plain data (JSON, TOML), checked field by field without a library.
 
 Knows scalars, choices among words, tuples of scalars, and some of these that may be left out
-(None). Mappings and dataclasses are the caller's to convert; only that they are such is checked. A
-field of any other type is a mistake in the program, and said to be one: never passed unchecked.
+(None). Mappings and dataclasses are the caller's to convert; only that they are such is checked.
+``Any`` says in so many words that the caller checks a field. One of any other type is a mistake in
+the program, and said to be one: never passed unchecked.
 """
 
 import dataclasses
@@ -73,7 +74,7 @@ def _value(where: str, target: "dataclasses.Field[Any]", value: object) -> objec
     elif get_origin(expected) is Mapping or dataclasses.is_dataclass(expected):
         if not isinstance(value, get_origin(expected) or expected):
             raise ValueError(f"{name} = {value!r} is not a table of fields")
-    else:
+    elif expected is not Any:
         raise TypeError(
             f"{name}: a field of type {expected!r} cannot be checked; teach it to build"
         )

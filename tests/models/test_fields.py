@@ -27,6 +27,7 @@ class Whole:
     range: tuple[float, float] | None = None
     inner: Inner = Inner()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    anything: Any = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def test_each_kind_of_field_is_taken_as_it_is() -> None:
     )
     assert built == Whole(count=2, share=1, kind="b", size=(2, 3), inner=inner, facts={"a": 1})
     assert build("whole", Whole, {"range": None, "share": None}) == Whole()
+    assert build("whole", Whole, {"anything": {1: [2]}}).anything == {1: [2]}
 
 
 @pytest.mark.parametrize(
