@@ -13,12 +13,12 @@ from models.checkpoint import publish as publish_checkpoint
 from models.guidance import needs_null_class
 from models.manifest import Defaults, Manifest
 from models.sample import draw
-from training.data import load_alike
 from training.devices import pick_device
 from training.errors import TrainingError
-from training.evaluate import measure_agreement
-from training.pictures import grid, save_png, strip
-from training.sources import SPLITS
+from training.judging.evaluate import measure_agreement
+from training.pictures.data import load_alike
+from training.pictures.sources import SPLITS
+from training.sheets import grid, save_png, strip
 
 
 def sample(arguments: argparse.Namespace) -> None:
