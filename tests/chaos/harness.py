@@ -1,122 +1,148 @@
 """Everything fails, again and again, under load; then the accounts are drawn up.
 
-Two workers and the API run on one Redis while clients submit. At random moments a worker is killed
-(SIGKILL), told to stop (SIGTERM), or put to sleep (SIGSTOP), or Redis is restarted or away. A
-request counts once its 202 has arrived. At the end each is compared with the same picture drawn
-in peace, by an engine of the same precision.
+Three workers and two API processes run on one Redis while clients submit. At random moments a
+worker is killed (SIGKILL), told to stop (SIGTERM) or put to sleep (SIGSTOP), an API process is
+killed, or Redis is restarted or away for longer than a worker may be silent.
+`tests.chaos.clients` submits, `tests.chaos.accounts` counts.
 """
 
 import random
 import signal
+import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx
-import torch
+from redis.exceptions import RedisError
 
-from models import load_model
-from models.sampler import SAMPLERS
+from tests.chaos.accounts import PEACE, Accounts, settle
+from tests.chaos.clients import KEYS, Client, Promises
+from tests.chaos.trace import Trace
 from tests.e2e.service import Service, running
-from tests.support import CLASSES, eventually
-from wire.schemas import ResolvedRequest
-from worker.engine.engine import Engine
-from worker.engine.work import ImageDone, Weights, Work
-from worker.render import png
+from tests.support import free_port
+from wire import keys
 
-SETTINGS = {"EMAKI_PRECISION": "exact", "EMAKI_WORKER_TTL": "4", "EMAKI_DRAIN_SECONDS": "3"}
-BUCKET = 8
+WORKERS, APIS, CLIENTS = 3, 2, 6
+WORKER_TTL = 4
+SETTINGS = {
+    **PEACE,
+    "EMAKI_API_KEYS": ",".join(KEYS),
+    "EMAKI_WORKER_TTL": str(WORKER_TTL),
+    "EMAKI_DRAIN_SECONDS": "3",
+    # Limits are not what is tested here.
+    "EMAKI_MAX_QUEUE": "1000000",
+    "EMAKI_MAX_STORED": str(2**40),
+    "EMAKI_LOG_LEVEL": "WARNING",
+}
+_LOOK_EVERY = 0.5
+_WITHOUT_PROGRESS = 120.0  # seconds after which what is unfinished counts as lost
+_FINISHED = {b"succeeded", b"failed", b"canceled"}
 
 
-@dataclass
-class Accounts:
-    """What was promised and what came of it."""
+class Watch(threading.Thread):
+    """Looks which requests have ended, and lets clients submit while few have not.
 
-    submitted: int = 0
-    refused: int = 0  # 503 while Redis was away: nothing was promised
-    succeeded: int = 0
-    lost: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    duplicated: list[str] = field(default_factory=list)
-    differing: list[str] = field(default_factory=list)
-    actions: Counter[str] = field(default_factory=Counter)
-    longest_standstill: float = 0.0
+    Attributes:
+        longest_standstill: seconds in which nothing ended although something was to be done.
+    """
 
-    def __str__(self) -> str:
-        actions = ", ".join(f"{count} x {name}" for name, count in sorted(self.actions.items()))
-        return (
-            f"submitted {self.submitted}, refused {self.refused}, succeeded {self.succeeded}, "
-            f"lost {len(self.lost)}, failed {len(self.failed)}, duplicated "
-            f"{len(self.duplicated)}, differing pictures {len(self.differing)}; longest time "
-            f"without a finished picture {self.longest_standstill:.0f} s; {actions}"
-        )
+    def __init__(self, service: Service, promises: Promises, *, most_unfinished: int) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._service, self._promises = service, promises
+        self._most_unfinished = most_unfinished
+        self._ended: set[str] = set()
+        self.longest_standstill = 0.0
+        self.since = time.monotonic()
+
+    @property
+    def unfinished(self) -> int:
+        return len(self._promises.accepted) - len(self._ended)
+
+    def run(self) -> None:
+        while not (self._promises.over.is_set() and self.unfinished == 0):
+            ended = self._look()
+            now = time.monotonic()
+            if ended or not self.unfinished:
+                self.since = now
+            self.longest_standstill = max(self.longest_standstill, now - self.since)
+            if self.unfinished < self._most_unfinished:
+                self._promises.room.set()
+            else:
+                self._promises.room.clear()
+            if now - self.since > _WITHOUT_PROGRESS:
+                return
+            time.sleep(_LOOK_EVERY)
+
+    def _look(self) -> int:
+        """How many have ended since the last look; none can be seen while Redis is away."""
+        with self._promises.lock:
+            ids = [id_ for id_ in self._promises.accepted if id_ not in self._ended]
+        try:
+            with self._service.connection() as redis, redis.pipeline(transaction=False) as pipe:
+                for id_ in ids:
+                    pipe.hget(keys.generation(id_), "status")
+                states = pipe.execute()
+        except RedisError:
+            return 0
+        ended = {id_ for id_, state in zip(ids, states, strict=True) if state in _FINISHED}
+        self._ended |= ended
+        return len(ended)
 
 
 class Chaos:
     """One run.
 
     Args:
-        sleep: seconds of a SIGSTOP and of Redis's absence.
+        worker: the module that is started as a worker.
+        sleep: seconds of a SIGSTOP and of Redis's absence, longer than a worker may be silent.
     """
 
-    def __init__(self, service: Service, *, seed: int, sleep: float) -> None:
+    def __init__(
+        self, service: Service, *, worker: str, trace: Trace, seed: int, sleep: float
+    ) -> None:
+        assert sleep > WORKER_TTL, f"a sleep of {sleep} s is nothing to a TTL of {WORKER_TTL} s"
         self.service, self.sleep = service, sleep
+        self._worker, self._trace = worker, trace
         self.random = random.Random(seed)
         self.accounts = Accounts()
-        self.accepted: dict[str, dict[str, Any]] = {}
-        self._over = threading.Event()
-        self._finished_at = time.monotonic()
-        self.workers = [service.start("worker", **SETTINGS) for _ in range(2)]
+        self.promises = Promises()
+        self.ports = [service.port, *(free_port() for _ in range(APIS - 1))]
+        self.apis = [self._start_api(port) for port in self.ports]
+        self.workers = [self._start_worker() for _ in range(WORKERS)]
+        self.clients = [Client(n, self.ports, trace, self.promises) for n in range(CLIENTS)]
 
-    def run(self, seconds: float) -> Accounts:
-        """Submit and break things, each at least once and for so long; then settle and count."""
+    def run(self, requests: int) -> None:
+        """Submit and break things, each at least once and until so many requests are accepted."""
         self.service.wait_until_ready()
-        clients = [threading.Thread(target=self._submit, args=(n,)) for n in range(3)]
-        watch = threading.Thread(target=self._watch)
-        for thread in (*clients, watch):
+        watch = Watch(self.service, self.promises, most_unfinished=self._trace.unfinished)
+        began = time.monotonic()
+        for thread in (*self.clients, watch):
             thread.start()
-        harms: list[Callable[[], None]] = [
-            self.kill_worker,
-            self.stop_worker,
-            self.put_worker_to_sleep,
-            self.restart_redis,
-            self.redis_away,
-        ]
-        self.random.shuffle(harms)
-        deadline = time.monotonic() + seconds
-        turn = 0
-        while turn < len(harms) or time.monotonic() < deadline:
-            harm = (
-                harms[turn] if turn < len(harms) else self.random.choice([*harms, self.kill_worker])
-            )
-            turn += 1
-            self.accounts.actions[harm.__name__.replace("_", " ")] += 1
+        harms = self._each_once()
+        while harms or len(self.promises.accepted) < requests:
+            harm = harms.pop() if harms else self._any()
+            self.accounts.harms[harm.__name__.replace("_", " ")] += 1
             harm()
-            time.sleep(self.random.uniform(1, 5))
-        self._over.set()
-        for thread in clients:
-            thread.join()
-        with self.service.client() as client:
-            for id_ in self.accepted:
-                self._count(client, id_)
-        watch.join()
-        return self.accounts
+            self._pause(requests if not harms else None)
+            self._replace_the_dead()
+        self.promises.over.set()
+        for client in self.clients:
+            client.join()
+            assert client.error is None, client.error
+        while watch.is_alive():
+            self._replace_the_dead()
+            watch.join(timeout=1)
+        self.accounts.seconds = time.monotonic() - began
+        self.accounts.longest_standstill = watch.longest_standstill
 
     def kill_worker(self) -> None:
-        worker = self._take_worker()
-        worker.kill()
-        worker.wait()
-        self._replace()
+        self._end(self.workers, signal.SIGKILL)
+        self.workers.append(self._start_worker())
 
     def stop_worker(self) -> None:
-        worker = self._take_worker()
-        worker.terminate()
-        assert worker.wait(timeout=30) == 0
-        self._replace()
+        assert self._end(self.workers, signal.SIGTERM) == 0
+        self.workers.append(self._start_worker())
 
     def put_worker_to_sleep(self) -> None:
         worker = self.random.choice(self.workers)
@@ -124,125 +150,89 @@ class Chaos:
         time.sleep(self.sleep)
         worker.send_signal(signal.SIGCONT)
 
+    def kill_api(self) -> None:
+        place = self.random.randrange(APIS)
+        self.apis[place].kill()
+        self.apis[place].wait()
+        self.service.processes.remove(self.apis[place])
+        self.apis[place] = self._start_api(self.ports[place])
+
     def restart_redis(self) -> None:
         self._redis_down_for(0)
 
     def redis_away(self) -> None:
         self._redis_down_for(self.sleep)
 
+    def _each_once(self) -> list[Callable[[], None]]:
+        harms = [*self._harms()]
+        self.random.shuffle(harms)
+        return harms
+
+    def _any(self) -> Callable[[], None]:
+        """Deaths are the most common harm, and quick; what sleeps for long is rare."""
+        harms = self._harms()
+        return self.random.choices([*harms], [*harms.values()])[0]
+
+    def _harms(self) -> dict[Callable[[], None], int]:
+        return {
+            self.kill_worker: 5,
+            self.kill_api: 3,
+            self.stop_worker: 2,
+            self.restart_redis: 2,
+            self.put_worker_to_sleep: 1,
+            self.redis_away: 1,
+        }
+
+    def _pause(self, enough: int | None) -> None:
+        """A while, for new processes to start and work to pile up."""
+        until = time.monotonic() + self.random.uniform(1, 5)
+        while time.monotonic() < until:
+            if enough is not None and len(self.promises.accepted) >= enough:
+                return
+            time.sleep(0.05)
+
     def _redis_down_for(self, seconds: float) -> None:
         process = self.service.redis.process
         assert process is not None
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         time.sleep(seconds)
         self.service.redis.start()
 
-    def _take_worker(self) -> Any:
-        worker = self.workers.pop(self.random.randrange(len(self.workers)))
-        self.service.processes.remove(worker)
-        return worker
+    def _end(self, processes: list[subprocess.Popen[bytes]], how: signal.Signals) -> int:
+        """End one of them at random; of a stop's exit code only one that has begun can tell."""
+        place = 0 if how == signal.SIGTERM else self.random.randrange(len(processes))
+        process = processes.pop(place)
+        process.send_signal(how)
+        self.service.processes.remove(process)
+        return process.wait(timeout=60)
 
-    def _replace(self) -> None:
-        self.workers.append(self.service.start("worker", **SETTINGS))
+    def _replace_the_dead(self) -> None:
+        """As a supervisor would; but nobody should have ended."""
+        for worker in [worker for worker in self.workers if worker.poll() is not None]:
+            self.accounts.deaths.append(f"a worker left with {worker.returncode}")
+            self.workers.remove(worker)
+            self.service.processes.remove(worker)
+            self.workers.append(self._start_worker())
+        for place, api in enumerate(self.apis):
+            if api.poll() is not None:
+                self.accounts.deaths.append(f"an API process left with {api.returncode}")
+                self.service.processes.remove(api)
+                self.apis[place] = self._start_api(self.ports[place])
 
-    def _submit(self, number: int) -> None:
-        chance = random.Random(number)
-        with self.service.client() as client:
-            while not self._over.is_set():
-                fields = {
-                    "seed": chance.randrange(40),
-                    "steps": chance.choice([5, 20, 60]),
-                    "batch": chance.choice([1, 1, 2, 5]),
-                    "class": chance.choice([*CLASSES, None]),
-                    "sampler": chance.choice(SAMPLERS),
-                    "guidance_scale": chance.choice([0, 1, 2]),
-                }
-                try:
-                    answer = client.post("/v1/generations", json=fields)
-                except httpx.TransportError:
-                    continue
-                if answer.status_code == 202:
-                    self.accepted[answer.json()["id"]] = answer.json()["request"]
-                    self.accounts.submitted += 1
-                else:
-                    assert answer.status_code == 503, answer.text
-                    assert answer.headers["retry-after"]
-                    self.accounts.refused += 1
-                time.sleep(chance.uniform(0.05, 0.3))
+    def _start_worker(self) -> subprocess.Popen[bytes]:
+        return self.service.start(self._worker, **SETTINGS)
 
-    def _watch(self) -> None:
-        """How long nothing was finished although something was to be done."""
-        seen, since = 0, time.monotonic()
-        while not self._over.is_set():
-            count = self._succeeded_so_far()
-            now = time.monotonic()
-            if count is None or count != seen or count == len(self.accepted):
-                seen, since = count or seen, now
-            standstill = now - since
-            self.accounts.longest_standstill = max(self.accounts.longest_standstill, standstill)
-            time.sleep(0.25)
-
-    def _succeeded_so_far(self) -> int | None:
-        from redis.exceptions import RedisError
-
-        try:
-            with self.service.connection() as redis:
-                return sum(1 for _ in redis.scan_iter("emaki:gone:*", count=1000))
-        except RedisError:
-            return None
-
-    def _count(self, client: httpx.Client, id_: str) -> None:
-        def finished() -> dict[str, Any] | None:
-            answer = client.get(f"/v1/generations/{id_}")
-            assert answer.status_code in (200, 404, 503), answer.text
-            body: dict[str, Any] = answer.json()
-            return body if answer.status_code == 404 or body.get("finished_at") else None
-
-        try:
-            body = eventually(finished, seconds=90)
-        except AssertionError:
-            self.accounts.lost.append(id_)
-            return
-        if "images" not in body:
-            self.accounts.lost.append(id_)
-        elif body["status"] != "succeeded":
-            self.accounts.failed.append(f"{id_}: {body['error']}")
-        else:
-            self.accounts.succeeded += 1
-            self._compare(id_, body)
-
-    def _compare(self, id_: str, body: dict[str, Any]) -> None:
-        with self.service.connection() as redis:
-            entries: Any = redis.xrange(f"emaki:gen:{id_}:events")
-            raw: Any = redis.hget(f"emaki:gen:{id_}", "request")
-            pngs: Any = redis.hgetall(f"emaki:gen:{id_}:png")
-        names = Counter(fields[b"event"] for _, fields in entries)
-        if names[b"done"] != 1 or names[b"image"] != body["request"]["batch"]:
-            self.accounts.duplicated.append(id_)
-        expected = self._in_peace(ResolvedRequest.model_validate_json(raw))
-        if {int(index): data for index, data in pngs.items()} != expected:
-            self.accounts.differing.append(id_)
-
-    def _in_peace(self, request: ResolvedRequest) -> dict[int, bytes]:
-        model = load_model(self.service.checkpoints / "tiny")
-        network, diffusion = model.manifest.network, model.manifest.diffusion
-        weights = Weights("peace", model.network, (1, *network.size), True, network.null_class)
-        table = diffusion.build_table(request.sampler, request.steps)
-        engine = Engine((BUCKET,))
-        seeds = tuple(range(request.seed, request.seed + request.batch))
-        labels, scale = tuple(request.classes), request.guidance_scale
-        engine.add(Work("x", "", weights, table, seeds, labels, scale))
-        drawn = {}
-        while not engine.idle:
-            for event in engine.step():
-                if isinstance(event, ImageDone):
-                    drawn[event.index] = png(event.pixels, request.picture(event.index))
-        return drawn
+    def _start_api(self, port: int) -> subprocess.Popen[bytes]:
+        return self.service.start("app", **SETTINGS, EMAKI_PORT=str(port))
 
 
-def run_chaos(folder: Path, *, seconds: float, sleep: float, seed: int) -> Accounts:
-    """Start a service, break it for so long, and count."""
-    torch.set_num_threads(1)
-    with running(folder, "app") as service:
-        return Chaos(service, seed=seed, sleep=sleep).run(seconds)
+def run_chaos(
+    folder: Path, *, worker: str, trace: Trace, requests: int, sleep: float, seed: int
+) -> Accounts:
+    """Start a service, break it until so many requests are accepted, and count."""
+    with running(folder) as service:
+        chaos = Chaos(service, worker=worker, trace=trace, seed=seed, sleep=sleep)
+        chaos.run(requests)
+        settle(chaos.accounts, service, chaos.promises, folder=folder / "in peace", worker=worker)
+        return chaos.accounts

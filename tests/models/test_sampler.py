@@ -128,7 +128,7 @@ def test_dpmpp_is_diffusers_dpmpp(
     estimates: list[Tensor] = []
     for k, t in enumerate(theirs.timesteps):
         # What its `step` does, which would round to float32 on the way.
-        theirs._step_index = k  # theirs to keep: it has no public way to say where one stands
+        theirs.step_index = k
         estimates.append(theirs.convert_model_output(network(x, float(t)), sample=x))
         if k in (0, steps - 1):
             x = theirs.dpm_solver_first_order_update(estimates[-1], sample=x, noise=noise(k + 1))
