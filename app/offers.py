@@ -39,15 +39,16 @@ class OfferBook:
 
     async def card(self, name: str) -> ModelCard | None:
         """One model's card."""
-        return (await self.now()).cards.get(name) or (await self._read()).cards.get(name)
+        return (await self.now()).cards.get(name) or (await self.read()).cards.get(name)
 
     async def now(self) -> Offers:
-        """What is there."""
+        """What is there; may be half a second old."""
         if time.monotonic() - self._read_at > _FRESH_SECONDS:
-            return await self._read()
+            return await self.read()
         return self._offers
 
-    async def _read(self) -> Offers:
+    async def read(self) -> Offers:
+        """The same, as fresh as Redis."""
         workers = await self.workers()
         cutoff = time.time() - self._model_ttl if workers else 0.0
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -55,7 +56,8 @@ class OfferBook:
             pipe.zrange(keys.SERVED, 0, -1, withscores=True)
             pipe.zrangebyscore(keys.DRAWABLE, cutoff, "+inf")
             cards, served, drawable = await pipe.execute()
-        versions = frozenset(version.decode() for version in drawable)
+        now = {version for worker in workers for version in worker.versions}
+        versions = frozenset({version.decode() for version in drawable} | now)
         self._offers = Offers(
             cards=_union(
                 {version.decode(): _card(raw) for version, raw in cards.items() if b"@" in version},

@@ -110,7 +110,7 @@ class EngineWorker(SimpleWorker):
         self, redis: Redis, dispatch: Dispatch, *, drain_seconds: float, worker_ttl: float
     ) -> None:
         queue = DataQueue(keys.QUEUE, connection=redis, serializer=JSONSerializer)
-        queue.take, queue.lost = self.take, self._lost
+        queue.take, queue.lost = self.take, self.lost
         super().__init__(
             [queue],
             connection=redis,
@@ -164,7 +164,7 @@ class EngineWorker(SimpleWorker):
             except RedisError as error:
                 if not _passes(error):
                     raise
-                self._lost()
+                self.lost()
                 log.warning(
                     "Redis is away or takes no writes (%s); drawing goes on, results wait", error
                 )
@@ -203,7 +203,8 @@ class EngineWorker(SimpleWorker):
         if moment - self._kept_at > _HOUSEKEEPING_EVERY:
             self.keep_house()
 
-    def _lost(self) -> None:
+    def lost(self) -> None:
+        """Redis does not answer: from when it does again, others get a TTL to say they live."""
         self._connected_at = time.monotonic()
 
     def take(self) -> Job | None:

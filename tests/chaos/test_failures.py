@@ -85,13 +85,13 @@ def test_requests_join_and_leave_what_runs_within_two_steps(tmp_path: Path) -> N
 
 def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path) -> None:
     with running(tmp_path, "app", "worker") as service, service.client() as client:
-        expected = pictures(end(client, submit(client, **LONG)))
+        expected = pictures(end(client, submit(client, **LONG | {"steps": 100})))
     (tmp_path / "again").mkdir()
     with running(tmp_path / "again", "app") as service, service.client() as client:
         service.start("tests.chaos.poisoned", POISON="oom")
         service.wait_until_ready()
-        drawn = pictures(end(client, submit(client, **LONG)))
-        assert "batches of at most 4 from now on" in service.log("tests.chaos.poisoned")
+        drawn = pictures(end(client, submit(client, **LONG | {"steps": 100})))
+        assert "no memory for batches of 8" in service.log("tests.chaos.poisoned")
         assert len(drawn) == len(expected)
 
 

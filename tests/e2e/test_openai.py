@@ -190,8 +190,8 @@ def test_one_that_takes_longer_than_the_client_waits_is_not_asked_for_again(
 
 
 def test_what_passes_is_asked_for_again(service: Service) -> None:
-    """A full queue has room a moment later: there the package shall try again."""
-    with service.another_api(EMAKI_MAX_QUEUE="1") as url:
+    """A limit has room a moment later: there the package shall try again."""
+    with service.another_api(EMAKI_MAX_STORED="1") as url:
         answer = httpx.post(f"{url}/v1/images/generations", json={"prompt": "circle", "n": 2})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "storage_full")
     assert "x-should-retry" not in answer.headers

@@ -39,6 +39,12 @@ def is_picture(path: Path) -> bool:
         return min(image.size) >= 28
 
 
+def test_readme_is_read_in_five_minutes() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) < 200
+    assert max(map(len, lines)) <= 120
+
+
 def test_there_are_examples() -> None:
     assert len(CURL) >= 2
     assert len(PYTHON) >= 2

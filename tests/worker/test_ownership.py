@@ -1,17 +1,21 @@
 """Two workers and one request: whoever took it last owns it, and it is never in no list at all."""
 
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from torch import Tensor
 
 from app.queue import SubmitQueue
+from models import load_model
+from models.unet import UNet
 from serve.embedded import EmbeddedRedis
 from tests.support import eventually, write_checkpoint
 from wire import keys
@@ -36,8 +40,7 @@ class Worker:
     def __init__(self, url: str, name: str, checkpoints: Path) -> None:
         catalog = Catalog(checkpoints, device=CPU, plan=plan("balanced", device=CPU, threads=1))
         catalog.refresh()
-        for loaded in catalog._served.values():
-            object.__setattr__(loaded.weights, "forward", slowly(loaded.weights.forward))
+        self.catalog = catalog
         meter = Meter()
         self.redis = Redis.from_url(url)
         self.runner = Runner(Engine((1, 2, 4)), on_step=meter.step)
@@ -62,15 +65,6 @@ class Worker:
         self.redis.close()
 
 
-def slowly(forward: Any) -> Callable[..., Tensor]:
-    def slow(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        time.sleep(0.02)
-        out: Tensor = forward(x, t, labels)
-        return out
-
-    return slow
-
-
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
     write_checkpoint(tmp_path / "checkpoints")
@@ -87,7 +81,17 @@ def redis(url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def workers(url: str, tmp_path: Path) -> Iterator[tuple[Worker, Worker]]:
+def workers(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Worker, Worker]]:
+    """Two of them; a step takes 20 ms."""
+    healthy = UNet.forward
+
+    def slow(self: UNet, x: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+        time.sleep(0.02)
+        return healthy(self, x, t, labels)
+
+    monkeypatch.setattr(UNet, "forward", slow)
     pair = Worker(url, "a", tmp_path / "checkpoints"), Worker(url, "b", tmp_path / "checkpoints")
     yield pair
     for worker in pair:
@@ -208,3 +212,68 @@ def test_many_results_do_not_hold_up_heartbeats(
     assert worker.dispatch.room == 0
     monkeypatch.undo()
     eventually(lambda: worker.ticked() and state(redis, id_)[0] == b"succeeded")
+
+
+def test_a_slow_load_holds_up_neither_heartbeats_nor_cancels(
+    redis: Any, workers: tuple[Worker, Worker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = workers
+    write_checkpoint(tmp_path / "checkpoints", step=2, published=False)
+    worker.catalog.refresh()
+    go_on = threading.Event()
+
+    def slow_load(*args: Any, **kwargs: Any) -> Any:
+        go_on.wait(30)
+        return load_model(*args, **kwargs)
+
+    monkeypatch.setattr("worker.catalog.load_model", slow_load)
+    worker.runner.start()
+    canceled, drawn = (submit(redis, model="tiny@0000002", steps=2) for _ in range(2))
+    for _ in range(2):
+        worker.take()
+    running = submit(redis, steps=2)
+    eventually(lambda: worker.ticked() and state(redis, running)[0] == b"succeeded")
+    assert worker.dispatch.advancing()
+    redis.sadd(keys.CANCELS, canceled)
+    eventually(lambda: worker.ticked() and state(redis, canceled)[0] == b"canceled")
+    assert state(redis, drawn)[0] == b"queued"
+    go_on.set()
+    eventually(lambda: worker.ticked() and state(redis, drawn)[0] == b"succeeded")
+
+
+def test_nothing_is_recovered_before_a_ttl_has_passed_since_redis_came_back(
+    redis: Any, workers: tuple[Worker, Worker]
+) -> None:
+    holder, other = workers
+    id_ = submit(redis)
+    holder.take()
+    sleep_past_the_ttl(redis)  # Redis was away, and nobody could send a heartbeat
+    other.rq.lost()
+    other.rq.keep_house()
+    assert state(redis, id_) == (b"queued", b"a")
+    assert redis.zcard(keys.STARTED) == 1
+    sleep_past_the_ttl(redis)
+    other.rq.keep_house()
+    assert redis.zcard(keys.STARTED) == 0
+    assert redis.lrange(keys.QUEUE_LIST, 0, -1) == [id_.encode()]
+
+
+def test_a_lost_connection_does_not_lose_what_the_step_draws(
+    redis: Any, workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = workers
+    worker.runner.start()
+    id_ = submit(redis, steps=200)
+    worker.take()
+    with monkeypatch.context() as away:
+        away.setattr(worker.redis, "set", lost)
+        eventually(lambda: worker.runner.steps > 0, what="a step")
+        with pytest.raises(RedisConnectionError):
+            worker.dispatch.serve(wait=1)
+    assert not redis.exists(keys.batch("a"))
+    worker.tick()
+    assert redis.get(keys.batch("a")) == id_.encode()
+
+
+def lost(*_args: Any, **_kwargs: Any) -> None:
+    raise RedisConnectionError("lost")
