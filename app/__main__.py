@@ -14,11 +14,12 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from app.application import create_app
-from app.images import ImagesUrlError
-from app.protocol import BoundedHeaders
+from app.protocol import BoundedHttp
 from app.settings import AppSettings
 from wire.connect import wait_for_redis_url
+from wire.images import ImagesUrlError
 from wire.logs import configure
+from wire.settings import complain
 
 log = logging.getLogger("emaki.app")
 _SECONDS_FOR_OPEN_STREAMS = 5
@@ -29,10 +30,7 @@ def main() -> int:
     try:
         settings = AppSettings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(map(str, problem["loc"])).upper()
-            message = problem["msg"].removeprefix("Value error, ")
-            print(f"error: {f'EMAKI_{name}: ' if name else ''}{message}", file=sys.stderr)
+        complain(error)
         return 2
     try:
         listener = _listen(settings.host, settings.port)
@@ -56,7 +54,8 @@ def main() -> int:
         return 2
     config = uvicorn.Config(
         app,
-        http=BoundedHeaders.within(settings.request_timeout),
+        http=BoundedHttp.within(settings.request_timeout),
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_SECONDS_FOR_OPEN_STREAMS,

@@ -16,19 +16,23 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app import problems
-from app.images import Images
+from app.lapses import Lapses
 from app.middleware.body import BoundedBody
 from app.middleware.failures import UnexpectedFailures
 from app.middleware.keys import KeyFirst
+from app.middleware.names import OwnNames
 from app.middleware.observe import Observe
 from app.middleware.rates import RateLimit
+from app.middleware.secure import Secure
+from app.offers import OfferBook
 from app.queue import SubmitQueue
-from app.routes import events, generations, health, metrics, models, openai, pictures
+from app.routes import events, generations, health, metrics, models, openai, page, pictures
 from app.settings import AppSettings
 from app.state import Service, State
 from app.store import Store
 from app.telemetry import Telemetry
 from app.wakes import Wakes
+from wire.images import Images
 from wire.schemas import Problem
 
 _DESCRIPTION = """
@@ -37,6 +41,7 @@ Small images from diffusion models. `POST /v1/generations` asks for pictures; po
 picture itself). The same seed and parameters draw the same picture.
 """
 _CONNECTIONS = 64
+_IMAGES_SECONDS = 10.0
 _MOST_BODY_BYTES = 1024 * 1024
 _EXPOSED = (
     *("ETag", "Location", "Preference-Applied", "Retry-After", "X-Request-ID"),
@@ -52,7 +57,7 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         ImagesUrlError: `EMAKI_IMAGES` is no place to read from.
     """
     telemetry = Telemetry()
-    images = Images(settings.images) if settings.images else None
+    images = Images(settings.images, seconds=_IMAGES_SECONDS) if settings.images else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
@@ -70,16 +75,21 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
             redis_url, socket_timeout=5, retry=Retry(NoBackoff(), 1), **shared
         )
         wakes = Wakes(listener)
-        queue = SubmitQueue(blocking, max_pictures=settings.max_queue)
-        listening = asyncio.create_task(wakes.listen())
+        queue = SubmitQueue(
+            blocking, max_pictures=settings.max_queue, max_stored=settings.most_stored
+        )
+        offers = OfferBook(client, model_ttl=settings.model_ttl)
+        store = Store(client, offers, images)
+        lapses = Lapses(client, offers, settings)
+        tasks = [asyncio.create_task(wakes.listen()), asyncio.create_task(lapses.watch())]
         app.state.stop_waiting = wakes.stop  # for the server, before it closes connections
         try:
-            store = Store(client, images)
-            yield {"service": Service(settings, client, store, queue, wakes, telemetry)}
+            yield {"service": Service(settings, client, store, offers, queue, wakes, telemetry)}
         finally:
-            while not listening.done():  # a cancellation can get lost inside redis-py
-                listening.cancel()
-                await asyncio.wait([listening], timeout=0.5)
+            for task in tasks:
+                while not task.done():  # a cancellation can get lost inside redis-py
+                    task.cancel()
+                    await asyncio.wait([task], timeout=0.5)
             await listener.aclose()
             await client.aclose()
             blocking.close()
@@ -89,11 +99,13 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         version="1",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages run scripts from elsewhere; ours: `app.routes.page`
+        redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
-    for module in (generations, pictures, events, models, openai, health, metrics):
+    for module in (generations, pictures, events, models, openai, health, metrics, page):
         app.include_router(module.router)
     app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
     _describe_problems(app)
@@ -111,6 +123,8 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
             allow_headers=["*"],
             expose_headers=_EXPOSED,
         )
+    app.add_middleware(OwnNames, names=settings.names)
+    app.add_middleware(Secure)
     app.add_middleware(Observe, telemetry=telemetry)
     return app
 
@@ -121,7 +135,6 @@ class _PageFiles(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         answer = super().file_response(*args, **kwargs)
         answer.headers["Cache-Control"] = "no-cache"
-        answer.headers["X-Content-Type-Options"] = "nosniff"
         return answer
 
 
@@ -140,6 +153,7 @@ def _describe_problems(app: FastAPI) -> None:
                 schemas.pop(unused, None)
             for path in schema["paths"].values():
                 for operation in path.values():
+                    operation["responses"].setdefault("421", problems.ERRORS[421])
                     if "422" in operation["responses"]:
                         operation["responses"]["422"] = problems.ERRORS[422]
         return app.openapi_schema or schema

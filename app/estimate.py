@@ -5,29 +5,22 @@ from collections.abc import Sequence
 from wire.schemas import WorkerState
 
 
-class Load:
-    """The work that is there, and how fast it goes.
+def seconds_left(
+    workers: Sequence[WorkerState], *, version: str, evaluations: float, steps: int
+) -> float | None:
+    """Until a request is finished.
 
     Args:
-        workers: live workers, with their pace and what they have in hand.
-        requests: how many requests are queued, and ``row_steps`` image-steps all these make.
+        workers: live workers, with what they measured.
+        evaluations: of the network, until it is drawn: its own, and its share of what others
+            have queued and running (`wire/life/look.lua`).
+        steps: its own, which follow one another however many workers there are.
+
+    Returns:
+        None: no live worker that can draw it has measured how fast it is.
     """
-
-    def __init__(
-        self, workers: Sequence[WorkerState] = (), *, requests: int = 0, row_steps: int = 0
-    ) -> None:
-        self._workers, self._requests, self._row_steps = workers, requests, row_steps
-
-    def seconds(self, model: str, work: int, position: int) -> float | None:
-        """Until a request of ``work`` image-steps at this place of the queue is finished.
-
-        What is before it in the queue counts as average requests. None: no live worker has
-        measured how fast it draws that model.
-        """
-        able = [worker for worker in self._workers if model in worker.models]
-        pace = sum(worker.pace for worker in able)
-        if not pace:
-            return None
-        average = self._row_steps / self._requests if self._requests else 0.0
-        ahead = sum(worker.backlog for worker in able) + average * (position - 1)
-        return (ahead + work) / pace
+    able = [worker for worker in workers if version in worker.versions and worker.pace]
+    if not able:
+        return None
+    together = evaluations / sum(worker.pace for worker in able)
+    return max(together, steps * min(worker.step_seconds for worker in able))

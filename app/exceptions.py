@@ -6,14 +6,18 @@ ServiceError
 ├── ModelNotFound           404 model_not_found
 ├── ImageNotFound           404 image_not_found
 ├── AlreadyFinished         409 already_finished
-├── GenerationCanceled      409 generation_canceled
+├── GenerationCanceled      409 generation_canceled (final)
 ├── GenerationExpired       410 generation_expired
+├── ForeignHost             421 foreign_host
+├── ForeignOrigin           421 foreign_origin
 ├── InvalidField            422 invalid_request
 ├── IdempotencyKeyReused    422 idempotency_key_reused
 ├── QueueFull               429 queue_full
+├── StorageFull             429 storage_full
 ├── RateLimited             429 rate_limited
 ├── TooManyStreams          429 too_many_streams
-├── GenerationFailed        500 generation_failed
+├── GenerationFailed        500 generation_failed (final)
+├── Stopping                503 stopping
 ├── RedisAway               503 redis_unavailable
 ├── ImagesAway              503 images_unavailable
 └── NotReady                503 not_ready
@@ -75,6 +79,30 @@ class GenerationExpired(ServiceError):
         )
 
 
+class ForeignHost(ServiceError):
+    """The server does not go by the name that it was called."""
+
+    status, code = 421, "foreign_host"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"{host[:100]!a} in the header `Host` is no name of this server; use its own, or add "
+            "that one to EMAKI_ALLOWED_HOSTS"
+        )
+
+
+class ForeignOrigin(ServiceError):
+    """A page of another site asked a server that asks for no key."""
+
+    status, code = 421, "foreign_origin"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"pages of {origin[:100]!a} may not use this server; add it to EMAKI_CORS_ORIGINS to "
+            "let them"
+        )
+
+
 class ModelNotFound(ServiceError):
     """No worker has published such a model or version."""
 
@@ -100,7 +128,15 @@ class AlreadyFinished(ServiceError):
     status, code = 409, "already_finished"
 
 
-class GenerationCanceled(ServiceError):
+class _Final(ServiceError):
+    """A generation was made and has ended; asking again would make another, to the same end."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-should-retry": "false"}  # else the `openai` package asks twice more
+
+
+class GenerationCanceled(_Final):
     """The picture that was waited for will not come."""
 
     status, code = 409, "generation_canceled"
@@ -152,6 +188,20 @@ class QueueFull(_Later):
         )
 
 
+class StorageFull(_Later):
+    """This key's results take as many bytes as they may."""
+
+    code = "storage_full"
+
+    def __init__(self, stored: int, limit: int, wanted: int) -> None:
+        super().__init__(
+            f"this key's results take {stored} bytes, these may take {wanted} more, and "
+            f"EMAKI_MAX_STORED is {limit}; DELETE generations that you have fetched, ask for "
+            "fewer pictures or a smaller scale, or wait until results expire",
+            retry_after=60,
+        )
+
+
 class RateLimited(_Later):
     """This key has made its requests of the minute."""
 
@@ -177,7 +227,7 @@ class TooManyStreams(_Later):
         )
 
 
-class GenerationFailed(ServiceError):
+class GenerationFailed(_Final):
     """The picture that was waited for could not be drawn."""
 
     status, code = 500, "generation_failed"
@@ -187,6 +237,12 @@ class _Temporary(ServiceError):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "2"}
+
+
+class Stopping(_Temporary):
+    """This process ends before the picture that is waited for is there; another may be there."""
+
+    status, code = 503, "stopping"
 
 
 class RedisAway(_Temporary):

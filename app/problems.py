@@ -14,14 +14,17 @@ from fastapi.exceptions import RequestValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
+from app import exceptions
 from app.exceptions import RedisAway, ServiceError
 from app.validation import explain
 from wire.connect import takes_no_writes
+from wire.images import ImagesAway
 from wire.schemas import FieldError, Problem
 
 log = logging.getLogger("emaki.app")
 MEDIA_TYPE = "application/problem+json"
 OPENAI_PREFIX = "/v1/images/"
+_CODES = {413: "content_too_large", 422: "invalid_request"}  # others: their phrase
 _OPENAI_CODES = {"unauthorized": "invalid_api_key", "rate_limited": "rate_limit_exceeded"}
 
 
@@ -34,7 +37,7 @@ def _described(status: int) -> dict[str, Any]:
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: _described(status)
-    for status in (400, 401, 404, 408, 409, 410, 413, 415, 422, 429, 500, 503)
+    for status in (400, 401, 404, 408, 409, 410, 413, 415, 421, 422, 429, 500, 503)
 }
 
 
@@ -64,9 +67,14 @@ def install(app: FastAPI) -> None:
             400: f"the body cannot be read: {error.detail}; send one JSON object",
         }.get(error.status_code, str(error.detail))
         phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        code = "content_too_large" if error.status_code == 413 else phrase
+        code = _CODES.get(error.status_code, phrase)
         headers = dict(error.headers or {})
         return respond(request.url.path, error.status_code, code, detail, headers=headers)
+
+    @app.exception_handler(ImagesAway)
+    async def images_away(request: Request, error: ImagesAway) -> Response:
+        log.warning("%s", error)
+        return refuse(request.url.path, exceptions.ImagesAway(str(error)))
 
     @app.exception_handler(RedisError)
     async def redis_error(request: Request, error: RedisError) -> Response:

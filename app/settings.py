@@ -1,7 +1,6 @@
 """The API's settings: environment variables `EMAKI_*`, read once at start."""
 
 import hashlib
-import ipaddress
 import re
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +9,12 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.hosts import ANY, Names, is_loopback, parse_hosts
 from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
 from wire.schemas import MODEL_PATTERN
 
+_MOST_STORED = 64 * 1024 * 1024
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -43,6 +44,23 @@ class AppSettings(BaseSettings):
         20.0, gt=0, description="Seconds in which a request's header, and then its body, arrives."
     )
     cors_origins: str = Field("", description="Comma-separated origins of other sites' pages.")
+    max_stored: int | None = Field(
+        None,
+        ge=0,
+        description="Bytes that one key's results may take in Redis; 0: no limit. Unset: 64 MiB, "
+        "or no limit where pictures lie outside.",
+    )
+    queue_ttl: float = Field(
+        24 * 3600.0, gt=0, description="Seconds that a request may wait before it fails."
+    )
+    model_ttl: float = Field(
+        3600.0,
+        gt=0,
+        description="Seconds that a model stays listed while workers live and none has it.",
+    )
+    allowed_hosts: str = Field(
+        "", description="Comma-separated names of this server; unset: without keys loopback ones."
+    )
     max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
     result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")
     images: str | None = Field(
@@ -59,9 +77,15 @@ class AppSettings(BaseSettings):
                 raise ValueError("a hashed key is sha256: and 64 lower-case hex digits")
         return value
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        parse_hosts(value)
+        return value
+
     @model_validator(mode="after")
     def _keys_where_others_listen(self) -> Self:
-        if not self.key_hashes and not _is_loopback(self.host):
+        if not self.key_hashes and not is_loopback(self.host):
             raise ValueError(
                 f"EMAKI_HOST={self.host} lets others in, but EMAKI_API_KEYS is empty; set "
                 "EMAKI_API_KEYS to a long random key, or listen on 127.0.0.1"
@@ -69,9 +93,24 @@ class AppSettings(BaseSettings):
         return self
 
     @property
+    def most_stored(self) -> int:
+        """Bytes of one key's results in Redis; 0: no limit."""
+        if self.max_stored is not None:
+            return self.max_stored
+        return 0 if self.images else _MOST_STORED
+
+    @property
     def origins(self) -> list[str]:
         """Other sites whose pages may call this API; empty: none."""
         return [part.strip() for part in self.cors_origins.split(",") if part.strip()]
+
+    @property
+    def names(self) -> Names:
+        """By what `Host` it may be called, and from what pages."""
+        hosts = parse_hosts(self.allowed_hosts)
+        if self.key_hashes:  # whoever asks needs a key, so any name and any page will do
+            return Names(hosts or (ANY,), None)
+        return Names(hosts or None, self.origins)
 
     @cached_property
     def key_hashes(self) -> tuple[bytes, ...]:
@@ -83,12 +122,3 @@ class AppSettings(BaseSettings):
             else hashlib.sha256(key.encode()).digest()
             for key in keys
         )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -11,6 +11,7 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 
+from app.offers import OfferBook
 from app.queue import SubmitQueue
 from app.settings import AppSettings
 from app.store import Store
@@ -27,6 +28,7 @@ class Service:
     settings: AppSettings
     redis: Redis
     store: Store
+    offers: OfferBook
     queue: SubmitQueue
     wakes: Wakes
     telemetry: Telemetry

@@ -1,39 +1,32 @@
-"""What the API reads from Redis and changes there: records, images, events, cards, workers."""
+"""What the API reads from Redis and changes there: records, images, events."""
 
 import asyncio
-import dataclasses
 import json
 import re
 import time
-from functools import lru_cache
 from typing import Any
 
 from redis.asyncio import Redis
 
-from app.estimate import Load
+from app.estimate import seconds_left
 from app.exceptions import GenerationExpired, GenerationNotFound
-from app.images import Images
-from app.queue import SubmitQueue
-from wire import admission, keys, scripts
-from wire.images import image_name, strip_name
+from app.offers import OfferBook
+from wire import keys, life
+from wire.images import Images, image_name, strip_name
+from wire.life import AsyncLife, Canceled
 from wire.record import Record, image_field
-from wire.schemas import Generation, ModelCard, Status, WorkerState
+from wire.schemas import Generation, Status
 
 _STREAM_PAGE = 200
-_LOAD_SECONDS = 1.0
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Store:
-    """All answers are as fresh as Redis; only the load, for estimates, may be a second old."""
+    """All answers are as fresh as Redis; only the workers' pace, for estimates, may be older."""
 
-    def __init__(self, redis: Redis, images: Images | None = None) -> None:
-        self._redis, self._images = redis, images
-        self._cancel = redis.register_script(scripts.CANCEL)
-        self._delete = redis.register_script(admission.DELETE)
-        self._look = redis.register_script(admission.LOOK)
-        self._load = Load()
-        self._load_at = float("-inf")
+    def __init__(self, redis: Redis, offers: OfferBook, images: Images | None = None) -> None:
+        self._redis, self._offers, self._images = redis, offers, images
+        self._life = AsyncLife(redis)
 
     async def record(self, id_: str, owner: str) -> Record:
         """A generation's record.
@@ -50,16 +43,15 @@ class Store:
         """`record` and `view` in one round trip to Redis."""
         if not _ID.fullmatch(id_):
             raise GenerationNotFound(id_)
-        flat, place = await self._look(keys=[keys.generation(id_)], args=[id_])
-        data = dict(zip(flat[::2], flat[1::2], strict=True))
-        return await self._shown(await self._parsed(id_, owner, data), int(place))
+        data, place, evaluations = await self._life(life.look(id_))
+        return await self._shown(await self._parsed(id_, owner, data), place, evaluations)
 
     async def view(self, record: Record) -> Generation:
         """The object that clients see, with the place in the queue and an estimate of the end."""
-        place = 0
+        place, evaluations = 0, 0.0
         if record.status is Status.QUEUED:
-            _, place = await self._look(keys=[keys.generation(record.id)], args=[record.id])
-        return await self._shown(record, int(place))
+            _, place, evaluations = await self._life(life.look(record.id))
+        return await self._shown(record, place, evaluations)
 
     async def _parsed(self, id_: str, owner: str, data: dict[Any, Any]) -> Record:
         if not data:
@@ -71,12 +63,17 @@ class Store:
             raise GenerationNotFound(id_)
         return record
 
-    async def _shown(self, record: Record, place: int) -> Generation:
+    async def _shown(self, record: Record, place: int, evaluations: float) -> Generation:
         now = time.time()
         if record.status is not Status.QUEUED:
             return record.generation(now=now)
         position = place or 1  # not in the queue: a worker has taken it, and begins
-        eta = (await self._current_load()).seconds(record.model, record.work, position)
+        eta = seconds_left(
+            (await self._offers.now()).workers,
+            version=record.request.model,
+            evaluations=evaluations or record.request.evaluations,
+            steps=record.request.steps,
+        )
         return record.generation(now=now, queue_position=position, queue_eta=eta)
 
     async def history(
@@ -148,31 +145,11 @@ class Store:
 
     async def cancel(self, record: Record) -> bool:
         """Cancel it if it is queued, else ask its worker to; False: it has ended already."""
-        names, arguments = scripts.finish_call(dataclasses.replace(record), Status.CANCELED)
-        names += [
-            SubmitQueue.list_key(),
-            keys.waiting(record.model, record.owner),
-            SubmitQueue.job_key(record.id),
-        ]
-        answer = await self._cancel(keys=names, args=arguments)
-        return int(answer) >= 0
+        return await self._life(life.cancel(record)) is not Canceled.TOO_LATE
 
     async def delete(self, record: Record) -> None:
         """Remove everything of it, and ask whoever draws it to stop."""
-        await self._delete(
-            keys=[
-                keys.generation(record.id),
-                keys.events(record.id),
-                keys.images(record.id),
-                keys.gone(record.id),
-                keys.CANCELS,
-                SubmitQueue.list_key(),
-                keys.waiting(record.model, record.owner),
-                SubmitQueue.job_key(record.id),
-                keys.history(record.owner),
-            ],
-            args=[record.id, record.history_member],
-        )
+        await self._life(life.delete(record))
 
     async def first_answer(self, idempotency_key: str) -> tuple[str, str, str | None] | None:
         """What an Idempotency-Key stands for: generation, fingerprint, and the answer if known."""
@@ -186,49 +163,16 @@ class Store:
         """Keep the first answer beside an Idempotency-Key that was just used."""
         await self._redis.hset(idempotency_key, "answer", answer)
 
-    async def card(self, name: str) -> ModelCard | None:
-        """One model's card."""
-        raw: Any = await self._redis.hget(keys.MODELS, name)
-        return None if raw is None else _card(raw)
-
-    async def cards(self) -> list[ModelCard]:
-        """All cards, by name."""
-        raw: Any = await self._redis.hgetall(keys.MODELS)
-        return [_card(raw[name]) for name in sorted(raw)]
-
     async def counts(self) -> dict[str, float]:
         """What workers have counted."""
         counted: Any = await self._redis.hgetall(keys.METRICS)
         return {name.decode(): float(value) for name, value in counted.items()}
 
     async def queue(self) -> tuple[int, int, int]:
-        """Requests in the queue; pictures and image-steps accepted and not begun."""
+        """Requests in the queue; pictures accepted and not begun; evaluations not yet made."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.llen(SubmitQueue.list_key())
-            pipe.hmget(keys.QUEUED, ["pictures", "row_steps"])
-            requests, (pictures, row_steps) = await pipe.execute()
-        return int(requests), max(0, int(pictures or 0)), max(0, int(row_steps or 0))
-
-    async def workers(self) -> list[WorkerState]:
-        """Every live worker."""
-        names: Any = list(await self._redis.smembers(keys.WORKERS))
-        if not names:
-            return []
-        states: Any = await self._redis.mget([keys.worker(name.decode()) for name in names])
-        gone = [name for name, state in zip(names, states, strict=True) if state is None]
-        if gone:
-            await self._redis.srem(keys.WORKERS, *gone)
-        return [WorkerState.model_validate_json(state) for state in states if state is not None]
-
-    async def _current_load(self) -> Load:
-        now = time.monotonic()
-        if now - self._load_at > _LOAD_SECONDS:
-            self._load_at = now  # first: others need not ask as well
-            requests, _, row_steps = await self.queue()
-            self._load = Load(await self.workers(), requests=requests, row_steps=row_steps)
-        return self._load
-
-
-@lru_cache(maxsize=256)
-def _card(raw: bytes) -> ModelCard:
-    return ModelCard.model_validate_json(raw)
+            pipe.llen(keys.QUEUE_LIST)
+            pipe.hget(keys.QUEUED, "pictures")
+            pipe.hvals(keys.BACKLOG)
+            requests, pictures, backlogs = await pipe.execute()
+        return int(requests), max(0, int(pictures or 0)), max(0, sum(map(int, backlogs)))

@@ -17,10 +17,12 @@ from app.exceptions import (
 )
 from app.queue import Idempotency
 from app.resolve import resolve, split_version
+from app.results import expected_bytes
 from app.sheets import grid_png
 from app.state import Service
 from app.wakes import Wakes
 from wire import keys
+from wire.life import Outcome
 from wire.record import Record
 from wire.schemas import GenerationRequest, Status
 
@@ -65,9 +67,9 @@ async def accept(
     if wanted.model is None:
         wanted = wanted.model_copy(update={"model": service.settings.default_model})
     name, _ = split_version(wanted.model or "")
-    card = await service.store.card(name)
+    card = await service.offers.card(name)
     if card is None:
-        raise ModelNotFound(name, [card.id for card in await service.store.cards()])
+        raise ModelNotFound(name, sorted((await service.offers.now()).cards))
     record = Record(
         id=uuid.uuid4().hex,
         owner=owner,
@@ -76,11 +78,13 @@ async def accept(
         result_ttl=service.settings.result_ttl,
         request_id=request_id,
     )
-    outcome, id_ = await run_in_threadpool(service.queue.submit, record, once)
-    if outcome == "conflict":
+    admission = await run_in_threadpool(
+        service.queue.submit, record, once, reserved=expected_bytes(record.request, card)
+    )
+    if admission.outcome is Outcome.CONFLICT:
         raise IdempotencyKeyReused
-    if outcome == "replay":
-        return await service.store.record(id_, owner), False
+    if admission.outcome is Outcome.REPLAY:
+        return await service.store.record(admission.detail, owner), False
     return record, True
 
 

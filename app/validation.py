@@ -6,7 +6,9 @@ from fastapi.exceptions import RequestValidationError
 
 from wire.schemas import FieldError, GenerationRequest
 
-_MOST_SHOWN = 80
+_MOST_SHOWN = 80  # characters of a value
+_MOST_NAME = 60  # of a field's name, which a client chose
+_MOST_ERRORS = 16
 _REASONS = {
     "greater_than_equal": "{value} is below the least, {ge}; send {ge} or more",
     "less_than_equal": "{value} is above the most, {le}; send {le} or less",
@@ -20,14 +22,16 @@ _REASONS = {
 def explain(
     error: RequestValidationError, media_type: str
 ) -> tuple[int, str, str, list[FieldError]]:
-    """Status, code and detail of the answer, and the fields that were refused."""
+    """Status, code and detail of the answer, and the fields that were refused: the first ones."""
     found: dict[str, str] = {}
     for item in error.errors():
         parts = ("body", "query", "path", "header")
         location = [str(part) for part in item["loc"] if part not in parts]
         if item["type"] == "json_invalid" or not location:
             return _whole_body(item, media_type)
-        found.setdefault(location[0], _explain(location[0], item))
+        name = location[0][:_MOST_NAME]
+        if name not in found and len(found) < _MOST_ERRORS:
+            found[name] = _explain(name, item)
     fields = [FieldError(field=name, detail=detail) for name, detail in found.items()]
     summary = "; ".join(f"{f.field}: {f.detail}" for f in fields[:5])
     return 422, "invalid_request", summary, fields
@@ -46,8 +50,7 @@ def _whole_body(item: Any, media_type: str) -> tuple[int, str, str, list[FieldEr
 
 
 def _explain(field: str, item: Any) -> str:
-    value = ascii(item.get("input"))
-    value = value if len(value) <= _MOST_SHOWN else f"{value[: _MOST_SHOWN - 3]}..."
+    value = _shown(item.get("input"))
     if field == "class":
         return f"{value} is not a class's name or index, null, or a list of `batch` of these"
     known = [info.alias or name for name, info in GenerationRequest.model_fields.items()]
@@ -59,3 +62,8 @@ def _explain(field: str, item: Any) -> str:
         for name, limit in item.get("ctx", {}).items()
     }
     return reason.format(value=value, fields=", ".join(known), **limits)
+
+
+def _shown(value: Any) -> str:
+    text = ascii(value[:_MOST_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."

@@ -154,13 +154,15 @@ def service(folder: Path, port: int) -> Iterator[tuple[Redis, int]]:
     server = EmbeddedRedis(folder)
     server.start()
     redis = Redis.from_url(server.url)
-    redis.hset(keys.MODELS, "bench", _CARD.model_dump_json())
+    redis.hset(keys.MODELS, _CARD.version, _CARD.model_dump_json())
+    redis.zadd(keys.DRAWABLE, {_CARD.version: time.time()})
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("EMAKI_")},
         "EMAKI_REDIS_URL": server.url,
         "EMAKI_PORT": str(port),
         "EMAKI_DEFAULT_MODEL": "bench",
         "EMAKI_MAX_QUEUE": "1000000",
+        "EMAKI_MAX_STORED": "0",
         "EMAKI_LOG_LEVEL": "WARNING",
     }
     api = subprocess.Popen([sys.executable, "-m", "app"], env=environment)

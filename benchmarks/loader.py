@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, pick_device, settle
-from training.data import Pictures
-from training.loader import Loader
+from training.pictures.data import Pictures
+from training.run.loader import Loader
 
 
 def main() -> None:

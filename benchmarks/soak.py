@@ -36,7 +36,8 @@ _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MIB = 2**20
 # Of the service, however long it runs: known without looking at any one generation.
 _LASTING = re.compile(
-    r"emaki:(images|metrics.*|models|queued|workers|worker:.*|waiting:[^:]+)|rq:(queues|workers.*|worker:.*)"
+    r"emaki:(images|metrics.*|models|served|drawable|queued|backlog|drawn|waits|waiting|workers"
+    r"|worker:.*|batch:.*|waiting:[^:]+)|rq:(queues|workers.*|worker:.*)"
 )
 
 

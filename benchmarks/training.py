@@ -31,10 +31,10 @@ from PIL import Image
 from benchmarks.machine import describe
 from benchmarks.peers import peers_python
 from training.config import load_config
-from training.data import load_pictures
-from training.learner import Learner
-from training.memory import keep_freed_memory
-from training.team import Team
+from training.pictures.data import load_pictures
+from training.run.cpu.memory import keep_freed_memory
+from training.run.learner import Learner
+from training.run.team import Team
 
 SIZE = 32
 PICTURES = 2048

@@ -120,16 +120,8 @@ def read_manifest(folder: Path) -> Manifest:
 
 def verify(folder: Path, manifest: Manifest, *, name: str = WEIGHTS) -> None:
     """Compare a file with the size and digest its manifest records."""
-    path, record = folder / name, manifest.files.get(name)
-    if record is None:
-        raise CheckpointError(f"{folder / MANIFEST} records no {name}")
+    record, path = check_size(folder, manifest, name=name), folder / name
     try:
-        size = path.stat().st_size
-        if size != record.bytes:
-            raise CheckpointError(
-                f"{path} has {size} bytes, its manifest says {record.bytes}: it is truncated or "
-                "was replaced; copy it again or roll back with `python -m training publish`"
-            )
         digest = file_sha256(path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
@@ -138,6 +130,23 @@ def verify(folder: Path, manifest: Manifest, *, name: str = WEIGHTS) -> None:
             f"{path} has sha256 {digest[:12]}..., its manifest says {record.sha256[:12]}...: it is "
             "damaged; copy it again or roll back with `python -m training publish`"
         )
+
+
+def check_size(folder: Path, manifest: Manifest, *, name: str = WEIGHTS) -> FileRecord:
+    """Compare a file's size with what its manifest records, which costs nothing."""
+    path, record = folder / name, manifest.files.get(name)
+    if record is None:
+        raise CheckpointError(f"{folder / MANIFEST} records no {name}")
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    if size != record.bytes:
+        raise CheckpointError(
+            f"{path} has {size} bytes, its manifest says {record.bytes}: it is truncated or "
+            "was replaced; copy it again or roll back with `python -m training publish`"
+        )
+    return record
 
 
 def file_sha256(path: Path) -> str:

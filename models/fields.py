@@ -1,16 +1,20 @@
 """Dataclasses from plain data (JSON, TOML), checked field by field without a library.
 
-Knows scalars, tuples of scalars, and some of both that may be left out (None); anything else is
-the caller's to convert.
+Knows scalars, choices among words, tuples of scalars, and some of these that may be left out
+(None). Mappings and dataclasses are the caller's to convert; only that they are such is checked.
+``Any`` says in so many words that the caller checks a field. One of any other type is a mistake in
+the program, and said to be one: never passed unchecked.
 """
 
 import dataclasses
 import math
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
 
 _SCALARS: dict[Any, tuple[type, ...]] = {
     int: (int,),
     float: (int, float),
+    float | None: (int, float, type(None)),
     str: (str,),
     bool: (bool,),
     int | None: (int, type(None)),
@@ -35,6 +39,7 @@ def build(where: str, kind: type[Any], data: object) -> Any:
     Raises:
         ValueError: not a mapping, an unknown or missing field, or a value of the wrong type; also
             whatever ValueError the dataclass itself raises.
+        TypeError: the dataclass has a field of a type that cannot be checked here.
     """
     if not isinstance(data, dict):
         raise ValueError(f"{where} is not a table of fields")
@@ -55,19 +60,34 @@ def build(where: str, kind: type[Any], data: object) -> Any:
 
 
 def _value(where: str, target: "dataclasses.Field[Any]", value: object) -> object:
-    expected, name = target.type, f"{where}.{target.name}"
+    expected: Any = target.type
+    name = f"{where}.{target.name}"
     if expected in _SCALARS:
         if not _is(value, _SCALARS[expected]):
             wanted = " or ".join(kind.__name__ for kind in _SCALARS[expected])
             raise ValueError(f"{name} = {value!r} is not {wanted}")
-    elif expected in _TUPLES and not (value is None and _is_optional(expected)):
-        kinds, length = _TUPLES[expected]
-        if not isinstance(value, list | tuple) or not all(_is(item, kinds) for item in value):
-            raise ValueError(f"{name} = {value!r} is not a list of {kinds[-1].__name__}")
-        if length is not None and len(value) != length:
-            raise ValueError(f"{name} has {len(value)} entries, not {length}")
-        return tuple(value)
+    elif expected in _TUPLES:
+        return None if value is None and _is_optional(expected) else _tuple(name, expected, value)
+    elif get_origin(expected) is Literal:
+        if value not in get_args(expected):
+            raise ValueError(f"{name} = {value!r} is not one of {', '.join(get_args(expected))}")
+    elif get_origin(expected) is Mapping or dataclasses.is_dataclass(expected):
+        if not isinstance(value, get_origin(expected) or expected):
+            raise ValueError(f"{name} = {value!r} is not a table of fields")
+    elif expected is not Any:
+        raise TypeError(
+            f"{name}: a field of type {expected!r} cannot be checked; teach it to build"
+        )
     return value
+
+
+def _tuple(name: str, expected: Any, value: object) -> tuple[object, ...]:
+    kinds, length = _TUPLES[expected]
+    if not isinstance(value, list | tuple) or not all(_is(item, kinds) for item in value):
+        raise ValueError(f"{name} = {value!r} is not a list of {kinds[-1].__name__}")
+    if length is not None and len(value) != length:
+        raise ValueError(f"{name} has {len(value)} entries, not {length}")
+    return tuple(value)
 
 
 def _is_optional(expected: Any) -> bool:

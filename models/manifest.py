@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.fields import build
+from models.guidance import needs_null_class
 from models.prediction import PREDICTIONS, Prediction
 from models.sampler import SAMPLERS, VARIANCES, Sampler, Table, Variance, build_table
 from models.schedule import Schedule
@@ -124,8 +125,8 @@ class Manifest:
             )
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have the same name")
-        guided = self.defaults.guidance_scale != 1
-        if guided and self.classes and self.network.null_class is None:
+        unconditional = needs_null_class(self.defaults.guidance_scale)
+        if unconditional and self.classes and self.network.null_class is None:
             raise ValueError(
                 f"defaults.guidance_scale {self.defaults.guidance_scale} needs a null class, which "
                 "the network lacks; use 1"

@@ -9,9 +9,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from models.guidance import evaluations, guide, needs_null_class
 from models.noise import normal
-from models.sampler import Table, guided
-from models.step import Coefficients, advance, guide
+from models.sampler import Table
+from models.step import Coefficients, advance
 from models.unet import UNet
 
 
@@ -43,10 +44,10 @@ def draw(
     shape = (config.channels, *config.size)
     seeds = seeds.to(device)
     rows = len(seeds)
-    two_passes = guided(guidance_scale, conditional=labels is not None)
+    two_passes = evaluations(guidance_scale, conditional=labels is not None) == 2
     if labels is not None:
         labels = labels.to(device)
-        if guidance_scale == 0 or two_passes:
+        if needs_null_class(guidance_scale):
             if config.null_class is None:
                 raise ValueError(
                     f"guidance_scale {guidance_scale} needs a null class, which this model lacks; "

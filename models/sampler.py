@@ -199,8 +199,3 @@ def _dpmpp_2m_sde(s: _Steps) -> _Columns:
     b, c = _second_order(s.alpha_next * shrink, s.h)
     a = s.sigma_next / s.sigma * np.exp(-s.h)
     return a, b, c, s.sigma_next * np.sqrt(shrink)
-
-
-def guided(guidance_scale: float, *, conditional: bool) -> bool:
-    """Whether a row takes two places in the batch: a class is set and lambda is not 0 or 1."""
-    return conditional and guidance_scale not in (0.0, 1.0)

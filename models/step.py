@@ -22,11 +22,6 @@ class Coefficients:
     bound: Tensor
 
 
-def guide(unconditional: Tensor, conditional: Tensor, scale: Tensor) -> Tensor:
-    """Classifier-free guidance (Ho & Salimans 2022): u + scale (c - u); scale is (B,)."""
-    return unconditional + _rows(scale) * (conditional - unconditional)
-
-
 def advance(
     x: Tensor, output: Tensor, previous: Tensor, noise: Tensor | None, k: Coefficients
 ) -> tuple[Tensor, Tensor]:

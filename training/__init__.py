@@ -1,1 +1,15 @@
-"""The training job and what belongs to a trained model. Run it as `python -m training`."""
+"""The training job and what belongs to a trained model. Run it as `python -m training`.
+
+    __main__, commands   the command line; what fits in no room
+    inspection/          schedules, noising, networks and errors, to look at
+    conversion/          diffusers' layout and ours
+    run/                 the training run itself
+    judging/             how good what a model draws is
+    config, sections     a run's TOML file
+    charts               the look of plots
+    sheets               grids and strips of pictures, as PNG files
+    pictures/            training data: found, decoded, cached
+    devices, errors      where to compute; what a person can get wrong
+
+Nothing imports what stands above it.
+"""

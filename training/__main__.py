@@ -6,10 +6,11 @@ from pathlib import Path
 
 from models.manifest import CheckpointError
 from models.sampler import SAMPLERS
-from training import commands, job
+from training import commands
 from training.conversion import command as conversion
 from training.errors import TrainingError
 from training.inspection import command as inspection
+from training.run import job
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,9 +47,6 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", type=Path, help="a model's folder or one checkpoint's")
     evaluate.add_argument("--data", type=Path, required=True, help="the data it was trained on")
     evaluate.add_argument("--images", type=int, default=2000, help="default: 2000")
-    evaluate.add_argument(
-        "--extractor", choices=["classifier"], default="classifier", help="what judges the pictures"
-    )
     evaluate.add_argument("--json", action="store_true", help="one JSON object on standard output")
     _add_settings(evaluate)
     evaluate.set_defaults(run=commands.evaluate)

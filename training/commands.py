@@ -10,14 +10,15 @@ import torch
 
 from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
 from models.checkpoint import publish as publish_checkpoint
+from models.guidance import needs_null_class
 from models.manifest import Defaults, Manifest
 from models.sample import draw
-from training.data import load_alike
 from training.devices import pick_device
 from training.errors import TrainingError
-from training.evaluate import measure_agreement
-from training.pictures import grid, save_png, strip
-from training.sources import SPLITS
+from training.judging.evaluate import measure_agreement
+from training.pictures.data import load_alike
+from training.pictures.sources import SPLITS
+from training.sheets import grid, save_png, strip
 
 
 def sample(arguments: argparse.Namespace) -> None:
@@ -116,7 +117,8 @@ def _settings(manifest: Manifest, arguments: argparse.Namespace) -> Defaults:
     longest = manifest.diffusion.timesteps
     if not 1 <= settings.steps <= longest:
         raise TrainingError(f"--steps {settings.steps}: {manifest.version} takes 1 to {longest}")
-    if manifest.null_class is None and manifest.classes and settings.guidance_scale != 1:
+    lacks = manifest.null_class is None and bool(manifest.classes)
+    if lacks and needs_null_class(settings.guidance_scale):
         raise TrainingError(
             f"--guidance-scale {settings.guidance_scale} needs a null class, which "
             f"{manifest.version} lacks; use 1"

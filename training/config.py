@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.fields import build
+from models.guidance import needs_null_class
 from models.manifest import Diffusion, check_name
 from training.errors import TrainingError
 from training.sections import Data, Network, Publish, Train
@@ -33,7 +34,7 @@ class Config:
                 f"publish.steps = {self.publish.steps} is not in 1 ... diffusion.timesteps = "
                 f"{self.diffusion.timesteps}"
             )
-        if self.train.label_dropout == 0 and self.publish.guidance_scale != 1:
+        if self.train.label_dropout == 0 and needs_null_class(self.publish.guidance_scale):
             raise TrainingError(
                 f"publish.guidance_scale = {self.publish.guidance_scale} needs a null class, which "
                 "train.label_dropout = 0 does not train; use 1, or drop some labels"

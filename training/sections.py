@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from models.manifest import Defaults
 from models.unet import UNetConfig
-from training.decode import RESIZES, Resize
 from training.errors import TrainingError
+from training.pictures.decode import Resize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,6 @@ class Data:
             )
         if not all(1 <= side <= 4096 for side in self.size):
             raise TrainingError(f"data.size = {list(self.size)} is not within 1 ... 4096 pixels")
-        if self.resize not in RESIZES:
-            raise TrainingError(f"data.resize = {self.resize!r} is not one of {', '.join(RESIZES)}")
         twice = [name for name in self.class_names if self.class_names.count(name) > 1]
         if twice:
             raise TrainingError(f"data.class_names has {twice[0]!r} twice; every class is another")

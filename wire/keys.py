@@ -1,81 +1,63 @@
-"""Every Redis key that app and worker share.
+"""Every Redis key that app and worker share: here, and nowhere else, stands its name.
 
-emaki:gen:<id>          hash    one generation: its record, and an entry per finished image
-emaki:gen:<id>:png      hash    image index -> PNG bytes; "strip" -> the denoising strip
-emaki:gen:<id>:events   stream  what SSE sends, in order; its entry ids are the event ids
-emaki:gone:<id>         string  outlives the three above: its owner, for 410 instead of 404
-emaki:cancels           set     ids that a worker should stop
-emaki:waiting:<model>   zset    owners with requests queued for it -> since, or last served when
-emaki:waiting:<model>:<owner>   list    their ids, oldest first; both are an index of RQ's list
-emaki:queued            hash    "pictures" and "row_steps" of what is accepted and not begun
-emaki:history:<owner>   zset    that owner's generations, in the order of their creation
-emaki:idempotency:<..>  hash    an Idempotency-Key's generation, fingerprint and first answer
-emaki:rate:<owner>      string  requests in the current minute
-emaki:images            zset    ids with files outside Redis -> Unix time at which these may go
-emaki:metrics           hash    what workers count, for /metrics (`wire.metrics`)
-emaki:models            hash    model name -> its card; outlives the workers
-emaki:workers           set     names of workers; each has emaki:worker:<name>, a `WorkerState`,
-                                while it is alive
-emaki:wake              channel ids whose stream has grown
+A `Key` is called with what stands in its braces. The scripts of `wire.life` use the same names
+(`key.generation(id)`): `wire.life.script` writes them into the Lua.
 """
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Key:
+    """A name with braces for what differs."""
+
+    pattern: str
+
+    def __call__(self, *parts: str) -> str:
+        return self.pattern.format(*parts)
+
+
+# One generation. All but `gone` expire when its results do.
+generation = Key("emaki:gen:{}")  # hash: its record (`wire.record`), and a field per finished image
+images = Key("emaki:gen:{}:png")  # hash: image index -> PNG; "strip" -> the denoising strip
+events = Key("emaki:gen:{}:events")  # stream: what SSE sends; its entry ids are the event ids
+gone = Key("emaki:gone:{}")  # string: its owner, for 410 instead of 404
+
+# The queue. RQ's own list says what waits; the rest is an index of it and what limits count.
+WAITING = "emaki:waiting"  # set: versions (name@step) that something waits for
+owners = Key("emaki:waiting:{}")  # zset by version: owner -> since, or last served when
+waiting = Key("emaki:waiting:{}:{}")  # list by version, owner: ids, oldest first
+WAITS = "emaki:waits"  # zset: id -> when it was accepted; until a worker begins it
+QUEUED = "emaki:queued"  # hash: "pictures" accepted and not begun; "pictures:<owner>" of each owner
+BACKLOG = "emaki:backlog"  # hash: owner -> network evaluations accepted and not made
+DRAWN = "emaki:drawn"  # hash: owner -> evaluations made or dropped since its backlog began
+CANCELS = "emaki:cancels"  # set: ids that a worker should stop
+batch = Key("emaki:batch:{}")  # string by worker: the ids in its last step's batch
+
+# An owner: an API key, by the start of its digest; "" where the server has none.
+history = Key("emaki:history:{}")  # zset: its generations, in the order of their creation
+stored = Key("emaki:stored:{}")  # hash: id -> bytes that it keeps in Redis, and their "total"
+kept = Key("emaki:kept:{}")  # zset: id -> Unix time at which those bytes go
+idempotency = Key("emaki:idempotency:{}:{}")  # hash by owner, digest: generation, first answer
+rate = Key("emaki:rate:{}")  # string: requests in the current minute
+
+# Models and workers.
+MODELS = "emaki:models"  # hash: version -> its card; outlives the workers
+SERVED = "emaki:served"  # zset: version -> when a worker last served it as its model's LATEST
+DRAWABLE = "emaki:drawable"  # zset: version -> when a worker could last draw it
+WORKERS = "emaki:workers"  # set: names of workers
+worker = Key("emaki:worker:{}")  # string: its `WorkerState`, while it is alive
+
+METRICS = "emaki:metrics"  # hash: what workers count, for /metrics (`wire.metrics`)
+IMAGES_KEPT = "emaki:images"  # zset: ids with files outside Redis -> Unix time at which they may go
+WAKE = "emaki:wake"  # channel: ids whose stream has grown
+
+# RQ's names for one queue, `QUEUE`; `tests/wire` compares them with RQ's.
 QUEUE = "emaki"
+QUEUE_LIST = "rq:queue:emaki"  # list: ids that wait, next first
+POPPED = "rq:queue:emaki:intermediate"  # list: ids that a worker has popped, for a moment
+STARTED = "rq:wip:emaki"  # zset: "<id>:<execution>" -> when it counts as abandoned
+job = Key("rq:job:{}")  # hash: RQ's job
+FUNCTION = "emaki.generate"  # the job's function name: data, never imported or called
+
 STRIP = "strip"  # the field beside the images
-JOB = "emaki.generate"  # the RQ job's function name: data, never imported or called
-CANCELS = "emaki:cancels"
-METRICS = "emaki:metrics"
-QUEUED = "emaki:queued"
-IMAGES_KEPT = "emaki:images"
-MODELS = "emaki:models"
-WORKERS = "emaki:workers"
-WAKE = "emaki:wake"
-
-
-def generation(id_: str) -> str:
-    """The hash with a generation's record."""
-    return f"emaki:gen:{id_}"
-
-
-def images(id_: str) -> str:
-    """The hash with a generation's PNGs."""
-    return f"emaki:gen:{id_}:png"
-
-
-def events(id_: str) -> str:
-    """The stream of a generation's events."""
-    return f"emaki:gen:{id_}:events"
-
-
-def gone(id_: str) -> str:
-    """Marks a generation that once existed."""
-    return f"emaki:gone:{id_}"
-
-
-def owners(model: str) -> str:
-    """The owners whose requests are queued for a model (its name, without a step)."""
-    return f"emaki:waiting:{model}"
-
-
-def waiting(model: str, owner: str) -> str:
-    """The ids of one owner that are queued for a model."""
-    return f"emaki:waiting:{model}:{owner}"
-
-
-def history(owner: str) -> str:
-    """The owner's generations: members sort by their time of creation."""
-    return f"emaki:history:{owner}"
-
-
-def idempotency(owner: str, digest: str) -> str:
-    """What one Idempotency-Key of an owner stands for; ``digest`` is the key's SHA-256."""
-    return f"emaki:idempotency:{owner}:{digest}"
-
-
-def rate(owner: str) -> str:
-    """How many requests an owner has made in the current minute."""
-    return f"emaki:rate:{owner}"
-
-
-def worker(name: str) -> str:
-    """Set while that worker's engine is alive."""
-    return f"emaki:worker:{name}"

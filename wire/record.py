@@ -34,8 +34,8 @@ class Record:
         row_steps: image-steps done, of batch * steps.
         eta: the worker's estimate of the Unix time of the end, while running.
         images: finished images by index.
-        abandoned: workers that died, or were taken for dead, while they held this.
-        strikes: of these, how many held nothing else that could be blamed.
+        suspected: whether a worker died while this was in its last step: it is drawn isolated.
+        strikes: workers that died while it was drawn isolated.
         request_id: the HTTP request that submitted it, for the logs.
     """
 
@@ -51,7 +51,7 @@ class Record:
     eta: float | None = None
     error: ErrorInfo | None = None
     images: dict[int, dict[str, Any]] = field(default_factory=dict)
-    abandoned: int = 0
+    suspected: bool = False
     strikes: int = 0
     request_id: str = ""
 
@@ -66,6 +66,11 @@ class Record:
         return self.request.batch * self.request.steps
 
     @property
+    def evaluated(self) -> int:
+        """Network evaluations made, as image-steps tell."""
+        return self.request.evaluations * min(self.row_steps, self.work) // self.work
+
+    @property
     def history_member(self) -> str:
         """This generation in its owner's history: sorts by creation, in microseconds."""
         return f"{round(self.created * 1e6):016x}{self.id}"
@@ -75,9 +80,9 @@ class Record:
         return {
             "id": self.id,
             "owner": self.owner,
-            "model": self.model,
+            "version": self.request.model,
             "batch": str(self.request.batch),
-            "work": str(self.work),
+            "evaluations": str(self.request.evaluations),
             "request_id": self.request_id,
             "request": self.request.model_dump_json(),
             "created": repr(self.created),
@@ -105,7 +110,7 @@ class Record:
             row_steps=int(text.get("row_steps", 0)),
             eta=number("eta"),
             error=ErrorInfo.model_validate_json(text["error"]) if text.get("error") else None,
-            abandoned=int(text.get("abandoned", 0)),
+            suspected="suspected" in text,
             strikes=int(text.get("strikes", 0)),
             request_id=text.get("request_id", ""),
             images={

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wire.picture import Picture
+
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 64
 MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[0-9]{1,12})?$"
@@ -106,6 +108,29 @@ class ResolvedRequest(BaseModel):
     scale: int
     preview_every: int = 0
     strip: int = 0
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """What each image of the batch is."""
+        return [self.picture(index) for index in range(self.batch)]
+
+    def picture(self, index: int) -> Picture:
+        """What image ``index`` is: seed + index, and its own class."""
+        return Picture(
+            model=self.model,
+            seed=self.seed + index,
+            class_name=self.class_names[index],
+            steps=self.steps,
+            sampler=self.sampler,
+            guidance_scale=self.guidance_scale,
+            eta=self.eta,
+            scale=self.scale,
+        )
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of all images together."""
+        return sum(picture.evaluations for picture in self.pictures)
 
 
 class RequestView(BaseModel):
@@ -244,9 +269,15 @@ class GenerationList(BaseModel):
 class WorkerState(BaseModel):
     """What a live worker says of itself, every few seconds."""
 
-    models: list[str]
-    pace: float = Field(description="Image-steps a second, as measured; 0: not yet.")
-    backlog: int = Field(description="Image-steps that it has in hand.")
+    served: list[str] = Field(description="Each model's LATEST, `name@step`.")
+    versions: list[str] = Field(description="All that it can draw, `name@step`.")
+    pace: float = Field(description="Network evaluations a second, as measured; 0: not yet.")
+    step_seconds: float = Field(description="What a step takes lately; 0: not yet.")
+
+    @property
+    def models(self) -> set[str]:
+        """Names of the models that it can draw."""
+        return {version.partition("@")[0] for version in self.served}
 
 
 class FieldError(BaseModel):

@@ -17,19 +17,21 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wire.connect import wait_for_redis_url, without_password
+from wire.images import Images, ImagesUrlError
 from wire.logs import configure
+from wire.settings import complain
 from worker.catalog import Catalog
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
 from worker.engine.precision import plan
 from worker.engine.runner import Runner
-from worker.images import Images, ImagesUrlError
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
 from worker.meter import Meter
 from worker.settings import WorkerSettings
 
 log = logging.getLogger("emaki.worker")
+_IMAGES_SECONDS = 4.0  # a heartbeat must not wait for a store that is away
 
 
 def main() -> NoReturn:
@@ -49,12 +51,7 @@ def run() -> int:
     try:
         settings = WorkerSettings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = "EMAKI_" + "_".join(map(str, problem["loc"])).upper()
-            # An address may hold a password.
-            shown = name if "redis_url" in problem["loc"] else f"{name}={problem['input']!r}"
-            message = problem["msg"].removeprefix("Value error, ")
-            print(f"error: {shown}: {message}", file=sys.stderr)
+        complain(error)
         return 2
     configure("worker", level=settings.log_level, form=settings.log_format)
     _exit_on_signals()
@@ -67,7 +64,7 @@ def run() -> int:
         )
         return 2
     try:
-        images = Images(settings.images) if settings.images else None
+        images = Images(settings.images, seconds=_IMAGES_SECONDS) if settings.images else None
     except ImagesUrlError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

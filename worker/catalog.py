@@ -1,23 +1,27 @@
 """The models that a worker holds: found on disk, verified, warmed up, and described by cards.
 
-A checkpoint that cannot be used is reported once, and the version before it goes on serving. A
-thread of its own looks for new versions, so that loading one holds no heartbeat up. An older
-version, asked for by its step, is loaded when it is asked for.
+A checkpoint that cannot be used is reported once, is on no card, and is not read again before its
+files change; the version before it goes on serving. One thread watches the folder and another
+loads, so that nothing else waits for either: an older version, asked for by its step, is loaded
+when it is asked for.
 """
 
 import logging
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from models.checkpoint import (
     LATEST,
+    MANIFEST,
     WEIGHTS,
     Model,
+    check_size,
     latest_step,
     load_model,
     read_manifest,
@@ -25,14 +29,19 @@ from models.checkpoint import (
 )
 from models.manifest import NAME, CheckpointError, Manifest, step_name
 from wire.schemas import CardDefaults, ModelCard
-from worker.engine.precision import Plan, is_out_of_memory
+from worker.engine.memory import is_out_of_memory
+from worker.engine.precision import Plan
 from worker.engine.work import Weights
 
 log = logging.getLogger("emaki.worker")
 _OLD_VERSIONS_KEPT = 4
 _LOOK_EVERY = 2.0
+_LONGEST_STEP = 12  # digits
+_TRY_AGAIN = 60.0  # seconds until what may pass by itself (no memory, no access) is tried again
 # Whatever a folder on disk can raise on its way into memory; none of it ends the worker.
-_UNUSABLE = (CheckpointError, OSError, RuntimeError, ArithmeticError, ValueError)
+_UNUSABLE = (CheckpointError, OSError, RuntimeError, ArithmeticError, ValueError, MemoryError)
+
+_Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,24 @@ class Loaded:
 
     manifest: Manifest
     weights: Weights
+    written: float  # the weights' file's modification time, in Unix seconds
+
+
+@dataclass(frozen=True)
+class Loading:
+    """A version that is on its way into memory; ask again."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is known of a checkpoint's folder, for as long as its files keep this stamp."""
+
+    stamp: _Stamp
+    manifest: Manifest | None = None
+    fault: str | None = None
+    until: float = float("inf")
 
 
 class Catalog:
@@ -50,10 +77,13 @@ class Catalog:
         self._root, self._device, self._plan = root, device, plan
         self._served: dict[str, Loaded] = {}
         self._others: OrderedDict[str, Loaded] = OrderedDict()
-        self._refused: dict[str, str] = {}
+        self._loading: set[str] = set()
+        self._seen: dict[Path, _Seen] = {}
+        self._said: dict[str, str] = {}  # what was refused last, and why
         self._refusals = 0
         self._cards: dict[str, ModelCard] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
     def watch(self) -> None:
         """Look now, and from now on every few seconds in a thread of its own."""
@@ -78,57 +108,107 @@ class Catalog:
         """Look at every model's LATEST; load what is new, and bring the cards up to date."""
         for folder in self._folders():
             try:
-                self._refresh(folder)
+                self._serve(folder, latest_step(folder))
+                self._said.pop(folder.name, None)
             except _UNUSABLE as error:
                 self._refuse(folder.name, str(error))
+            if folder.name in self._served:
+                self._cards[folder.name] = self._card(folder, self._served[folder.name])
 
-    def _refresh(self, folder: Path) -> None:
-        step = latest_step(folder)
-        served = self._served.get(folder.name)
-        if served is None or served.manifest.step != step:
-            loaded = self._load(folder / step_name(step))
-            if loaded.manifest.name != folder.name or loaded.manifest.step != step:
-                raise CheckpointError(
-                    f"{folder / step_name(step)} says it is {loaded.manifest.version}; "
-                    "a checkpoint keeps its folder's name and step"
-                )
-            if served is not None:
-                with self._lock:
-                    self._remember(served)
-            self._served[folder.name] = loaded
-            log.info("serving %s", loaded.manifest.version)
-        self._refused.pop(folder.name, None)
-        # Read again: `evaluate` notes figures in a manifest that is being served.
-        self._cards[folder.name] = _card(folder, read_manifest(folder / step_name(step)))
-
-    def find(self, version: str) -> Loaded | None:
-        """A version by its ``name@step``, from memory or disk; None if it is not to be had."""
+    def find(self, version: str) -> Loaded | Loading | None:
+        """A version by its ``name@step``, at once; None if it is not to be had."""
+        name, _, step = version.partition("@")
+        if not step.isdecimal() or len(step) > _LONGEST_STEP:
+            return None
+        version = f"{name}@{step_name(int(step))}"
         with self._lock:
-            return self._find(version)
+            here = self._in_memory(version)
+            if here is not None or version in self._loading:
+                return here or Loading(version)
+            models = {folder.name: folder for folder in self._folders()}
+            if name not in models or int(step) not in steps_of(models[name]):
+                return None
+            folder = models[name] / step_name(int(step))
+            if self._look(folder).fault is not None:
+                return None
+            self._loading.add(version)
+        self._loader.submit(self._load_other, version, folder)
+        return Loading(version)
 
     def _watch(self) -> None:
         while True:
             time.sleep(_LOOK_EVERY)
             self.refresh()
 
-    def _find(self, version: str) -> Loaded | None:
-        name, _, step = version.partition("@")
-        served = self._served.get(name)
+    def _in_memory(self, version: str) -> Loaded | None:
+        served = self._served.get(version.partition("@")[0])
         if served is not None and served.manifest.version == version:
             return served
         if version in self._others:
             self._others.move_to_end(version)
-            return self._others[version]
-        folders = {folder.name: folder for folder in self._folders()}
-        if name not in folders or not step.isdecimal() or int(step) not in steps_of(folders[name]):
-            return None
+        return self._others.get(version)
+
+    def _serve(self, folder: Path, step: int) -> None:
+        served = self._served.get(folder.name)
+        if served is not None and served.manifest.step == step:
+            return
+        fault = self._look(folder / step_name(step)).fault
+        if fault is not None:
+            raise CheckpointError(fault)
+        loaded = self._loader.submit(self._load, folder / step_name(step)).result()
+        with self._lock:
+            if served is not None:
+                self._remember(served)
+            self._served[folder.name] = loaded
+        log.info("serving %s", loaded.manifest.version)
+
+    def _load_other(self, version: str, folder: Path) -> None:
+        """In the loader's thread: an older version, for whoever asked."""
         try:
-            loaded = self._load(folders[name] / step_name(int(step)))
+            loaded = self._load(folder)
+            with self._lock:
+                self._remember(loaded)
         except _UNUSABLE as error:
             self._refuse(version, str(error))
-            return None
-        self._remember(loaded)
-        return loaded
+        finally:
+            with self._lock:
+                self._loading.discard(version)
+
+    def _load(self, folder: Path) -> Loaded:
+        stamp = _stamp(folder)
+        try:
+            written = (folder / WEIGHTS).stat().st_mtime
+            model = load_model(folder, device=self._device, dtype=self._plan.dtype)
+            weights = self._warm_up(_weights(model, self._device, self._plan))
+        except _UNUSABLE as error:
+            passes = isinstance(error, OSError) or is_out_of_memory(error)
+            passes = passes or isinstance(error.__cause__, OSError)
+            until = time.monotonic() + _TRY_AGAIN if passes else float("inf")
+            with self._lock:
+                self._seen[folder] = _Seen(stamp, fault=str(error), until=until)
+            raise
+        return Loaded(model.manifest, weights, written)
+
+    def _look(self, folder: Path) -> _Seen:
+        """What is known of a checkpoint: its digest is compared when it is loaded, not here."""
+        stamp = _stamp(folder)
+        with self._lock:
+            seen = self._seen.get(folder)
+            if seen is not None and seen.stamp == stamp and time.monotonic() < seen.until:
+                return seen
+            try:
+                manifest = read_manifest(folder)
+                check_size(folder, manifest)
+                if (manifest.name, step_name(manifest.step)) != (folder.parent.name, folder.name):
+                    raise CheckpointError(
+                        f"{folder} says it is {manifest.version}; "
+                        "a checkpoint keeps its folder's name and step"
+                    )
+                seen = _Seen(stamp, manifest)
+            except _UNUSABLE as error:
+                seen = _Seen(stamp, fault=str(error))
+            self._seen[folder] = seen
+            return seen
 
     def _folders(self) -> list[Path]:
         try:
@@ -137,19 +217,15 @@ class Catalog:
             why = f"EMAKI_CHECKPOINTS {self._root} cannot be read ({error.strerror}); waiting"
             self._refuse("", why)
             return []
-        self._refused.pop("", None)
+        self._said.pop("", None)
         return [f for f in children if NAME.fullmatch(f.name) and (f / LATEST).is_file()]
 
-    def _load(self, folder: Path) -> Loaded:
-        model = load_model(folder, device=self._device, dtype=self._plan.dtype)
-        weights = _weights(model, self._device, self._plan)
-        self._warm_up(weights)
-        return Loaded(model.manifest, weights)
-
     @torch.inference_mode()
-    def _warm_up(self, weights: Weights) -> None:
-        began = time.monotonic()
-        for size in self._plan.buckets:
+    def _warm_up(self, weights: Weights) -> Weights:
+        """Evaluate at every size, the largest first; it may be that only smaller ones fit."""
+        began, fitting = time.monotonic(), list[int]()
+        sizes = self._plan.buckets
+        for size in reversed(sizes):
             x = torch.zeros((size, *weights.shape), dtype=weights.dtype, device=weights.device)
             labels = None
             if weights.classes:
@@ -157,12 +233,16 @@ class Catalog:
             try:
                 weights.forward(x, torch.zeros(size, device=weights.device), labels)
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or size == self._plan.buckets[0]:
+                # A size that is the only one stays: with another, pictures would differ.
+                smaller = len(sizes) == 1 or fitting or size > sizes[0]
+                if not is_out_of_memory(error) or not smaller:
                     raise
                 log.warning("%s: no memory for batches of %d", weights.version, size)
-                break  # the engine finds out by itself, and makes do with smaller ones
+            else:
+                fitting.append(size)
         took = time.monotonic() - began
-        log.info("warmed %s up in %.1f s, batches of %s", weights.version, took, self._plan.buckets)
+        log.info("warmed %s up in %.1f s, batches of %s", weights.version, took, fitting[::-1])
+        return replace(weights, largest=max(fitting, default=None))
 
     def _remember(self, loaded: Loaded) -> None:
         self._others[loaded.manifest.version] = loaded
@@ -170,22 +250,52 @@ class Catalog:
             self._others.popitem(last=False)
 
     def _refuse(self, what: str, why: str) -> None:
-        if self._refused.get(what) == why:
-            return
-        self._refused[what] = why
-        self._refusals += 1
-        served = self._served.get(what)
+        with self._lock:
+            if why in self._said.values():
+                return
+            self._said[what] = why
+            self._refusals += 1
+            served = self._served.get(what.partition("@")[0])
         keeps = f"; still serving {served.manifest.version}" if served else ""
         log.error("%s%s", why, keeps)
 
+    def _card(self, folder: Path, served: Loaded) -> ModelCard:
+        """The served version's card, with every version that can be drawn as far as is known."""
+        usable = {served.manifest.step}
+        for step in steps_of(folder):
+            version, fault = (
+                f"{folder.name}@{step_name(step)}",
+                self._look(folder / step_name(step)).fault,
+            )
+            if fault is None:
+                usable.add(step)
+                self._said.pop(version, None)
+            else:
+                self._refuse(version, fault)
+        # As it is on disk now: `evaluate` notes figures in a manifest that is being served.
+        manifest = self._look(folder / step_name(served.manifest.step)).manifest
+        return _card(manifest or served.manifest, sorted(usable), int(served.written))
 
-def _card(folder: Path, manifest: Manifest) -> ModelCard:
+
+def _stamp(folder: Path) -> _Stamp:
+    """What changes when a checkpoint's files do."""
+    stamp: list[tuple[int, int, int] | None] = []
+    for name in (MANIFEST, WEIGHTS):
+        try:
+            stat = (folder / name).stat()
+            stamp.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        except OSError:
+            stamp.append(None)
+    return tuple(stamp)
+
+
+def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
     height, width = manifest.network.size
     return ModelCard(
         id=manifest.name,
-        created=int((folder / step_name(manifest.step) / WEIGHTS).stat().st_mtime),
+        created=created,
         version=manifest.version,
-        versions=[f"{manifest.name}@{step_name(step)}" for step in steps_of(folder)],
+        versions=[f"{manifest.name}@{step_name(step)}" for step in steps],
         classes=list(manifest.classes),
         null_class=manifest.null_class is not None or not manifest.classes,
         height=height,

@@ -12,9 +12,18 @@ from enum import Enum, auto
 from wire.logs import fields
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
-from worker.catalog import Catalog
+from worker.catalog import Catalog, Loaded, Loading
 from worker.engine.runner import Canceled, Runner
-from worker.engine.work import Event, ImageDone, Pixels, Preview, Started, Work, WorkDone
+from worker.engine.work import (
+    Drawing,
+    ImageDone,
+    Pixels,
+    Preview,
+    Started,
+    Work,
+    WorkDone,
+    WorkFailed,
+)
 from worker.ledger import Ledger
 from worker.meter import Meter
 from worker.render import plain_png, png, strip_png
@@ -25,6 +34,9 @@ _ASLEEP_SECONDS = 5.0
 _MOST_PREVIEWS = 256  # of one generation
 _MAX_STRIKES = 3
 _MOST_SECONDS_AT_ONCE = 0.5
+
+
+_Result = Started | Preview | ImageDone | WorkDone | WorkFailed | Canceled
 
 
 class Accepted(Enum):
@@ -43,21 +55,20 @@ class Dispatch:
     ) -> None:
         self._step_timeout, self._meter = step_timeout, meter
         self._ledger, self._catalog, self._runner = ledger, catalog, runner
-        self._events: deque[Event | Canceled] = deque()
+        self._events: deque[_Result] = deque()
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
+        self._loading: dict[str, Record] = {}  # their version is on its way into memory
+        self._elsewhere: list[str] = []  # that turned out not to be this worker's
+        self._drawing: tuple[str, ...] = ()
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
-        self._isolated: deque[tuple[str, Work]] = deque()
-        self._drawn_alone: str | None = None
         self._steps_seen, self._steps_seen_at = -1, time.monotonic()
         self._looked_at = time.monotonic()
 
     @property
     def room(self) -> int:
         """Places in the engine that no row wants yet; zero or less: rows or results wait."""
-        if self._events:
-            return 0
-        return self._runner.free_places - sum(work.places for _, work in self._isolated)
+        return 0 if self._events else self._runner.free_places
 
     @property
     def step_seconds(self) -> float:
@@ -65,9 +76,9 @@ class Dispatch:
         return self._meter.seconds
 
     @property
-    def models(self) -> list[str]:
-        """Names of the models that this worker draws."""
-        return self._catalog.names
+    def versions(self) -> list[str]:
+        """What this worker can draw, `name@step` each."""
+        return [version for card in self._catalog.cards() for version in card.versions]
 
     @property
     def owners(self) -> dict[str, int]:
@@ -93,20 +104,20 @@ class Dispatch:
             )
             self._end(record.id, Status.FAILED, ErrorInfo(code="worker_died", detail=detail))
             return Accepted.OVER
-        if record.model not in self._catalog.names:
+        loaded = self._catalog.find(record.request.model)
+        if isinstance(loaded, Loading):
+            self._loading[record.id] = record
+            return Accepted.HELD
+        if loaded is None:
             self._ledger.drop(record.id)
             return Accepted.NOT_OURS
-        work = self._work(record)
+        work = self._work(record, loaded)
         if isinstance(work, ErrorInfo):
             log.error("%s", work.detail, extra=fields(generation_id=record.id))
             self._end(record.id, Status.FAILED, work)
             return Accepted.OVER
         self._runs[record.id] = work.id
-        if work.alone:
-            self._isolated.append((record.id, work))
-            self._next_isolated()
-        else:
-            self._runner.submit(work)
+        self._runner.submit(work)
         return Accepted.HELD
 
     def drop(self, id_: str) -> None:
@@ -121,6 +132,11 @@ class Dispatch:
         for id_ in self._ledger.open_ids:
             self.drop(id_)
 
+    @property
+    def elsewhere(self) -> list[str]:
+        """Generations that another worker must draw, let go of here; the caller takes them off."""
+        return self._elsewhere
+
     def holds(self, id_: str) -> bool:
         """Whether a generation has not ended yet."""
         return self._ledger.holds(id_)
@@ -131,7 +147,12 @@ class Dispatch:
         Much is passed on in several calls, for heartbeats and cancels come between them. An event
         stays until Redis has taken it: a lost connection loses none.
         """
-        self._events.extend(self._runner.events(wait=wait))
+        for event in self._runner.events(wait=wait):
+            if isinstance(event, Drawing):
+                self._drawing = tuple(id_.partition("#")[0] for id_ in event.ids)
+            else:
+                self._events.append(event)
+        self._ledger.drawing(self._drawing)  # first: the step may be this worker's last
         until = time.monotonic() + _MOST_SECONDS_AT_ONCE
         while self._events and time.monotonic() < until:
             event = self._events[0]
@@ -144,8 +165,19 @@ class Dispatch:
                 log.warning("generation %s has ended or is another worker's now", id_)
                 self.drop(id_)
         for id_ in self._ledger.canceled():
-            self._cancel(id_)
-        self._next_isolated()
+            if id_ in self._loading:
+                self._end(id_, Status.CANCELED)  # it has not begun
+            elif id_ in self._runs:
+                self._runner.cancel(self._runs[id_])
+        self._begin_what_was_loading()
+
+    def _begin_what_was_loading(self) -> None:
+        for id_, record in list(self._loading.items()):
+            accepted = self._accept(record)
+            if accepted is Accepted.NOT_OURS:
+                self._elsewhere.append(id_)
+            if accepted is not Accepted.HELD or id_ in self._runs:
+                self._loading.pop(id_, None)
 
     def advancing(self) -> bool:
         """Whether the engine has made a step lately, or has nothing to do."""
@@ -163,19 +195,20 @@ class Dispatch:
             self._steps_seen_at += unseen
         self._looked_at = now
         # Results that nobody takes now are not the engine's doing.
-        if steps != self._steps_seen or not self._ledger.open_ids or self._events:
+        if steps != self._steps_seen or not self._runs or self._events:
             self._steps_seen, self._steps_seen_at = steps, now
         return now - self._steps_seen_at
 
     def housekeeping(self) -> None:
         """Publish the models' cards, and say that this worker lives."""
-        self._ledger.publish_cards(self._catalog.cards())
+        cards = self._catalog.cards()
+        self._ledger.offer(cards)
         self._ledger.count("checkpoints_refused", self._catalog.take_refusals())
         self._ledger.flush(*self._meter.take())
         self._ledger.forget_cancels()
         self._ledger.remove_old_images()
         if self.advancing():
-            self._ledger.heartbeat(self._catalog.names, pace=self._meter.pace)
+            self._ledger.heartbeat(cards, pace=self._meter.pace, step_seconds=self._meter.seconds)
 
     def recovered(self) -> None:
         """A dead worker's request was put back into the queue."""
@@ -185,7 +218,7 @@ class Dispatch:
     def _patience(self) -> float:
         return max(self._step_timeout, _STEPS_MISSED * self._meter.seconds)
 
-    def _pass_on(self, id_: str, event: Event | Canceled) -> None:
+    def _pass_on(self, id_: str, event: _Result) -> None:
         ledger = self._ledger
         if isinstance(event, Started):
             if not ledger.start(id_):
@@ -210,14 +243,14 @@ class Dispatch:
             self._end(id_, Status.FAILED, ErrorInfo(code="drawing_failed", detail=detail))
 
     def _image(self, id_: str, event: ImageDone) -> None:
-        request = self._ledger.record(id_).request
+        picture = self._ledger.record(id_).request.picture(event.index)
         height, width = event.pixels.shape[:2]
         self._ledger.image(
             id_,
             event.index,
-            png(event.pixels, request, event.index),
-            width=width * request.scale,
-            height=height * request.scale,
+            png(event.pixels, picture),
+            width=width * picture.scale,
+            height=height * picture.scale,
         )
         if event.frames:
             self._frames.setdefault(id_, {})[event.index] = event.frames
@@ -226,41 +259,17 @@ class Dispatch:
         self._ledger.finish(id_, status, error)
         self._let_go(id_)
 
-    def _cancel(self, id_: str) -> None:
-        if any(waiting == id_ for waiting, _ in self._isolated):
-            self._end(id_, Status.CANCELED)  # it has not begun
-        elif id_ in self._runs:
-            self._runner.cancel(self._runs[id_])
-
     def _let_go(self, id_: str) -> None:
         self._runs.pop(id_, None)
+        self._loading.pop(id_, None)
         self._frames.pop(id_, None)
-        self._isolated = deque(waiting for waiting in self._isolated if waiting[0] != id_)
-        if self._drawn_alone == id_:
-            self._drawn_alone = None
-            self._next_isolated()
 
-    def _next_isolated(self) -> None:
-        """One at a time, so that only the one that runs can be blamed for a crash."""
-        if self._drawn_alone is None and self._isolated:
-            id_, work = self._isolated[0]
-            self._ledger.isolate(id_)  # first: if Redis is away, it is still the next one
-            self._isolated.popleft()
-            self._drawn_alone = id_
-            self._runner.submit(work)
-
-    def _work(self, record: Record) -> Work | ErrorInfo:
-        request = record.request
-        loaded = self._catalog.find(request.model)
-        if loaded is None:
-            return ErrorInfo(
-                code="model_unavailable",
-                detail=f"{request.model} is no longer there to be loaded; GET /v1/models lists "
-                "what can be drawn",
-            )
+    def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo:
+        request, pictures = record.request, record.request.pictures
         manifest, diffusion = loaded.manifest, loaded.manifest.diffusion
         # By name: another version may have other classes, or another order.
-        lacking = set(request.class_names) - {None, *manifest.classes}
+        names = [picture.class_name for picture in pictures]
+        lacking = set(names) - {None, *manifest.classes}
         if lacking:
             return ErrorInfo(
                 code="invalid_request",
@@ -268,7 +277,7 @@ class Dispatch:
                 f"{', '.join(manifest.classes[:20])}",
             )
         try:
-            labels = [n if n is None else manifest.classes.index(n) for n in request.class_names]
+            labels = [n if n is None else manifest.classes.index(n) for n in names]
             table = diffusion.build_table(request.sampler, request.steps, eta=request.eta)
         except ValueError as error:
             return ErrorInfo(
@@ -276,17 +285,17 @@ class Dispatch:
             )
         every = request.preview_every
         if every:
-            every = max(every, -(-request.batch * request.steps // _MOST_PREVIEWS))
+            every = max(every, -(-record.work // _MOST_PREVIEWS))
         return Work(
             id=f"{record.id}#{next(self._counter)}",
             owner=record.owner,
             weights=loaded.weights,
             table=table,
-            seeds=tuple(range(request.seed, request.seed + request.batch)),
+            seeds=tuple(picture.seed for picture in pictures),
             labels=tuple(labels),
             guidance_scale=request.guidance_scale,
             clip=diffusion.clip,
             strip=request.strip,
             preview_every=every,
-            alone=record.abandoned > 0,
+            isolated=record.suspected,
         )

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -32,12 +32,11 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 from rq.worker import WorkerStatus
 
-from wire.admission import SETTLE
+from wire import keys, life
 from wire.connect import takes_no_writes
-from wire.keys import QUEUE, generation, owners
+from wire.images import ImagesAway
+from wire.life import Life
 from worker.dispatch import Accepted, Dispatch
-from worker.images import ImagesAway
-from worker.queue_scripts import FORGET, REQUEUE, TAKE
 
 log = logging.getLogger("emaki.worker")
 
@@ -50,7 +49,7 @@ _HUNG_EXIT_CODE = 70
 _NOT_A_JOB = (NoSuchJobError, DeserializationError, ValueError, TypeError, KeyError, AttributeError)
 _REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
-_OVERCOMMIT = 4  # requests of one owner that are taken although no place is free
+_OVERCOMMIT = 32  # requests of one owner that are taken although no place is free
 _MOST_HELD = 256
 
 
@@ -69,24 +68,32 @@ class DataQueue(Queue):
     """
 
     take: Callable[[], Job | None]
+    lost: Callable[[], None]  # told when Redis does not answer
 
     @classmethod
     def dequeue_any(
         cls, queues: Any, timeout: int | None, *args: Any, **kwargs: Any
     ) -> tuple[Job, Queue] | None:
         queue: DataQueue = queues[0]
+        try:
+            return queue._next(timeout, *args, **kwargs)
+        except _REDIS_AWAY:
+            queue.lost()
+            raise
+
+    def _next(self, timeout: int | None, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
         patience = time.monotonic() + (timeout or 0)
         while True:
-            job = queue.take()
+            job = self.take()
             if job is not None:
-                return job, queue
-            if queue.count:
+                return job, self
+            if self.count:
                 if time.monotonic() > patience:
-                    raise DequeueTimeout(timeout, queue.key)
+                    raise DequeueTimeout(timeout, self.key)
                 time.sleep(_OTHERS_WORK_PAUSE)
                 continue
             try:
-                return super().dequeue_any(queues, timeout, *args, **kwargs)
+                return super().dequeue_any([self], timeout, *args, **kwargs)
             except _NOT_A_JOB as error:
                 # It stays in the intermediate list, where `_recover` finds and drops it.
                 log.error("a job in the queue makes no sense (%s)", error)
@@ -102,8 +109,8 @@ class EngineWorker(SimpleWorker):
     def __init__(
         self, redis: Redis, dispatch: Dispatch, *, drain_seconds: float, worker_ttl: float
     ) -> None:
-        queue = DataQueue(QUEUE, connection=redis, serializer=JSONSerializer)
-        queue.take = lambda: self._take(queue)
+        queue = DataQueue(keys.QUEUE, connection=redis, serializer=JSONSerializer)
+        queue.take, queue.lost = self.take, self._lost
         super().__init__(
             [queue],
             connection=redis,
@@ -120,10 +127,8 @@ class EngineWorker(SimpleWorker):
         self._held: dict[str, _Held] = {}
         self._popped_before: set[str] = set()
         self._beat_at = self._kept_at = 0.0
-        self._take_script = redis.register_script(TAKE)
-        self._requeue_script = redis.register_script(REQUEUE)
-        self._forget_script = redis.register_script(FORGET)
-        self._settle_script = redis.register_script(SETTLE)
+        self._life = Life(redis)
+        self._connected_at = time.monotonic()  # since when Redis has answered
 
     @property
     def dequeue_timeout(self) -> int:
@@ -141,10 +146,10 @@ class EngineWorker(SimpleWorker):
     def unsubscribe(self) -> None:
         """Nothing to undo."""
 
-    def execute_job(self, job: Job, queue: Queue) -> None:
+    def execute_job(self, job: Job, _queue: Queue) -> None:
         """Run a busy period that begins with this job."""
         try:
-            self._accept(job, queue)
+            self.accept(job)
         except RedisError as error:
             if not _passes(error):
                 raise
@@ -155,10 +160,11 @@ class EngineWorker(SimpleWorker):
         deadline: float | None = None
         while self._held:
             try:
-                self._tick(queue)
+                self.tick()
             except RedisError as error:
                 if not _passes(error):
                     raise
+                self._lost()
                 log.warning(
                     "Redis is away or takes no writes (%s); drawing goes on, results wait", error
                 )
@@ -167,15 +173,15 @@ class EngineWorker(SimpleWorker):
                 deadline = time.monotonic() + self._drain_seconds
                 log.info("stopping: %d requests are being finished", len(self._held))
             if deadline is not None and time.monotonic() > deadline:
-                self._give_back(queue)
+                self.give_back()
         self.set_state(WorkerStatus.IDLE)
 
     def clean_registries(self) -> None:
         """RQ's maintenance hook, called while idle."""
-        self._housekeeping(self.queues[0])
+        self.keep_house()
         self.last_cleaned_at = now()  # type: ignore[assignment]  # rq declares it as None
 
-    def _tick(self, queue: Queue) -> None:
+    def tick(self) -> None:
         # Half a step: cancels and newcomers are seen before the step after next.
         tick = min(max(self._dispatch.step_seconds / 2, _SHORTEST_TICK), _LONGEST_TICK)
         try:
@@ -183,42 +189,51 @@ class EngineWorker(SimpleWorker):
         except ImagesAway as error:  # Redis is there: heartbeats and all else go on
             log.warning("%s; drawing goes on, results wait", error)
             time.sleep(_IMAGES_PAUSE)
+        while self._dispatch.elsewhere:
+            self._pass_over(self._held[self._dispatch.elsewhere[-1]])
+            del self._held[self._dispatch.elsewhere.pop()]
         for id_ in [id_ for id_ in self._held if not self._dispatch.holds(id_)]:
             self._release(self._held.pop(id_))
-        while not self.stopping and (job := self._take(queue)) is not None:
-            self._accept(job, queue)
+        while not self.stopping and (job := self.take()) is not None:
+            self.accept(job)
         moment = time.monotonic()
         if moment - self._beat_at > self._heartbeat_every:
             self._beat_at = moment
             self._keep_alive()
         if moment - self._kept_at > _HOUSEKEEPING_EVERY:
-            self._housekeeping(queue)
+            self.keep_house()
 
-    def _take(self, queue: Queue) -> Job | None:
+    def _lost(self) -> None:
+        self._connected_at = time.monotonic()
+
+    def take(self) -> Job | None:
         """The next job that should join, without waiting; None when nobody else may."""
         if len(self._held) >= _MOST_HELD:
             return None
-        models = [owners(model) for model in self._dispatch.models]
-        held = [part for pair in self._dispatch.owners.items() for part in pair]
         while True:
-            taken = self._take_script(
-                keys=[queue.key, queue.intermediate_queue_key, *models],
-                args=[time.time(), int(self._dispatch.room > 0), _OVERCOMMIT, *held],
+            taken = self._life(
+                life.take(
+                    self._dispatch.versions,
+                    self._dispatch.owners,
+                    now=time.time(),
+                    room=self._dispatch.room > 0,
+                    overcommit=_OVERCOMMIT,
+                )
             )
             if taken is None:
                 return None
             try:
-                return Job.fetch(taken.decode(), self.connection, JSONSerializer)
+                return Job.fetch(str(taken), self.connection, JSONSerializer)
             except _NOT_A_JOB as error:
                 log.error("job %r in the queue makes no sense (%s); dropping it", taken, error)
-            self.connection.lrem(queue.intermediate_queue_key, 1, taken)
+            self.connection.lrem(keys.POPPED, 1, taken)  # type: ignore[arg-type]
 
-    def _accept(self, job: Job, queue: Queue) -> None:
+    def accept(self, job: Job) -> None:
         """Move a popped job into the started registry and open its generation."""
         with self.connection.pipeline() as pipe:
             execution = Execution.create(job, self._abandoned_after, pipe, worker_name=self.name)
             job.prepare_for_execution(self.name, pipeline=pipe)
-            pipe.lrem(queue.intermediate_queue_key, 1, job.id)
+            pipe.lrem(keys.POPPED, 1, job.id)
             self.set_state(WorkerStatus.BUSY, pipeline=pipe)
             pipe.execute()
         held = _Held(job, execution)
@@ -231,32 +246,28 @@ class EngineWorker(SimpleWorker):
         if outcome is Accepted.HELD:
             self._held[job.id] = held
         elif outcome is Accepted.NOT_OURS:
-            self._requeue(
-                queue, self._registry(queue).key, execution.composite_key, job.id, "elsewhere"
-            )
-            self._drop_execution(held)
+            self._pass_over(held)
         else:
             self._release(held)
+
+    def _pass_over(self, held: _Held) -> None:
+        """Leave it to a worker that can draw it."""
+        self._requeue(held.job.id, keys.STARTED, held.execution.composite_key, "elsewhere")
+        self._drop_execution(held)
 
     def _release(self, held: _Held) -> None:
         """Let go of a job: for good if its generation has ended, else it is another worker's."""
         with self.connection.pipeline() as pipe:
             held.execution.delete(job=held.job, pipeline=pipe)
-            self._forget_script(
-                keys=[generation(held.job.id), self.queues[0].key, held.job.key],
-                args=[held.job.id],
-                client=pipe,
-            )
+            life.append(pipe, life.forget(held.job.id))
             pipe.execute()
 
-    def _give_back(self, queue: Queue) -> None:
+    def give_back(self) -> None:
         """Out of time: what is unfinished goes to the queue's front, for another worker."""
         log.info("giving %d unfinished requests back to the queue", len(self._held))
         for id_, held in list(self._held.items())[::-1]:
             self._dispatch.drop(id_)
-            self._requeue(
-                queue, self._registry(queue).key, held.execution.composite_key, id_, "back"
-            )
+            self._requeue(id_, keys.STARTED, held.execution.composite_key, "back")
             self._drop_execution(held)
             del self._held[id_]
 
@@ -283,46 +294,46 @@ class EngineWorker(SimpleWorker):
                 held.execution.heartbeat(registry, self._abandoned_after, pipeline=pipe)
             pipe.execute()
 
-    def _housekeeping(self, queue: Queue) -> None:
+    def keep_house(self) -> None:
         self._kept_at = time.monotonic()
         self._dispatch.housekeeping()
-        self._recover(queue)
-        self._settle_script(
-            keys=[queue.key, queue.intermediate_queue_key, self._registry(queue).key]
-        )
+        self._recover()
+        self._life(life.settle())
 
-    def _recover(self, queue: Queue) -> None:
+    def _recover(self) -> None:
         """Put abandoned jobs back at the queue's front."""
-        registry = self._registry(queue)
-        for composite in _texts(self.connection.zrangebyscore(registry.key, 0, time.time())):
+        if time.monotonic() - self._connected_at < self._abandoned_after:
+            return  # the others could say no more than this one that they live
+        for composite in _texts(self.connection.zrangebyscore(keys.STARTED, 0, time.time())):
             job_id = composite.rpartition(":")[0]
             if job_id in self._held:
                 continue  # late, but alive: the next heartbeat says so
-            if self._requeue(queue, registry.key, composite, job_id, "abandoned"):
+            if self._requeue(job_id, keys.STARTED, composite, "abandoned"):
                 log.warning("generation %s was abandoned by its worker; queued again", job_id)
                 self._dispatch.recovered()
-        popped = set(self._popped(queue))
+        popped = set(self._popped())
         for job_id in popped & self._popped_before:
-            if self._requeue(queue, queue.intermediate_queue_key, job_id, job_id, "back"):
+            if self._requeue(job_id, keys.POPPED, job_id, "back"):
                 log.warning("generation %s was popped and forgotten; queued again", job_id)
         self._popped_before = popped
 
-    def _popped(self, queue: Queue) -> Iterator[str]:
+    def _popped(self) -> Iterator[str]:
         """Ids that somebody has popped and not yet registered; what is no job is dropped."""
-        entries: Any = self.connection.lrange(queue.intermediate_queue_key, 0, -1)
+        entries: Any = self.connection.lrange(keys.POPPED, 0, -1)
         for entry in entries:
             try:
                 job_id = entry.decode()
                 Job.fetch(job_id, self.connection, JSONSerializer)
             except _NOT_A_JOB as error:
                 log.error("job %r in the queue makes no sense (%s); dropping it", entry, error)
-                self.connection.lrem(queue.intermediate_queue_key, 0, entry)
+                self.connection.lrem(keys.POPPED, 0, entry)
             else:
                 yield job_id
 
-    def _requeue(self, queue: Queue, where: str, entry: str, job_id: str, how: str) -> bool:
-        keys = [where, queue.key, generation(job_id), Job.key_for(job_id)]
-        return bool(self._requeue_script(keys=keys, args=[entry, job_id, time.time(), how]))
+    def _requeue(
+        self, id_: str, place: str, entry: str, how: Literal["abandoned", "back", "elsewhere"]
+    ) -> bool:
+        return self._life(life.requeue(id_, place=place, entry=entry, now=time.time(), how=how))
 
     def _registry(self, queue: Queue) -> StartedJobRegistry:
         return StartedJobRegistry(queue=queue, serializer=JSONSerializer)

@@ -1,28 +1,27 @@
 """What Redis is told about each generation that this worker holds: state, progress, images.
 
-Every change goes through a script that applies it once (`wire.scripts`), so a repeat after a
-crash is harmless. Knows Redis and wire; knows no RQ and no torch.
+Every change is a transition of `wire.life`, which applies once, so a repeat after a crash is
+harmless. Knows Redis and wire; knows no RQ and no torch.
 """
 
-import base64
 import hashlib
-import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from wire import keys, scripts
-from wire.images import image_name, strip_name
+from wire import keys, life
+from wire.images import Images, ImagesAway, image_name, strip_name
+from wire.life import Life
 from wire.logs import fields
 from wire.metrics import Tally
-from wire.record import Record, image_entry, image_field
+from wire.record import Record
 from wire.schemas import ErrorInfo, ModelCard, Status, WorkerState
-from worker.images import Images, ImagesAway
 
 log = logging.getLogger("emaki.worker")
 PROGRESS_SECONDS = 0.1  # between two progress events of a generation, at least
@@ -30,6 +29,8 @@ PROGRESS_PER_SECOND = 50  # of all generations in hand together, at most
 WORKER_TTL = 15
 _TTL_UNKNOWN = 3600
 _MOST_REMOVED = 16  # generations whose files are removed at once
+_BATCH_SECONDS = 24 * 3600  # what was in a dead worker's last step is known for so long
+_OFFERS_SECONDS = 30 * 24 * 3600  # a model that nobody has had for so long is forgotten
 
 
 @dataclass
@@ -44,21 +45,15 @@ class Ledger:
     """Records of the generations in hand.
 
     Args:
-        worker: this worker's name; a generation is told about by the worker that started it last.
+        worker: this worker's name; a generation is told about by the worker that opened it last.
         images: where pictures go; None: into Redis.
     """
 
     def __init__(self, redis: Redis, worker: str, images: Images | None = None) -> None:
         self._redis, self._worker, self._images = redis, worker, images
+        self._life = Life(redis)
         self._open: dict[str, _Open] = {}
-        self._read = redis.register_script(scripts.OPEN)
-        self._start = redis.register_script(scripts.START)
-        self._progress = redis.register_script(scripts.PROGRESS)
-        self._preview = redis.register_script(scripts.PREVIEW)
-        self._image = redis.register_script(scripts.IMAGE)
-        self._finish = redis.register_script(scripts.FINISH)
-        self._isolate = redis.register_script(scripts.ISOLATE)
-        self._strip = redis.register_script(scripts.STRIP)
+        self._drawing: tuple[str, ...] = ()
         self._tally = Tally()
 
     def open(self, id_: str) -> Record | None:
@@ -67,10 +62,9 @@ class Ledger:
         Returns:
             None when there is nothing to do: unknown, expired, finished or canceled already.
         """
-        flat, canceled = self._read(keys=[keys.generation(id_)], args=[id_, self._worker])
-        if not flat:
+        data, canceled = self._life(life.open_(id_, self._worker))
+        if not data:
             return None
-        data = dict(zip(flat[::2], flat[1::2], strict=True))
         try:
             record = Record.from_hash(data)
         except (KeyError, ValueError) as error:
@@ -85,9 +79,11 @@ class Ledger:
             return None
         return record
 
-    def isolate(self, id_: str) -> None:
-        """From now on, if the worker dies, it is this generation's doing."""
-        self._isolate(keys=[keys.generation(id_)])
+    def drawing(self, ids: tuple[str, ...]) -> None:
+        """These are in the step that begins: if this worker dies, it may be their doing."""
+        if ids != self._drawing:
+            self._redis.set(keys.batch(self._worker), " ".join(ids), ex=_BATCH_SECONDS)
+            self._drawing = ids  # only now: a lost connection must not lose it
 
     def start(self, id_: str) -> bool:
         """The first step is made; False when somebody ended it meanwhile."""
@@ -95,12 +91,7 @@ class Ledger:
         if record.status is Status.QUEUED:
             record.status, record.started = Status.RUNNING, now
             self._tally.observe("first_step_seconds", max(0.0, now - record.created))
-        event = record.generation(now=now).model_dump_json()
-        answer = self._start(
-            keys=[keys.generation(id_), keys.events(id_)],
-            args=[id_, repr(now), event, self._worker],
-        )
-        return bool(answer)
+        return self._life(life.start(record, self._worker, now=now))
 
     def progress(self, id_: str, row_steps: int) -> bool:
         """Tell how far it is, at most ten times a second.
@@ -120,56 +111,41 @@ class Ledger:
             entry.began_at, entry.began_steps = now, row_steps
         elif row_steps > entry.began_steps:
             pace = (now - entry.began_at) / (row_steps - entry.began_steps)
-            record.eta = now + pace * (record.request.batch * record.request.steps - row_steps)
-        eta = "" if record.eta is None else repr(record.eta)
-        event = record.progress(now=now).model_dump_json()
-        return bool(
-            self._progress(
-                keys=[keys.generation(id_), keys.events(id_)],
-                args=[id_, self._worker, row_steps, eta, event],
-            )
-        )
+            record.eta = now + pace * (record.work - row_steps)
+        return self._life(life.progress(record, self._worker, now=now))
 
     def preview(self, id_: str, index: int, step: int, png: bytes) -> None:
         """Show what an image will roughly be."""
-        data = {"index": index, "step": step, "png_base64": base64.b64encode(png).decode()}
-        self._preview(
-            keys=[keys.generation(id_), keys.events(id_)],
-            args=[id_, self._worker, json.dumps(data)],
-        )
+        self._life(life.preview(id_, self._worker, index=index, step=step, png=png))
 
     def image(self, id_: str, index: int, png: bytes, *, width: int, height: int) -> None:
         """Store a finished image and announce it, unless an earlier attempt has."""
         record = self._open[id_].record
+        picture = record.request.picture(index)
         facts: dict[str, Any] = {
             "index": index,
-            "seed": record.request.seed + index,
-            "class": record.request.class_names[index],
+            "seed": picture.seed,
+            "class": picture.class_name,
             "sha256": hashlib.sha256(png).hexdigest(),
             "width": width,
             "height": height,
         }
-        event = image_entry(id_, facts).model_dump_json()
         png = self._elsewhere(id_, image_name(id_, index, facts["sha256"]), png)
-        kept = self._image(
-            keys=[keys.generation(id_), keys.events(id_), keys.images(id_)],
-            args=[id_, image_field(index), json.dumps(facts), index, png, event],
-        )
-        record.images[index] = json.loads(kept)
+        kept = self._life(life.image(id_, self._worker, facts=facts, png=png))
+        if kept is not None:  # else the next progress says whose it is
+            record.images[index] = kept
 
     def strip(self, id_: str, png: bytes) -> None:
         """Store the denoising strip."""
         png = self._elsewhere(id_, strip_name(id_), png)
-        self._strip(
-            keys=[keys.generation(id_), keys.events(id_), keys.images(id_)], args=[id_, png]
-        )
+        self._life(life.strip(id_, self._worker, png=png))
 
     def _elsewhere(self, id_: str, name: str, png: bytes) -> bytes:
         """Write a file, where pictures are files; what is left for Redis to keep."""
         if self._images is None:
             return png
         # Until it ends, which sets the time: longer than anything runs.
-        until = time.time() + self.record(id_).result_ttl + scripts.REMEMBER_SECONDS
+        until = time.time() + self.record(id_).result_ttl + life.REMEMBER_SECONDS
         self._redis.zadd(keys.IMAGES_KEPT, {id_: until}, gt=True)  # first: no file is forgotten
         self._images.write(name, png)
         return b""
@@ -181,7 +157,10 @@ class Ledger:
         old: Any = self._redis.zrangebyscore(keys.IMAGES_KEPT, 0, time.time(), 0, _MOST_REMOVED)
         try:
             for id_ in old:
-                self._images.remove(id_.decode())
+                try:
+                    self._images.remove(id_.decode("latin-1"))
+                except ValueError as error:
+                    log.warning("%s, but stood in %s; dropped", error, keys.IMAGES_KEPT)
                 self._redis.zrem(keys.IMAGES_KEPT, id_)
         except ImagesAway as error:
             log.warning("%s; old pictures are removed later", error)
@@ -189,8 +168,7 @@ class Ledger:
     def finish(self, id_: str, status: Status, error: ErrorInfo | None = None) -> None:
         """End a generation, unless it has ended already, and let go of it."""
         record = self._open[id_].record
-        names, arguments = scripts.finish_call(record, status, error)
-        ended = self._finish(keys=names, args=arguments)
+        ended = self._life(life.finish(record, self._worker, status, error))
         del self._open[id_]  # only now: a lost connection must not lose the end
         if ended:
             run = (record.finished or 0.0) - (record.started or record.finished or 0.0)
@@ -204,19 +182,21 @@ class Ledger:
             )
             log.info("generation %s", status.value, extra=extra)
 
-    def _abort(self, id_: str, data: dict[Any, Any]) -> None:
+    def _abort(self, id_: str, data: dict[bytes, bytes]) -> None:
         """End what another release accepted and this one cannot read; nobody could wait for it."""
         detail = (
             "the worker that took this cannot read it: another release of Emaki accepted it; "
             "submit it again"
         )
         kept = data.get(b"result_ttl", b"")
-        names, arguments = scripts.abort_call(
-            id_,
-            ErrorInfo(code="invalid_request", detail=detail),
-            int(kept) if kept.isdigit() else _TTL_UNKNOWN,
+        self._life(
+            life.abort(
+                id_,
+                self._worker,
+                ErrorInfo(code="invalid_request", detail=detail),
+                result_ttl=int(kept) if kept.isdigit() else _TTL_UNKNOWN,
+            )
         )
-        self._finish(keys=names, args=arguments)
 
     def drop(self, id_: str) -> None:
         """Let go of a generation without ending it: another worker will."""
@@ -268,21 +248,36 @@ class Ledger:
             self._tally.merge(counts, sums)
             raise
 
-    def publish_cards(self, cards: list[ModelCard]) -> None:
-        """Tell the API about models; cards outlive this worker."""
-        if cards:
-            self._redis.hset(
-                keys.MODELS, mapping={card.id: card.model_dump_json() for card in cards}
-            )
-
-    def heartbeat(self, models: list[str], *, pace: float) -> None:
-        """This worker's engine is alive, holds these models and is so fast (rows a second)."""
-        key = keys.worker(self._worker)
-        records = [entry.record for entry in self._open.values()]
-        backlog = sum(record.work - record.row_steps for record in records)
-        state = WorkerState(models=models, pace=pace, backlog=backlog)
+    def offer(self, cards: Sequence[ModelCard]) -> None:
+        """Tell the API about models; their cards outlive this worker."""
+        now = time.time()
         with self._redis.pipeline() as pipe:
-            if models:
+            if cards:
+                pipe.hset(
+                    keys.MODELS, mapping={card.version: card.model_dump_json() for card in cards}
+                )
+                pipe.zadd(keys.SERVED, {card.version: now for card in cards})
+                pipe.zadd(keys.DRAWABLE, {v: now for card in cards for v in card.versions})
+            pipe.zrangebyscore(keys.DRAWABLE, 0, now - _OFFERS_SECONDS)
+            old: list[bytes] = pipe.execute()[-1]
+        if old:
+            with self._redis.pipeline() as pipe:
+                pipe.hdel(keys.MODELS, *old)
+                pipe.zrem(keys.SERVED, *old)
+                pipe.zrem(keys.DRAWABLE, *old)
+                pipe.execute()
+
+    def heartbeat(self, cards: Sequence[ModelCard], *, pace: float, step_seconds: float) -> None:
+        """This worker's engine is alive, can draw these models, and is so fast."""
+        key = keys.worker(self._worker)
+        state = WorkerState(
+            served=[card.version for card in cards],
+            versions=[version for card in cards for version in card.versions],
+            pace=pace,
+            step_seconds=step_seconds,
+        )
+        with self._redis.pipeline() as pipe:
+            if cards:
                 pipe.set(key, state.model_dump_json(), ex=WORKER_TTL)
                 pipe.sadd(keys.WORKERS, self._worker)
             else:

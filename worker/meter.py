@@ -14,7 +14,7 @@ class Meter:
     """What steps cost lately, and what is to be told to Prometheus."""
 
     seconds: float = 0.0  # of a step, lately
-    _rates: dict[int, float] = field(default_factory=dict)  # bucket -> rows a second, lately
+    _rates: dict[int, float] = field(default_factory=dict)  # bucket -> evaluations a second, lately
     _tally: Tally = field(default_factory=Tally)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -24,7 +24,7 @@ class Meter:
         rate = self._rates.get(step.bucket, 0.0)
         with self._lock:
             self.seconds = _smoothed(self.seconds, seconds)
-            self._rates[step.bucket] = _smoothed(rate, step.rows / seconds)
+            self._rates[step.bucket] = _smoothed(rate, step.places / seconds)
             self._tally.add("steps")
             self._tally.add("image_steps", step.rows)
             self._tally.add("batch_places", step.places, label="used")
@@ -33,7 +33,7 @@ class Meter:
 
     @property
     def pace(self) -> float:
-        """Rows a second when there is much to do, as measured; 0.0: not yet."""
+        """Network evaluations a second when there is much to do, as measured; 0.0: not yet."""
         with self._lock:
             return max(self._rates.values(), default=0.0)
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from wire.schemas import ResolvedRequest
+from wire.picture import Picture
 from worker.engine.work import Pixels
 
 _GAP = 2
@@ -38,24 +38,12 @@ def strip_png(rows: list[tuple[Pixels, ...]], *, scale: int) -> bytes:
     return _encode(_enlarge(sheet, scale), None)
 
 
-def png(pixels: Pixels, request: ResolvedRequest, index: int) -> bytes:
-    """Encode image ``index`` of a request; ``pixels`` is (H, W, C) uint8."""
-    name = request.class_names[index]
-    parameters = {
-        "Software": "Emaki",
-        "model": request.model,
-        "seed": str(request.seed + index),
-        "class": "" if name is None else name,
-        "steps": str(request.steps),
-        "sampler": request.sampler,
-        "guidance_scale": repr(float(request.guidance_scale)),
-        "eta": repr(float(request.eta)),
-        "scale": str(request.scale),
-    }
+def png(pixels: Pixels, picture: Picture) -> bytes:
+    """Encode a picture with what it is; ``pixels`` is (H, W, C) uint8."""
     chunks = PngInfo()
-    for key, value in parameters.items():
+    for key, value in picture.text().items():
         chunks.add_itxt(key, value) if not value.isascii() else chunks.add_text(key, value)
-    return _encode(_enlarge(pixels, request.scale), chunks)
+    return _encode(_enlarge(pixels, picture.scale), chunks)
 
 
 def _enlarge(pixels: Pixels, scale: int) -> Pixels:

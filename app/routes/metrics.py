@@ -52,13 +52,16 @@ class _Workers(Collector):
 class _Now(Collector):
     """What is there at this moment."""
 
-    def __init__(self, *, requests: int, pictures: int, workers: int) -> None:
+    def __init__(self, *, requests: int, pictures: int, evaluations: int, workers: int) -> None:
         self._requests, self._pictures, self._workers = requests, pictures, workers
+        self._evaluations = evaluations
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("emaki_queue_requests", "Requests waiting.", self._requests)
         text = "Pictures accepted and not begun."
         yield GaugeMetricFamily("emaki_queue_pictures", text, self._pictures)
+        text = "Network evaluations accepted and not made."
+        yield GaugeMetricFamily("emaki_backlog_evaluations", text, self._evaluations)
         yield GaugeMetricFamily("emaki_workers", "Live workers with a model.", self._workers)
 
 
@@ -70,10 +73,11 @@ class _Now(Collector):
 )
 async def metrics(service: ServiceDep) -> Response:
     """Prometheus metrics."""
-    requests, pictures, _ = await service.store.queue()
-    workers = len(await service.store.workers())
+    requests, pictures, evaluations = await service.store.queue()
+    workers = len(await service.offers.workers())
     registry = CollectorRegistry()
     registry.register(_Workers(await service.store.counts()))
-    registry.register(_Now(requests=requests, pictures=pictures, workers=workers))
+    now = _Now(requests=requests, pictures=pictures, evaluations=evaluations, workers=workers)
+    registry.register(now)
     text: Any = generate_latest(service.telemetry.registry) + generate_latest(registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

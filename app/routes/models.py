@@ -16,9 +16,9 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 @router.get("", responses=errors(401, 503))
 async def list_models(service: ServiceDep, _owner: Owner) -> ModelList:
-    """Every model that a worker has published; the server's default first."""
+    """Every model that can be drawn; the server's default first."""
     default, _ = split_version(service.settings.default_model)
-    cards = await service.store.cards()
+    cards = (await service.offers.now()).cards.values()
     return ModelList(data=sorted(cards, key=lambda card: (card.id != default, card.id)))
 
 
@@ -27,7 +27,7 @@ async def get_model(
     service: ServiceDep, _owner: Owner, name: Annotated[str, Path(max_length=64)]
 ) -> ModelCard:
     """One model's card."""
-    card = await service.store.card(name)
+    card = await service.offers.card(name)
     if card is None:
-        raise ModelNotFound(name, [card.id for card in await service.store.cards()])
+        raise ModelNotFound(name, sorted((await service.offers.now()).cards))
     return card

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 
 from app.auth import Owner
-from app.exceptions import GenerationCanceled, GenerationFailed, ModelNotFound
+from app.exceptions import GenerationCanceled, GenerationFailed, ModelNotFound, Stopping
 from app.follow import follow, one_more_stream
 from app.problems import openai_error
 from app.prompts import class_of
@@ -38,7 +38,9 @@ from wire.schemas import (
 )
 
 router = APIRouter(prefix="/v1/images", tags=["openai"])
-_WAIT_SECONDS = 600.0  # as long as the openai package waits
+_WAIT_SECONDS = 600.0  # as long as the openai package waits, if it does not say
+_PATIENCE = "x-stainless-read-timeout"  # where it says
+_TO_ANSWER = 0.9  # of that: one that gives up by itself asks again
 _LOOK_SECONDS = 1.0
 
 
@@ -109,7 +111,7 @@ async def place_for_a_stream(
         200: {"content": {"text/event-stream": {}}, "description": "The pictures, or the stream."},
         **{
             status: {"model": OpenAIError}
-            for status in (400, 401, 404, 408, 409, 413, 415, 429, 500, 503)
+            for status in (400, 401, 404, 408, 409, 413, 415, 421, 429, 500, 503)
         },
     },
 )
@@ -123,9 +125,9 @@ async def generate(
 ) -> Response:
     """OpenAI's images route."""
     name, _ = split_version(asked.model or service.settings.default_model)
-    card = await service.store.card(name)
+    card = await service.offers.card(name)
     if card is None:
-        raise ModelNotFound(name, [card.id for card in await service.store.cards()])
+        raise ModelNotFound(name, sorted((await service.offers.now()).cards))
     wanted = _wanted(asked, card)
     record, _ = await accept(service, owner, wanted, request_id=request_id)
     request.state.generation_id = record.id
@@ -170,21 +172,34 @@ def _wanted(asked: ImagesRequest, card: ModelCard) -> GenerationRequest:
 
 async def _while_connected(request: Request, service: Service, record: Record) -> Record:
     """Wait for the end; cancel when the client goes away, for nobody else knows of it."""
-    deadline = time.monotonic() + _WAIT_SECONDS
+    deadline = time.monotonic() + _patience(request)
     while not record.status.finished:
         looked = time.monotonic()
-        record = await until_finished(service, record, seconds=_LOOK_SECONDS)
-        if not record.status.finished and not service.wakes.stopped:
-            # It comes back at once while Redis is away.
-            await asyncio.sleep(max(0.0, looked + _LOOK_SECONDS - time.monotonic()))
-        out_of_time = time.monotonic() > deadline or service.wakes.stopped
-        if not record.status.finished and (out_of_time or await request.is_disconnected()):
+        pause = min(_LOOK_SECONDS, max(0.0, deadline - looked))
+        record = await until_finished(service, record, seconds=pause)
+        if record.status.finished:
+            break
+        if service.wakes.stopped:
+            await service.store.cancel(record)
+            raise Stopping(f"this server stops; generation {record.id} is canceled; ask again")
+        # It comes back at once while Redis is away.
+        await asyncio.sleep(max(0.0, looked + pause - time.monotonic()))
+        if time.monotonic() > deadline or await request.is_disconnected():
             await service.store.cancel(record)
             raise GenerationFailed(
                 f"generation {record.id} was not finished in time and is canceled; ask for fewer "
                 "images or steps, or use POST /v1/generations, which does not wait"
             )
     return record
+
+
+def _patience(request: Request) -> float:
+    """Seconds in which the client wants its answer, less some to answer."""
+    try:
+        told = float(request.headers.get(_PATIENCE, ""))
+    except ValueError:
+        told = _WAIT_SECONDS
+    return _TO_ANSWER * (min(told, _WAIT_SECONDS) if told > 0 else _WAIT_SECONDS)
 
 
 async def _pictures(service: Service, record: Record) -> list[bytes]:

@@ -62,7 +62,7 @@ def test_bad_fields_are_named(
 
 BAD_BODIES: list[tuple[bytes, str, int, str, str]] = [
     (b"{", "application/json", 400, "invalid_json", "the body is not JSON"),
-    (b"\xff\xfe", "application/json", 400, "", "send one JSON object"),
+    (b"\xff\xfe", "application/json", 422, "invalid_request", "send one JSON object in UTF-8"),
     (b"[]", "application/json", 422, "invalid_request", "not a JSON object"),
     (b"3", "application/json", 422, "invalid_request", "not a JSON object"),
     (b'{"seed": 1}', "text/plain", 415, "unsupported_media_type", "application/json"),
@@ -70,7 +70,7 @@ BAD_BODIES: list[tuple[bytes, str, int, str, str]] = [
     (b'{"guidance_scale": NaN}', "application/json", 422, "invalid_request", "guidance_scale"),
     (b'{"eta": Infinity}', "application/json", 422, "invalid_request", "eta"),
     (b'{"class": "\\ud800"}', "application/json", 422, "invalid_request", "class"),
-    (b"[" * 100_000, "application/json", 400, "", "send one JSON object"),
+    (b"[" * 100_000, "application/json", 422, "invalid_request", "above the most, 1000; send one"),
     (b'{"seed": ' + b"9" * 5000 + b"}", "application/json", 400, "", "JSON"),
 ]
 

@@ -190,7 +190,7 @@ def test_queue_positions_count_turns_and_estimates_come_from_measured_steps(
         one = httpx.Client(base_url=url, headers={"Authorization": "Bearer one"}, timeout=60)
         with many, one:
             finished(many, {"steps": 50, "batch": 8})
-            others = [submit(many, LONG)["urls"]["self"] for _ in range(12)]
+            others = [submit(many, LONG)["urls"]["self"] for _ in range(40)]
             late = submit(one, LONG)["urls"]["self"]
             places = [many.get(url).json()["progress"] for url in others]
             mine = one.get(late).json()["progress"]

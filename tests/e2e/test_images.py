@@ -15,6 +15,7 @@ import pytest
 from tests.chaos.test_failures import end, pictures, submit
 from tests.e2e.service import Service, running
 from tests.support import eventually, free_port
+from wire import keys
 
 ASKED = {"class": "Circle", "batch": 2, "steps": 3, "strip": 2}
 
@@ -98,6 +99,24 @@ def test_pictures_live_and_end_outside_redis(tmp_path: Path, place: Any) -> None
         )
         eventually(lambda: not names(files, root), what="the removal of what has expired")
         assert client.get(first["urls"]["self"]).status_code == 410
+
+
+def test_what_is_no_id_among_those_to_be_removed_is_dropped(tmp_path: Path) -> None:
+    """Whoever can write to Redis must not be able to remove a folder of the worker's host."""
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "kept").write_text("kept")
+    settings = {"EMAKI_IMAGES": (tmp_path / "pictures").as_uri()}
+    with running(tmp_path, "worker", "app", **settings) as service:
+        id_ = "0" * 32
+        folder = tmp_path / "pictures" / id_
+        folder.mkdir(parents=True)
+        with service.connection() as redis:
+            redis.zadd(keys.IMAGES_KEPT, {"../beside": 0, b"\xff": 0, "": 0, id_: 1})
+            eventually(lambda: not redis.exists(keys.IMAGES_KEPT), what="the removal")
+        assert "'../beside' is no generation's id" in service.log("worker")
+    assert (beside / "kept").read_text() == "kept"
+    assert not folder.exists()
 
 
 def test_a_place_that_is_away_is_waited_for(tmp_path: Path) -> None:

@@ -123,9 +123,9 @@ def raw(port: int, data: bytes) -> bytes:
 
 
 def test_huge_headers_are_refused(service: Service, client: httpx.Client) -> None:
-    endless = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 300_000
+    endless = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 300_000
     assert raw(service.port, endless).startswith(b"HTTP/1.1 431 ")
-    many = b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"".join(
+    many = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"".join(
         b"X-%d: y\r\n" % n for n in range(20_000)
     )
     assert raw(service.port, many).startswith(b"HTTP/1.1 431 ")
@@ -133,7 +133,9 @@ def test_huge_headers_are_refused(service: Service, client: httpx.Client) -> Non
 
 
 def test_slow_senders_are_let_go(service: Service) -> None:
-    header = b"POST /v1/generations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    header = (
+        b"POST /v1/generations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    )
     starts = {
         "header": header,
         "body": header + b"Content-Length: 100\r\n\r\n{",
@@ -149,13 +151,13 @@ def test_slow_senders_are_let_go(service: Service) -> None:
 
 def test_what_no_route_reads_is_bounded_too(service: Service) -> None:
     trailers = b"0\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(1000))
-    chunked = b"GET /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    unfinished = b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{"
+    chunked = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    unfinished = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n{"
     with service.another_api(EMAKI_REQUEST_TIMEOUT="1") as url, ThreadPoolExecutor(2) as pool:
         port = httpx.URL(url).port or 0
         # `raw` returns when the server hangs up; it would run into its own timeout else.
         answers = list(pool.map(lambda start: raw(port, start), [chunked + trailers, unfinished]))
-    assert all(answer in (b"", answers[1]) for answer in answers)
+    assert answers[0] == b"" or answers[0].startswith(b"HTTP/1.1 200 ")  # as soon as it is cut
     assert answers[1].startswith(b"HTTP/1.1 200 ")
 
 
@@ -207,8 +209,8 @@ def test_streams_are_limited_per_key(service: Service) -> None:
 def test_other_sites_are_kept_out_unless_named(service: Service, client: httpx.Client) -> None:
     origin = {"Origin": "https://example.org"}
     preflight = origin | {"Access-Control-Request-Method": "POST"}
-    assert "access-control-allow-origin" not in client.get("/v1/models", headers=origin).headers
-    assert client.options("/v1/generations", headers=preflight).status_code == 405
+    assert problem(client.get("/v1/models", headers=origin)) == (421, "foreign_origin")
+    assert problem(client.options("/v1/generations", headers=preflight)) == (421, "foreign_origin")
     with service.another_api(EMAKI_CORS_ORIGINS="https://example.org") as url:
         answer = httpx.options(f"{url}/v1/generations", headers=preflight)
         assert answer.headers["access-control-allow-origin"] == "https://example.org"

@@ -2,15 +2,19 @@
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
 from PIL import Image
 
-from tests.e2e.service import Service
+from tests.e2e.service import Service, running
 from tests.support import eventually
+
+LONG = {"prompt": "circle", "n": 32, "extra_body": {"steps": 1000}}
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +132,66 @@ def test_an_unconditional_model_ignores_the_prompt(client: openai.OpenAI) -> Non
     answer = client.images.generate(model="plain", prompt="whatever", extra_body={"steps": 2})
     assert answer.data is not None
     assert answer.data[0].b64_json
+
+
+@pytest.fixture
+def patient(keyed: str) -> Iterator[openai.OpenAI]:
+    """The package as it comes: it asks twice more when told of a conflict or a server's error."""
+    with openai.OpenAI(base_url=f"{keyed}/v1", api_key="sk-test") as opened:
+        yield opened
+
+
+def listed(client: openai.OpenAI) -> dict[str, dict[str, str]]:
+    """The newest generations by their ids."""
+    headers = {"Authorization": "Bearer sk-test"}
+    answer = httpx.get(f"{client.base_url}generations?limit=100", headers=headers)
+    return {generation["id"]: generation for generation in answer.json()["data"]}
+
+
+def made(client: openai.OpenAI, ask: Callable[[], object]) -> list[str]:
+    """How every generation ended that was made while an error came of asking."""
+    before = listed(client)
+    with pytest.raises(openai.APIError):
+        ask()
+    return [made["status"] for id_, made in listed(client).items() if id_ not in before]
+
+
+def test_a_generation_that_failed_is_not_asked_for_again(tmp_path: Path) -> None:
+    with running(tmp_path) as service:
+        service.start("tests.chaos.poisoned", POISON="raise")
+        service.start("app", EMAKI_API_KEYS="sk-test")
+        service.wait_until_ready()
+        with openai.OpenAI(base_url=f"{service.url}/v1", api_key="sk-test") as patient:
+            ends = made(patient, lambda: patient.images.generate(prompt="square"))
+    assert ends == ["failed"]
+
+
+def test_a_generation_that_is_canceled_is_not_asked_for_again(patient: openai.OpenAI) -> None:
+    before = listed(patient)
+
+    def cancel() -> None:
+        (id_,) = eventually(lambda: listed(patient).keys() - before, what="the generation")
+        url = f"{patient.base_url}generations/{id_}/cancel"
+        assert httpx.post(url, headers={"Authorization": "Bearer sk-test"}).status_code == 200
+
+    with ThreadPoolExecutor(1) as pool:
+        canceled = pool.submit(cancel)
+        ends = made(patient, lambda: patient.images.generate(**LONG))  # type: ignore[call-overload]
+        canceled.result()
+    assert ends == ["canceled"]
+
+
+def test_one_that_takes_longer_than_the_client_waits_is_not_asked_for_again(
+    patient: openai.OpenAI,
+) -> None:
+    ends = made(patient, lambda: patient.images.generate(**LONG, timeout=3))  # type: ignore[call-overload]
+    assert len(ends) == 1
+    eventually(lambda: newest(patient)["status"] == "canceled", what="the cancel")
+
+
+def test_what_passes_is_asked_for_again(service: Service) -> None:
+    """A full queue has room a moment later: there the package shall try again."""
+    with service.another_api(EMAKI_MAX_QUEUE="1") as url:
+        answer = httpx.post(f"{url}/v1/images/generations", json={"prompt": "circle", "n": 2})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
+    assert "x-should-retry" not in answer.headers

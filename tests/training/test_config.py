@@ -83,7 +83,7 @@ def test_overrides_are_toml_values_or_bare_words(tmp_path: Path) -> None:
         ("train.compile='yes'", "[train].compile = 'yes' is not bool"),
         ("data.channels=2", "data.channels = 2 is not 1 (grey), 3 (RGB) or 4 (RGBA)"),
         ("data.size=[0, 8]", "data.size = [0, 8] is not within 1 ... 4096 pixels"),
-        ("data.resize=stretch", "data.resize = 'stretch' is not one of crop, squash"),
+        ("data.resize=stretch", "[data].resize = 'stretch' is not one of crop, squash"),
         ('data.class_names=["a", "b", "a"]', "data.class_names has 'a' twice"),
         ("network.base=9", "network.base = 9 is not an even number >= 2"),
         ("network.base=0", "network.base = 0 is not an even number >= 2"),

@@ -1,6 +1,8 @@
 """The catalog: what a worker does with good, bad and changing checkpoints."""
 
 import logging
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +10,23 @@ import pytest
 import torch
 
 from models.checkpoint import MANIFEST, WEIGHTS, publish, read_manifest, write_manifest
-from tests.support import write_checkpoint
-from worker.catalog import Catalog
-from worker.engine.precision import plan
+from models.unet import UNet
+from tests.support import eventually, write_checkpoint
+from worker.catalog import Catalog, Loaded, Loading
+from worker.engine.precision import Plan, plan
 
 
 def catalog(root: Path) -> Catalog:
     device = torch.device("cpu")
     return Catalog(root, device=device, plan=plan("balanced", device=device, threads=1))
+
+
+def wait_for(models: Catalog, version: str) -> Loaded | None:
+    """What becomes of a version that has to be loaded."""
+    return eventually(
+        lambda: None if isinstance(found := models.find(version), Loading) else (found,),
+        what="loading",
+    )[0]
 
 
 def test_cards_describe_what_is_served(tmp_path: Path) -> None:
@@ -78,6 +89,91 @@ def test_a_bad_checkpoint_is_one_line_and_the_old_one_goes_on(
     assert "still serving tiny@0000001" in caplog.text
     assert models.names == ["tiny"]
     assert models.find("tiny@0000001") is not None
+    assert models.cards()[0].versions == ["tiny@0000001"]
+    assert models.find("tiny@0000002") is None
+
+
+class Readings:
+    """How often a file is opened, as Python's audit events tell it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.count = str(path), 0
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        self.count += event == "open" and str(arguments[0]) == self.path
+
+
+def test_a_damaged_checkpoint_is_read_again_when_it_changes_and_not_before(tmp_path: Path) -> None:
+    weights = write_checkpoint(tmp_path) / WEIGHTS
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    readings, models = Readings(weights), catalog(tmp_path)
+    for _ in range(3):
+        models.refresh()
+    assert (models.names, readings.count) == ([], 1)
+    weights.write_bytes(whole)
+    models.refresh()
+    assert models.names == ["tiny"]
+
+
+def test_an_older_version_that_turns_out_damaged_leaves_the_card(tmp_path: Path) -> None:
+    weights = write_checkpoint(tmp_path, step=1) / WEIGHTS
+    write_checkpoint(tmp_path, step=2)
+    data = weights.read_bytes()
+    weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    models = catalog(tmp_path)
+    models.refresh()
+    assert wait_for(models, "tiny@0000001") is None
+    models.refresh()
+    assert models.cards()[0].versions == ["tiny@0000002"]
+
+
+def test_another_version_loads_while_nobody_waits_for_it(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        write_checkpoint(tmp_path, step=step)
+    models = catalog(tmp_path)
+    models.refresh()
+    threads: set[str] = set()
+
+    def notice(*_: object) -> None:
+        threads.add(threading.current_thread().name.partition("_")[0])
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(notice)
+    try:
+        assert models.find("tiny@0000001") == Loading("tiny@0000001")
+        assert isinstance(models.find("tiny@2"), Loading)
+        for step in (1, 2):
+            found = wait_for(models, f"tiny@{step}")
+            assert found is not None
+            assert found.manifest.step == step
+            assert models.find(f"tiny@{step:07d}") is found
+    finally:
+        handle.remove()
+    assert threads == {"loader"}
+
+
+@pytest.mark.parametrize(("buckets", "largest"), [((1, 2, 4, 8), 4), ((8,), None)])
+def test_a_model_that_memory_holds_in_smaller_batches_only_is_served(
+    tmp_path: Path, buckets: tuple[int, ...], largest: int | None
+) -> None:
+    write_checkpoint(tmp_path)
+    device = torch.device("cpu")
+    models = Catalog(tmp_path, device=device, plan=Plan(torch.float32, buckets))
+
+    def cramped(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        if isinstance(module, UNet) and len(arguments[0]) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(cramped)
+    try:
+        models.refresh()
+    finally:
+        handle.remove()
+    assert models.names == ["tiny"]
+    found = models.find("tiny@0000001")
+    assert isinstance(found, Loaded)
+    assert found.weights.largest == largest
 
 
 def test_nothing_there_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -30,7 +30,7 @@ def request(**changes: object) -> ResolvedRequest:
 @pytest.mark.parametrize("scale", [1, 3])
 def test_pixels_survive_and_enlarge_without_smoothing(channels: int, mode: str, scale: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, channels), dtype=np.uint8)
-    image = Image.open(io.BytesIO(png(pixels, request(scale=scale), 0)))
+    image = Image.open(io.BytesIO(png(pixels, request(scale=scale).picture(0))))
     assert (image.mode, image.size) == (mode, (6 * scale, 4 * scale))
     back = np.asarray(image).reshape(4 * scale, 6 * scale, channels)
     assert np.array_equal(back[::scale, ::scale], pixels)
@@ -39,16 +39,16 @@ def test_pixels_survive_and_enlarge_without_smoothing(channels: int, mode: str, 
 
 def test_text_chunks_name_what_was_drawn() -> None:
     pixels = np.zeros((4, 4, 1), np.uint8)
-    text = Image.open(io.BytesIO(png(pixels, request(class_names=["Ärmel", None]), 1))).text  # type: ignore[attr-defined]
+    text = Image.open(io.BytesIO(png(pixels, request(class_names=["Ärmel", None]).picture(1)))).text  # type: ignore[attr-defined]
     assert text["model"] == "tiny@0000001"
     assert text["seed"] == "8"
     assert text["class"] == ""
-    first = Image.open(io.BytesIO(png(pixels, request(class_names=["Ärmel", None]), 0)))
+    first = Image.open(io.BytesIO(png(pixels, request(class_names=["Ärmel", None]).picture(0))))
     assert first.text["class"] == "Ärmel"  # type: ignore[attr-defined]
 
 
 def test_bytes_do_not_depend_on_the_batch() -> None:
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
-    as_second = png(pixels, request(classes=[1, 0], class_names=["Bag", "Coat"]), 1)
-    alone = png(pixels, request(seed=8, batch=1, classes=[0], class_names=["Coat"]), 0)
+    as_second = png(pixels, request(classes=[1, 0], class_names=["Bag", "Coat"]).picture(1))
+    alone = png(pixels, request(seed=8, batch=1, classes=[0], class_names=["Coat"]).picture(0))
     assert as_second == alone

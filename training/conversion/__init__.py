@@ -1,4 +1,9 @@
 """diffusers' layout and ours, one into the other; diffusers itself is not needed.
 
-`unet` and `scheduler` translate the two configurations, `folders` moves the files.
+command     `convert FROM TO`
+folders     which files go where
+unet        the two descriptions of a network
+scheduler   the two descriptions of a diffusion
+weights     the tensors
+options     JSON that another program wrote
 """

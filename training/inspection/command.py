@@ -14,12 +14,12 @@ from torch import Tensor
 
 from models.checkpoint import Model, load_model
 from models.schedule import SCHEDULES, Schedule
-from training.data import load_alike
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.inspection import networks, noising, prediction_error, schedules
 from training.inspection.synthetic import synthetic_pictures
-from training.pictures import save_png
+from training.pictures.data import load_alike
+from training.sheets import save_png
 
 _SIZE = (64, 64)  # of synthetic pictures, where no model says another
 

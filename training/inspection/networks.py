@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -17,8 +17,11 @@ from torch import Tensor, nn
 
 from models.checkpoint import read_manifest, resolve
 from models.unet import UNet, UNetConfig
+from training.charts import grouped_bars, panels, to_image
 from training.config import load_config
-from training.plot import Axis, Bars, bar_chart, side_by_side
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _MIB = 2**20
 
@@ -190,30 +193,21 @@ def _row(level: Level) -> str:
 
 def to_plot(networks: Sequence[Inspected]) -> Image.Image:
     """Parameters and activation memory per level."""
+    figure, (parameters, memory) = panels(2)
     names = [level.name for level in max((one.levels for one in networks), key=len)]
 
-    def panel(title: str, unit: str, measure: Callable[[Level], float]) -> Image.Image:
-        bars = []
+    def bars(axes: "Axes", measure: Callable[[Level], float]) -> None:
+        groups = {}
         for letter, one in zip("AB", networks, strict=False):
             values = {level.name: measure(level) for level in one.levels}
             label = one.name if len(networks) == 1 else f"{letter}: {one.name}"
-            bars.append(Bars(label=label, values=[values.get(name, 0.0) for name in names]))
-        top = max(max(one.values) for one in bars)
-        return bar_chart(
-            title,
-            x_label="level, in the order of the forward pass",
-            y=Axis(label=unit, low=0, high=top * 1.05),
-            categories=names,
-            bars=bars,
-        )
+            groups[label] = [values.get(name, 0.0) for name in names]
+        grouped_bars(axes, names, groups)
+        axes.set_xlabel("level, in the order of the forward pass")
+        axes.legend(frameon=False)
 
-    return side_by_side(
-        [
-            panel("Parameters", "millions", lambda level: level.parameters / 1e6),
-            panel(
-                "Activations kept for one picture (float32)",
-                "MiB",
-                lambda level: level.activation_bytes / _MIB,
-            ),
-        ]
-    )
+    bars(parameters, lambda level: level.parameters / 1e6)
+    parameters.set(title="Parameters", ylabel="millions")
+    bars(memory, lambda level: level.activation_bytes / _MIB)
+    memory.set(title="Activations kept for one picture (float32)", ylabel="MiB")
+    return to_image(figure)

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from models.noise import normal
 from models.sample import to_uint8
 from models.schedule import Schedule
-from training.decode import Unreadable, decode_whole
 from training.errors import TrainingError
 from training.inspection.schedules import snr_in_db
-from training.plot import SCALE, font
+from training.pictures.decode import Unreadable, decode_whole
 
+_SCALE = 2  # for dense screens
 _FRAME = 132  # a frame's longer side in a strip is enlarged to at least this
 _LARGEST = 256  # pixels of a picture's longer side
 _CAPTION = 38
@@ -85,20 +85,25 @@ def to_table(frames: list[Frame]) -> str:
 def to_strip(title: str, frames: list[Frame]) -> Image.Image:
     """The frames left to right with their captions; x_t beyond the pixel range is clamped."""
     height, width = frames[0].x_t.shape[-2:]
-    zoom = max(1, -(-_FRAME * SCALE // max(height, width)))
-    gap, head = 6 * SCALE, 34 * SCALE
-    step = max(width * zoom, 84 * SCALE) + gap
-    size = (gap + step * len(frames), head + height * zoom + _CAPTION * SCALE)
+    zoom = max(1, -(-_FRAME * _SCALE // max(height, width)))
+    gap, head = 6 * _SCALE, 34 * _SCALE
+    step = max(width * zoom, 84 * _SCALE) + gap
+    size = (gap + step * len(frames), head + height * zoom + _CAPTION * _SCALE)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((gap, 10 * SCALE), title, "#222222", font(15 * SCALE), "la")
+    draw.text((gap, 10 * _SCALE), title, "#222222", _font(15 * _SCALE), "la")
     for index, frame in enumerate(frames):
         pixels = to_uint8(frame.x_t)[0].permute(1, 2, 0).numpy()
         image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
         left = gap + index * step
         enlarged = (width * zoom, height * zoom)
         sheet.paste(image.resize(enlarged, Image.Resampling.NEAREST), (left, head))
-        top = head + height * zoom + 4 * SCALE
+        top = head + height * zoom + 4 * _SCALE
         words = f"t = {frame.t}\n{frame.snr_db:.1f} dB"
-        draw.multiline_text((left, top), words, "#222222", font(11 * SCALE), "la")
+        draw.multiline_text((left, top), words, "#222222", _font(11 * _SCALE), "la")
     return sheet
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own typeface, so that a strip looks the same on every machine."""
+    return ImageFont.load_default(size)

@@ -18,10 +18,11 @@ from torch import Tensor
 from models.checkpoint import Model
 from models.prediction import to_eps
 from models.schedule import Schedule
+from training.charts import grouped_bars, panels, to_image
 from training.errors import TrainingError
-from training.plot import Axis, Bars, bar_chart
 
 _ROWS = 64  # pictures that a network sees at once
+_MOST_NUMBERED = 6  # bins whose bars have room for a figure
 
 
 @dataclass(frozen=True)
@@ -153,23 +154,21 @@ def to_table(bins: list[Bin]) -> str:
 
 def to_plot(title: str, bins: list[Bin]) -> Image.Image:
     """A group of bars per bin; dashed where zero and random are expected."""
-    names = list(bins[0].mse)
-    highest = max(max(one.mse.values()) for one in bins)
-    return bar_chart(
-        title,
-        x_label="timesteps of the bin (small: near the picture; large: near pure noise)",
-        y=Axis(label="mean squared error of the predicted noise", low=0, high=highest * 1.15),
-        categories=[f"{one.first}-{one.last}" for one in bins],
-        bars=[
-            Bars(
-                label=name,
-                values=[one.mse[name] for one in bins],
-                texts=[_short(one.mse[name]) for one in bins] if len(bins) <= 6 else (),
-            )
-            for name in names
-        ],
-        guides=(1.0, 2.0),
+    figure, (axes,) = panels(1)
+    groups = {name: [one.mse[name] for one in bins] for name in bins[0].mse}
+    grouped_bars(axes, [f"{one.first}-{one.last}" for one in bins], groups)
+    if len(bins) <= _MOST_NUMBERED:
+        for bars, values in zip(axes.containers, groups.values(), strict=True):
+            axes.bar_label(bars, [_short(value) for value in values], padding=2, fontsize=7)  # type: ignore[arg-type]
+    for guide in (1.0, 2.0):
+        axes.axhline(guide, color="black", linestyle="--", linewidth=0.8)
+    axes.set_title(title, fontsize="medium")
+    axes.set(
+        xlabel="timesteps of the bin (small: near the picture; large: near pure noise)",
+        ylabel="mean squared error of the predicted noise",
     )
+    figure.legend(frameon=False, ncols=len(groups), loc="outside upper center")
+    return to_image(figure)
 
 
 def _short(value: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from models.schedule import SCHEDULES, Floats, Schedule
-from training.plot import Axis, Line, line_chart, side_by_side
+from training.charts import panels, to_image
 
 # Of a thousand; another number of timesteps shows the same shares of it.
 _SHOWN = (0, 100, 250, 500, 750, 900, 999)
@@ -83,42 +83,26 @@ def to_table(schedules: list[Inspected]) -> str:
 
 def to_plot(schedules: list[Inspected]) -> Image.Image:
     """alpha_bar and SNR over t; a dot where noise first outweighs signal."""
+    figure, (signal, ratio) = panels(2)
     timesteps = len(schedules[0].alpha_bar)
-    t = range(timesteps)
-    x = Axis(label="timestep t", low=0, high=timesteps)
-    signal = [
-        Line(
-            label=one.name,
-            x=t,
-            y=one.alpha_bar.tolist(),
-            dots=() if one.crossing is None else [(one.crossing, one.alpha_bar[one.crossing])],
-        )
-        for one in schedules
-    ]
-    low, high = _PLOT_DB
-    ratio = [
-        Line(
-            label=f"{one.name} ({'never' if one.crossing is None else one.crossing})",
-            x=t,
-            y=np.clip(one.snr_db, low, high).tolist(),
-        )
-        for one in schedules
-    ]
-    return side_by_side(
-        [
-            line_chart(
-                f"Signal left, T = {timesteps}; a dot where noise takes over",
-                x=x,
-                y=Axis(label="alpha_bar", low=0, high=1),
-                lines=signal,
-                guides=(0.5,),
-            ),
-            line_chart(
-                "Signal-to-noise ratio (and the first t below 0 dB)",
-                x=x,
-                y=Axis(label="SNR in dB", low=low, high=high),
-                lines=ratio,
-                guides=(0,),
-            ),
-        ]
+    for one in schedules:
+        (line,) = signal.plot(one.alpha_bar, label=one.name)
+        crossing = "never" if one.crossing is None else one.crossing
+        ratio.plot(one.snr_db, label=f"{one.name} ({crossing})")
+        if one.crossing is not None:
+            signal.plot(one.crossing, one.alpha_bar[one.crossing], "o", color=line.get_color())
+    signal.set(
+        title=f"Signal left, T = {timesteps}; a dot where noise takes over",
+        ylabel="alpha_bar",
+        ylim=(0, 1.02),
     )
+    ratio.set(
+        title="Signal-to-noise ratio (and the first t below 0 dB)",
+        ylabel="SNR in dB",
+        ylim=_PLOT_DB,
+    )
+    for axes, guide in ((signal, 0.5), (ratio, 0)):
+        axes.axhline(guide, color="black", linestyle="--", linewidth=0.8)
+        axes.set(xlabel="timestep t", xlim=(0, timesteps))
+        axes.legend(frameon=False)
+    return to_image(figure)

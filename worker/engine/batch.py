@@ -1,43 +1,70 @@
-"""One model's rows as one padded batch: the arithmetic of a step.
+"""One model's rows on the device, each in a slot of its own, and the arithmetic of a step.
 
-A step either happens for all its rows or, if it raises, for none: nothing is changed before the
-last value is computed. Shapes: n rows of (C, H, W) in a batch padded to b places.
+A step happens for all its rows or, if it raises, for none: whatever can fail (the network, noise,
+pictures for people) comes first, on copies; then one operation writes every row's new state.
+
+Shapes: n rows of (C, H, W) in a batch padded to b places; slots are (S, 2, C, H, W).
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.guidance import guide
 from models.noise import normal
 from models.sample import to_uint8
-from models.step import Coefficients, advance, guide
+from models.step import Coefficients, advance
 from worker.engine.work import Pixels, Row, Weights
 
+_FIRST_SLOTS = 16
 _NOISE_AHEAD = 16  # images of noise that are drawn at once, at least
 _D = 6  # the column of a row's table that scales the step's noise
+_X, _ESTIMATE = 0, 1  # the two halves of a slot
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a step has shown of a row; None where nobody wanted to see it.
+
+    Attributes:
+        picture: the finished image.
+        preview: the estimate of it.
+    """
+
+    picture: Pixels | None = None
+    preview: Pixels | None = None
 
 
 class Batch:
-    """The rows that ran in the last step, stacked; restacked when the rows change."""
+    """The rows of one model that have begun."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
-        self._rows: list[Row] = []
-        self._x = self._previous = torch.empty(0)
+        self._slots = self._room_for(_FIRST_SLOTS)
+        self._free = list(range(_FIRST_SLOTS))
 
-    def advance(self, rows: list[Row], *, bucket: int) -> None:
-        """Move every row one step on."""
-        if rows != self._rows:
-            self._stack(rows)
+    def release(self, row: Row) -> None:
+        """A row needs its slot no more."""
+        if row.slot is not None:
+            self._free.append(row.slot)
+            row.slot = None
+
+    def advance(self, rows: list[Row], *, bucket: int) -> list[Shown]:
+        """Move every row one step on; what is to be seen of each."""
+        self._begin([row for row in rows if row.slot is None])
         device = self._weights.device
+        slots = torch.tensor([row.slot for row in rows], device=device)
+        before, previous = self._slots[slots].unbind(1)
         now = np.stack([row.columns[row.k] for row in rows])
         t, p, q, a, b, c, d = torch.from_numpy(now).to(device).unbind(1)
         bound = torch.tensor(
             [1.0 if row.work.clip else float("inf") for row in rows], device=device
         )
-        output = self._evaluate(rows, t, bucket)
+        output = self._evaluate(rows, before, t, bucket)
         k = Coefficients(p, q, a, b, c, d, bound)
-        x, estimate = advance(self._x, output, self._previous, None, k)
+        x, estimate = advance(before, output, previous, None, k)
 
         noisy = [i for i in range(len(rows)) if now[i, _D] != 0]
         if noisy:
@@ -46,34 +73,43 @@ class Batch:
             z = _step_noise([rows[i] for i in noisy], self._weights)
             x[index] += d[index, None, None, None] * z
 
-        shown = self.pixels([i for i, row in enumerate(rows) if row.k in row.moments])
-        self._x, self._previous = x, estimate
-        for row in rows:
-            if row.k in row.moments:
-                row.frames.append(shown.pop(0))
+        frames = _pixels(before, [row.k in row.moments for row in rows])
+        pictures = _pixels(x, [row.last for row in rows])
+        previews = _pixels(estimate, [row.previewed for row in rows])
+        self._slots.index_copy_(0, slots, torch.stack([x, estimate], 1))
+        for row, frame, picture in zip(rows, frames, pictures, strict=True):
+            if frame is not None:
+                row.frames.append(frame)
             row.noise.pop(row.k, None)
             row.k += 1
+            if picture is not None and row.k in row.moments:
+                row.frames.append(picture)
+        return [Shown(*shown) for shown in zip(pictures, previews, strict=True)]
 
-    def pixels(self, places: list[int], *, estimates: bool = False) -> list[Pixels]:
-        """Rows by their place, as (H, W, C) uint8: x, or the estimates of x_0."""
-        if not places:
-            return []
-        images = (self._previous if estimates else self._x)[places]
-        return list(to_uint8(images).permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    def _begin(self, fresh: list[Row]) -> None:
+        """Give rows slots, with their first noise in them."""
+        if not fresh:
+            return
+        missing = len(fresh) - len(self._free)
+        if missing > 0:
+            old = len(self._slots)
+            slots = self._room_for(max(2 * old, old + missing))
+            slots[:old] = self._slots
+            self._slots = slots
+            self._free += range(old, len(slots))
+        chosen = self._free[-len(fresh) :]
+        noise = _noise([(row, 0) for row in fresh], self._weights)
+        # A new row has no estimate yet: zeros, for what its slot held before may be NaN.
+        state = torch.stack([noise, torch.zeros_like(noise)], 1)
+        self._slots.index_copy_(0, torch.tensor(chosen, device=self._weights.device), state)
+        del self._free[-len(fresh) :]
+        for row, slot in zip(fresh, chosen, strict=True):
+            row.slot = slot
 
-    def _stack(self, rows: list[Row]) -> None:
-        for i, row in enumerate(self._rows):
-            row.x, row.previous = self._x[i], self._previous[i]
-        fresh = [row for row in rows if row.x is None]
-        if fresh:
-            noise = _noise([(row, 0) for row in fresh], self._weights)
-            for row, x in zip(fresh, noise, strict=True):
-                row.x, row.previous = x, torch.zeros_like(x)
-        self._x = torch.stack([row.x for row in rows if row.x is not None])
-        self._previous = torch.stack([row.previous for row in rows if row.previous is not None])
-        self._rows = list(rows)
+    def _room_for(self, slots: int) -> Tensor:
+        return torch.zeros((slots, 2, *self._weights.shape), device=self._weights.device)
 
-    def _evaluate(self, rows: list[Row], t: Tensor, bucket: int) -> Tensor:
+    def _evaluate(self, rows: list[Row], x: Tensor, t: Tensor, bucket: int) -> Tensor:
         """The network's output for each row, guidance applied: (n, C, H, W) float32.
 
         Places 0 ... n-1 hold the rows; then each guided row once more, unconditionally; then
@@ -84,10 +120,10 @@ class Batch:
         again = torch.tensor(twice, dtype=torch.int64, device=w.device)
         x_in = torch.zeros((bucket, *w.shape), dtype=w.dtype, device=w.device)
         t_in = torch.zeros(bucket, device=w.device)
-        x_in[:n], t_in[:n] = self._x, t
+        x_in[:n], t_in[:n] = x, t
         if twice:
             end = n + len(twice)
-            x_in[n:end], t_in[n:end] = self._x[again], t[again]
+            x_in[n:end], t_in[n:end] = x[again], t[again]
         labels = None
         if w.classes:
             null = 0 if w.null_class is None else w.null_class
@@ -100,6 +136,15 @@ class Batch:
         result = output[:n].clone()
         result[again] = guide(output[n : n + len(twice)], result[again], scale)
         return result
+
+
+def _pixels(images: Tensor, wanted: list[bool]) -> list[Pixels | None]:
+    """The wanted ones of (n, C, H, W) as (H, W, C) uint8, None in place of the others."""
+    places = [i for i, want in enumerate(wanted) if want]
+    if not places:
+        return [None] * len(wanted)
+    shown = iter(to_uint8(images[places]).permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    return [next(shown) if want else None for want in wanted]
 
 
 def _step_noise(rows: list[Row], weights: Weights) -> Tensor:

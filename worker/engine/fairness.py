@@ -1,12 +1,16 @@
 """Who gets the next step: each owner the same, and within an owner each job the same.
 
-Least attained service first. An owner (or job) that joins starts level with the one that has had
-least, so it is served at once but is owed nothing for the past. While everything fits, everything
-runs.
+Least attained service first, counted in network evaluations over everything that an owner asks
+for. Jobs that may share a batch have the same kind (a model's weights; a job that shares with
+nobody is a kind of its own): whose turn it is decides the kind, then the batch is filled fairly
+with others of that kind.
+
+An owner (or job) that joins starts level with the one that has had least, so it is served at once
+but is owed nothing for the past. Nor is one that got all it asked for, however little that was.
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -15,6 +19,8 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class _Job(Generic[T]):
+    owner: str
+    kind: Hashable
     items: dict[T, int]  # item -> places, in the order in which they should finish
     served: float = 0.0
 
@@ -26,91 +32,135 @@ class _Owner(Generic[T]):
 
 
 class FairShare(Generic[T]):
-    """Items wait in jobs, jobs belong to owners; `choose` says which items run this step."""
+    """Items wait in jobs, jobs belong to owners.
+
+    A step is `next_job`, then `fill` (or `items_of`), then `charge`.
+    """
 
     def __init__(self) -> None:
         self.demand = 0
         self._owners: dict[str, _Owner[T]] = {}
-        self._owner_of: dict[str, str] = {}
+        self._jobs: dict[str, _Job[T]] = {}
 
-    def add(self, owner: str, job: str, items: Sequence[tuple[T, int]]) -> None:
+    def add(self, owner: str, job: str, items: Sequence[tuple[T, int]], *, kind: Hashable) -> None:
         """Add a job's (item, places) pairs, in the order in which they should finish."""
         if owner not in self._owners:
             level = min((o.served for o in self._owners.values()), default=0.0)
             self._owners[owner] = _Owner(served=level)
         jobs = self._owners[owner].jobs
-        jobs[job] = _Job(dict(items), min((j.served for j in jobs.values()), default=0.0))
-        self._owner_of[job] = owner
+        level = min((j.served for j in jobs.values()), default=0.0)
+        jobs[job] = self._jobs[job] = _Job(owner, kind, dict(items), level)
         self.demand += sum(places for _, places in items)
 
-    def remove(self, job: str) -> list[tuple[T, int]]:
-        """Forget a job; returns the (item, places) that it still had, none if it is not here."""
-        owner = self._owner_of.pop(job, None)
-        if owner is None:
+    def remove(self, job: str) -> list[T]:
+        """Forget a job; returns the items that it still had, none if it is not here."""
+        dropped = self._jobs.pop(job, None)
+        if dropped is None:
             return []
-        dropped = self._owners[owner].jobs.pop(job)
+        jobs = self._owners[dropped.owner].jobs
+        del jobs[job]
+        if not jobs:
+            del self._owners[dropped.owner]
         self.demand -= sum(dropped.items.values())
-        if not self._owners[owner].jobs:
-            del self._owners[owner]
-        return list(dropped.items.items())
+        return list(dropped.items)
+
+    def regroup(self, job: str, kind: Hashable) -> None:
+        """Change which jobs it may share a batch with."""
+        self._jobs[job].kind = kind
 
     def done(self, job: str, item: T) -> None:
         """An item needs no more steps."""
-        items = self._owners[self._owner_of[job]].jobs[job].items
+        items = self._jobs[job].items
         self.demand -= items.pop(item)
         if not items:
             self.remove(job)
 
-    def choose(self, capacity: int) -> list[T]:
-        """Items for the next step, at most ``capacity`` places, and charge their owners."""
-        if self.demand > capacity:
-            return self._contended(capacity)
-        everything: list[T] = []
-        for owner in self._owners.values():
-            for job in owner.jobs.values():
-                _charge(owner, job, sum(job.items.values()))
-                everything += job.items
-        return everything
+    def next_job(self) -> str:
+        """Whose turn it is: the least served job of the least served owner. There must be one."""
+        owner = min(self._owners.values(), key=lambda o: o.served)
+        return min(owner.jobs, key=lambda job: owner.jobs[job].served)
 
-    def choose_from(self, job: str, capacity: int) -> list[T]:
-        """The same, of one job alone."""
-        owner = self._owners[self._owner_of[job]]
+    def items_of(self, job: str, capacity: int) -> dict[str, list[T]]:
+        """Items of one job alone, at most ``capacity`` places."""
         chosen: list[T] = []
-        for item, places in owner.jobs[job].items.items():
+        for item, places in self._jobs[job].items.items():
             if places > capacity:
                 break
             capacity -= places
             chosen.append(item)
-            _charge(owner, owner.jobs[job], places)
-        return chosen
+        return {job: chosen}
 
-    def _contended(self, capacity: int) -> list[T]:
-        chosen: list[T] = []
-        owners = [(o.served, rank, o) for rank, o in enumerate(self._owners.values())]
-        heapq.heapify(owners)
-        waiting: dict[int, list[tuple[float, int, _Job[T], Iterator[tuple[T, int]]]]] = {}
-        while owners and capacity > 0:
-            _, rank, owner = heapq.heappop(owners)
-            if rank not in waiting:
-                waiting[rank] = [
-                    (job.served, i, job, iter(job.items.items()))
-                    for i, job in enumerate(owner.jobs.values())
-                ]
-                heapq.heapify(waiting[rank])
-            while waiting[rank]:
-                _, i, job, items = heapq.heappop(waiting[rank])
-                item, places = next(items, (None, 0))
-                if item is None or places > capacity:
-                    continue  # all of it runs; or the last place stays free, not out of turn
+    def fill(self, job: str, capacity: int) -> dict[str, list[T]]:
+        """Items by job, of the kind that ``job`` is: at most ``capacity`` places, fairly."""
+        kind = self._jobs[job].kind
+        chosen: dict[str, list[T]] = {}
+        queues = []
+        for rank, owner in enumerate(self._owners.values()):
+            mine = [
+                (candidate.served, i, name, iter(candidate.items.items()))
+                for i, (name, candidate) in enumerate(owner.jobs.items())
+                if candidate.kind == kind
+            ]
+            if mine:
+                heapq.heapify(mine)
+                queues.append((owner.served, rank, mine))
+        heapq.heapify(queues)
+        while queues and capacity > 0:
+            served, rank, mine = heapq.heappop(queues)
+            places = _take_one(mine, capacity, chosen)
+            if places:
                 capacity -= places
-                chosen.append(item)
-                _charge(owner, job, places)
-                heapq.heappush(waiting[rank], (job.served, i, job, items))
-                heapq.heappush(owners, (owner.served, rank, owner))
-                break
+                heapq.heappush(queues, (served + places, rank, mine))
         return chosen
 
+    def charge(self, chosen: dict[str, list[T]], evaluations: int) -> None:
+        """Divide a step's network evaluations, its padding included, among those who had it."""
+        places = {
+            name: sum(self._jobs[name].items[item] for item in items)
+            for name, items in chosen.items()
+        }
+        each = evaluations / max(1, sum(places.values()))
+        for name, count in places.items():
+            job = self._jobs[name]
+            job.served += count * each
+            self._owners[job.owner].served += count * each
+        self._level(chosen)
 
-def _charge(owner: _Owner[T], job: _Job[T], places: int) -> None:
-    owner.served += places
-    job.served += places
+    def _level(self, chosen: dict[str, list[T]]) -> None:
+        """Who had all they asked for is not owed the difference to who asks for more."""
+        modest: list[_Owner[T]] = []
+        waiting: list[_Owner[T]] = []
+        for owner in self._owners.values():
+            content: list[_Job[T]] = []
+            wanting: list[_Job[T]] = []
+            for name, job in owner.jobs.items():
+                whole = len(chosen.get(name, ())) == len(job.items)
+                (content if whole else wanting).append(job)
+            _raise_to_least(content, wanting)
+            (waiting if wanting else modest).append(owner)
+        _raise_to_least(modest, waiting)
+
+
+def _take_one(
+    jobs: list[tuple[float, int, str, Iterator[tuple[T, int]]]],
+    capacity: int,
+    chosen: dict[str, list[T]],
+) -> int:
+    """Choose an item of an owner's least served job; its places, 0 when none fits or is left."""
+    while jobs:
+        served, i, name, items = heapq.heappop(jobs)
+        entry = next(items, None)
+        if entry is None or entry[1] > capacity:
+            continue  # all of it runs; or the last place stays free, not out of turn
+        chosen.setdefault(name, []).append(entry[0])
+        heapq.heappush(jobs, (served + entry[1], i, name, items))
+        return entry[1]
+    return 0
+
+
+def _raise_to_least(
+    those: Sequence[_Job[T] | _Owner[T]], others: Sequence[_Job[T] | _Owner[T]]
+) -> None:
+    floor = min((other.served for other in others), default=0.0)
+    for one in those:
+        one.served = max(one.served, floor)

@@ -26,13 +26,6 @@ class Plan:
     buckets: tuple[int, ...]
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Torch says so with a type on CUDA, and with words on the CPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
-
-
 def plan(precision: Precision, *, device: torch.device, threads: int) -> Plan:
     """Choose dtype and buckets.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.engine.engine import Engine, LastStep
-from worker.engine.work import Event, Work, WorkFailed
+from worker.engine.work import Drawing, Event, Work, WorkFailed
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Runner:
         self._lock = threading.Lock()
         self._demand = self._submitted = 0
         self._on_step = on_step
+        self._drawn: frozenset[str] = frozenset()
 
     def start(self) -> None:
         """Begin stepping as works arrive."""
@@ -76,6 +77,10 @@ class Runner:
         """Image-steps made so far for a work."""
         return self._engine.row_steps(id_)
 
+    def evaluations(self, id_: str) -> int:
+        """Network evaluations made so far for a work."""
+        return self._engine.evaluations(id_)
+
     @property
     def free_places(self) -> int:
         """Places that no row wants yet; negative when rows wait."""
@@ -98,11 +103,17 @@ class Runner:
             if self._engine.idle:
                 continue
             began = time.monotonic()
-            for event in self._engine.step():
+            for event in self._engine.step(drawing=self._tell_drawing):
                 self._outbox.put(event)
             with self._lock:
                 self._demand = self._engine.demand
             self._on_step(self._engine.last, time.monotonic() - began)
+
+    def _tell_drawing(self, ids: tuple[str, ...]) -> None:
+        """Before the step: should it end this process, they were in it."""
+        if self._drawn != frozenset(ids):
+            self._drawn = frozenset(ids)
+            self._outbox.put(Drawing(ids))
 
     def _admit(self) -> None:
         """Take everything in; wait when there is nothing to step."""

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from models.guidance import evaluations, needs_null_class
 from models.sample import strip_steps
-from models.sampler import Table, guided
+from models.sampler import Table
 
 Pixels = npt.NDArray[np.uint8]
 Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -27,6 +28,7 @@ class Weights:
         forward: (b, C, H, W), (b,) float32 t, (b,) int64 labels or None -> (b, C, H, W).
         null_class: the unconditional label; None where there is none.
         classes: whether ``forward`` wants labels.
+        largest: rows for which there was memory when it was loaded; None: as many as wanted.
     """
 
     version: str
@@ -36,6 +38,7 @@ class Weights:
     null_class: int | None
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    largest: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class Work:
         seeds, labels: one per image; a label of None draws without a class.
         strip: frames of each image's denoising strip; 0 keeps none.
         preview_every: steps between previews of each image; 0 shows none.
-        alone: never to share a batch, because it may have killed a worker.
+        isolated: never to share a batch, because it may have killed a worker.
     """
 
     id: str
@@ -60,13 +63,18 @@ class Work:
     clip: bool = True
     strip: int = 0
     preview_every: int = 0
-    alone: bool = False
+    isolated: bool = False
 
     @property
     def places(self) -> int:
         """Places that all its images take in the network's batch."""
-        guides = [label is not None and self.guidance_scale != 0 for label in self.labels]
-        return sum(2 if guided(self.guidance_scale, conditional=c) else 1 for c in guides)
+        scale = self.guidance_scale
+        return sum(evaluations(scale, conditional=label is not None) for label in self.labels)
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations that it takes in all; a guided image's step takes two."""
+        return self.places * self.table.steps
 
     def rows(self) -> list["Row"]:
         """Its images, not yet begun.
@@ -76,7 +84,7 @@ class Work:
         """
         if self.weights.null_class is None and self.weights.classes:
             conditional = all(label is not None for label in self.labels)
-            if not conditional or self.guidance_scale != 1:
+            if needs_null_class(self.guidance_scale, conditional=conditional):
                 raise ValueError(f"{self.weights.version} has no null class to draw without one")
         t = self.table
         columns = np.stack([t.t, t.p, t.q, t.a, t.b, t.c, t.d], axis=1).astype(np.float32)
@@ -86,13 +94,13 @@ class Work:
 
 @dataclass(eq=False)
 class Row:
-    """One image in the making: all its state, so that it can pause and go on anywhere.
+    """One image in the making, which can pause and go on anywhere.
 
     Attributes:
         columns: (K, 7) float32: t, p, q, a, b, c, d of each step.
         moments: steps before which x belongs to the strip; K is the picture itself.
         k: steps made.
-        x, previous: (C, H, W); None before the first step.
+        slot: where its pixels are (`batch`); None before the first step.
         noise: of steps to come, by step; drawn some ahead, because few rows cost what many do.
     """
 
@@ -101,8 +109,7 @@ class Row:
     columns: npt.NDArray[np.float32]
     moments: frozenset[int]
     k: int = 0
-    x: Tensor | None = None
-    previous: Tensor | None = None
+    slot: int | None = None
     frames: list[Pixels] = field(default_factory=list)
     noise: dict[int, Tensor] = field(default_factory=dict)
 
@@ -114,12 +121,22 @@ class Row:
     @property
     def guided(self) -> bool:
         """Whether the row needs a second, unconditional evaluation."""
-        return guided(self.work.guidance_scale, conditional=self.label is not None)
+        return self.places == 2
 
     @property
     def places(self) -> int:
-        """Places taken in the network's batch."""
-        return 2 if self.guided else 1
+        """Places taken in the network's batch: evaluations that a step takes."""
+        return evaluations(self.work.guidance_scale, conditional=self.label is not None)
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations that it takes in all."""
+        return self.places * len(self.columns)
+
+    @property
+    def evaluations_made(self) -> int:
+        """Of these, how many are made."""
+        return self.places * self.k
 
     @property
     def finished(self) -> bool:
@@ -127,10 +144,22 @@ class Row:
         return self.k == len(self.columns)
 
     @property
+    def last(self) -> bool:
+        """Whether the next step is the last."""
+        return self.k == len(self.columns) - 1
+
+    @property
     def previewed(self) -> bool:
-        """Whether the step just made is followed by a preview."""
+        """Whether the next step is followed by a preview."""
         every = self.work.preview_every
-        return every > 0 and self.k % every == 0 and not self.finished
+        return every > 0 and (self.k + 1) % every == 0 and not self.last
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The steps from here on are of these works together, until the next such event."""
+
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -175,4 +204,4 @@ class WorkFailed:
     error: Exception
 
 
-Event = Started | Preview | ImageDone | WorkDone | WorkFailed
+Event = Drawing | Started | Preview | ImageDone | WorkDone | WorkFailed

@@ -1,6 +1,5 @@
 """The engine on a fake network of a few lines: sharing, joining, pausing, cancelling, failing."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from torch import Tensor
 
 from models.noise import normal
 from models.sample import draw, to_uint8
-from models.sampler import SAMPLERS, Sampler, build_table
-from models.schedule import Schedule
+from models.sampler import SAMPLERS, Sampler
 from models.unet import UNet
 from tests.support import tiny_config
+from tests.worker.engine.fake import SHAPE, FakeNetwork, alone, fake_weights, pictures, run, work
 from worker.engine.engine import Engine
 from worker.engine.work import (
     Event,
@@ -23,67 +22,9 @@ from worker.engine.work import (
     Preview,
     Started,
     Weights,
-    Work,
     WorkDone,
     WorkFailed,
 )
-
-SHAPE = (1, 4, 4)
-SCHEDULE = Schedule("cosine", 1000)
-
-
-class FakeNetwork:
-    """Elementwise, so each row's output is its own; remembers the batches it was asked for."""
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def __call__(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        self.batches.append(len(x))
-        assert labels is not None
-        shift = (labels + 1)[:, None, None, None] * 0.1 + t[:, None, None, None] / 5000
-        return torch.tanh(0.6 * x + shift)
-
-
-def fake_weights(version: str = "fake@1", network: Any = None) -> Weights:
-    return Weights(version, network or FakeNetwork(), SHAPE, classes=True, null_class=3)
-
-
-def work(id_: str, weights: Weights, **changes: Any) -> Work:
-    arguments: dict[str, Any] = {
-        "owner": "somebody",
-        "seeds": (1,),
-        "labels": (0,),
-        "sampler": "dpmpp_2m",
-        "steps": 5,
-        "eta": 0.0,
-        **changes,
-    }
-    table = build_table(
-        SCHEDULE,
-        prediction="v",
-        sampler=arguments.pop("sampler"),
-        steps=arguments.pop("steps"),
-        eta=arguments.pop("eta"),
-    )
-    return Work(id=id_, weights=weights, table=table, **arguments)
-
-
-def run(engine: Engine) -> list[Event]:
-    events = []
-    while not engine.idle:
-        events += engine.step()
-    return events
-
-
-def pictures(events: Sequence[Event]) -> dict[tuple[str, int], list[Any]]:
-    return {(e.id, e.index): e.pixels.tolist() for e in events if isinstance(e, ImageDone)}
-
-
-def alone(one: Work, buckets: Sequence[int] = (8,)) -> dict[tuple[str, int], list[Any]]:
-    engine = Engine(buckets)
-    engine.add(one)
-    return pictures(run(engine))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -163,49 +104,6 @@ def test_a_new_work_takes_its_first_step_at_once() -> None:
     assert engine.row_steps("long") == 3
 
 
-def test_a_large_work_is_admitted_piecemeal_and_does_not_starve_another_owner() -> None:
-    weights = fake_weights()
-    engine = Engine((4,))
-    engine.add(
-        work("big", weights, owner="greedy", seeds=tuple(range(64)), labels=(0,) * 64, steps=90)
-    )
-    for _ in range(3):
-        engine.step()
-    engine.add(work("small", weights, owner="modest", steps=10))
-    steps = 0
-    while engine.row_steps("small") < 10 and "small" in engine._works:
-        engine.step()
-        steps += 1
-    assert steps <= 12
-    assert engine.row_steps("big") > 0
-
-
-def test_many_works_of_one_owner_do_not_starve_another() -> None:
-    weights = fake_weights()
-    engine = Engine((4,))
-    for i in range(200):
-        engine.add(work(f"greedy {i}", weights, owner="greedy", steps=100))
-    engine.step()
-    engine.add(work("small", weights, owner="modest", steps=10))
-    for _ in range(12):
-        events = engine.step()
-        if WorkDone("small") in events:
-            return
-    raise AssertionError("the small request waited too long")
-
-
-def test_requests_of_one_owner_advance_alike() -> None:
-    engine, weights = Engine((4,)), fake_weights()
-    engine.add(work("large", weights, seeds=tuple(range(40)), labels=(0,) * 40, steps=10))
-    engine.step()
-    engine.add(work("small", weights, steps=10))
-    for _ in range(25):
-        engine.step()
-    assert engine.row_steps("small") == 0  # finished: every step had it, or every other
-    assert engine.row_steps("large") >= 25 * 2
-    run(engine)
-
-
 def test_guided_rows_take_two_places_and_batches_are_padded() -> None:
     network = FakeNetwork()
     engine = Engine((2, 4, 8))
@@ -236,18 +134,6 @@ def test_cancel_frees_rows_and_leaves_neighbours_alone() -> None:
     assert pictures(run(engine)) == alone(kept)
 
 
-def test_models_take_turns() -> None:
-    first, second = FakeNetwork(), FakeNetwork()
-    engine = Engine((4,))
-    engine.add(work("a", fake_weights("a@1", first), steps=5))
-    engine.add(work("b", fake_weights("b@1", second), steps=5))
-    for _ in range(4):
-        engine.step()
-    assert (len(first.batches), len(second.batches)) == (2, 2)
-    run(engine)
-    assert engine.demand == 0
-
-
 def test_a_failing_network_fails_the_works_of_its_batch_and_no_others() -> None:
     def broken(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         raise RuntimeError("out of luck")
@@ -273,15 +159,13 @@ def test_a_broken_device_is_no_request_s_fault() -> None:
 
 
 class Poisoned(FakeNetwork):
-    """Raises whenever it sees a class, or a batch above a size."""
+    """Raises whenever it sees a class."""
 
-    def __init__(self, label: int = -1, *, largest: int = 10**9) -> None:
+    def __init__(self, label: int) -> None:
         super().__init__()
-        self.label, self.largest = label, largest
+        self.label = label
 
     def __call__(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
-        if len(x) > self.largest:
-            raise torch.OutOfMemoryError("out of memory")
         assert labels is not None
         if bool((labels == self.label).any()):
             raise RuntimeError("out of luck")
@@ -320,43 +204,25 @@ def test_a_work_that_fails_only_in_company_is_finished_alone() -> None:
     assert {e.id for e in events if isinstance(e, WorkDone)} == {"a", "b"}
 
 
-def test_out_of_memory_halves_the_capacity_and_goes_on() -> None:
-    network = Poisoned(largest=4)
-    engine = Engine((2, 4, 8, 16))
-    one = work("w", fake_weights(network=network), seeds=tuple(range(12)), labels=(0,) * 12)
-    engine.add(one)
-    assert WorkDone("w") in run(engine)
-    assert engine.buckets == (2, 4)
-    assert max(network.batches) == 4
-
-
-def test_without_memory_for_a_single_row_the_work_fails() -> None:
-    engine = Engine((2, 4))
-    engine.add(work("w", fake_weights(network=Poisoned(largest=1))))
-    (event,) = run(engine)
-    assert isinstance(event, WorkFailed)
-    assert engine.capacity == 2
-
-
 def test_an_isolated_work_shares_no_batch() -> None:
     network = FakeNetwork()
     weights = fake_weights(network=network)
     engine = Engine((4,))
     engine.add(work("others", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=4))
     engine.step()
-    engine.add(work("isolated", weights, steps=3, alone=True))
+    engine.add(work("isolated", weights, steps=3, isolated=True))
     rows = []
     while not engine.idle:
         engine.step()
         rows.append(engine.last.rows)
-    assert rows == [1, 3, 1, 3, 1, 3]  # by turns: a large one holds nobody up
+    assert rows == [3, 1, 3, 1, 3, 1]  # by turns: a large one holds nobody up
 
 
 def test_an_isolated_work_draws_what_it_draws_in_company() -> None:
     weights = fake_weights()
     engine = Engine((4,))
     engine.add(work("others", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=9))
-    engine.add(work("isolated", weights, seeds=(7,), steps=5, alone=True))
+    engine.add(work("isolated", weights, seeds=(7,), steps=5, isolated=True))
     drawn = pictures(run(engine))
     assert (
         drawn["isolated", 0] == alone(work("isolated", weights, seeds=(7,), steps=5))["isolated", 0]
@@ -429,10 +295,10 @@ def test_a_neighbour_of_nan_is_unharmed() -> None:
         y[labels == 2] = float("nan")
         return y
 
-    engine = Engine((4,))
-    engine.add(work("nan", fake_weights(network=poisoned), labels=(2,)))
-    healthy = work("healthy", fake_weights(), labels=(1,))
-    engine.add(Work(**{**vars(healthy), "weights": next(iter(engine._shares))}))
+    engine, weights = Engine((4,)), fake_weights(network=poisoned)
+    engine.add(work("nan", weights, labels=(2,)))
+    healthy = work("healthy", weights, labels=(1,))
+    engine.add(healthy)
     assert pictures(run(engine))["healthy", 0] == alone(healthy)["healthy", 0]
 
 

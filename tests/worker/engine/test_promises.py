@@ -25,7 +25,7 @@ def loaded() -> Loaded:
     catalog.refresh()
     (card,) = [card for card in catalog.cards() if card.id == "fashion-mnist"]
     found = catalog.find(card.version)
-    assert found is not None
+    assert isinstance(found, Loaded)
     return found
 
 

@@ -1,0 +1,26 @@
+"""Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598): its formula and what it takes.
+
+lambda is the guidance scale of m = m_uncond + lambda (m_cond - m_uncond); 1 is no guidance, 0 draws
+without the class. "Conditional" means that a class is given. Shapes: B rows of (C, H, W).
+"""
+
+from torch import Tensor
+
+
+def needs_null_class(guidance_scale: float, *, conditional: bool = True) -> bool:
+    """Whether drawing asks the network for its output without a class."""
+    return not conditional or guidance_scale != 1
+
+
+def evaluations(guidance_scale: float, *, conditional: bool) -> int:
+    """How often a row's step evaluates the network, which is the places it takes in a batch.
+
+    Two only where a class is set and lambda is neither 0 nor 1. (At 1 the formula differs in bits
+    from the conditional output, and at 0 from the unconditional: neither is computed by it.)
+    """
+    return 2 if conditional and guidance_scale not in (0.0, 1.0) else 1
+
+
+def guide(unconditional: Tensor, conditional: Tensor, scale: Tensor) -> Tensor:
+    """The guided output, (B, C, H, W): u + lambda (c - u); ``scale`` is (B,)."""
+    return unconditional + scale[:, None, None, None] * (conditional - unconditional)

@@ -1,0 +1,9 @@
+"""Training data, from whatever it is stored as to mapped uint8. Knows nobody else in training.
+
+data      load a split: `load_pictures`, `load_alike`
+cache     decoded pictures on disk
+decode    one file's bytes to pixels of the wanted size
+sources   a folder, a zip, or IDX files: which pictures there are
+labels    which class each has
+idx       MNIST's file format
+"""

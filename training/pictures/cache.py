@@ -1,0 +1,212 @@
+"""Decoded pictures on disk: written once, whole or not at all, then mapped into memory.
+
+    <cache>/pictures/<key>/images.npy      (N, C, H, W) uint8
+    <cache>/pictures/<key>/labels.npy      (N,) int64
+    <cache>/pictures/<key>/facts.json      fingerprint, how many files were left out
+    <cache>/pictures/<key>.unreadable.txt  which, and why
+
+The key covers everything the pixels depend on. All of it may be deleted at any time.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from training.errors import TrainingError
+from training.pictures.decode import Resize, Unreadable, decode, to_array
+from training.pictures.sources import Source
+
+_VERSION = 1  # changes whenever decoding does
+_CHUNK = 1024
+_MOST_UNREADABLE = 0.2
+
+
+@dataclass(frozen=True)
+class Cached:
+    """One data set, decoded: images (N, C, H, W) and labels (N,), mapped from disk."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    fingerprint: str
+    unreadable: int
+    report: Path
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: `emaki` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emaki"
+
+
+def decoded(
+    source: Source,
+    *,
+    size: tuple[int, int],
+    channels: int,
+    resize: Resize,
+    say: Callable[[str], None],
+) -> Cached:
+    """The source's pictures, decoded now if they are not in the cache.
+
+    Raises:
+        TrainingError: too many files cannot be read, a class has none left, or the cache cannot
+            be written.
+    """
+    text = f"{_VERSION} {source.fingerprint} {size} {channels} {resize}"
+    labels = np.asarray(source.labels, dtype=np.int64)
+    key = hashlib.sha256(text.encode() + labels.tobytes()).hexdigest()[:24]
+    folder = cache_folder() / "pictures"
+    try:
+        if not (folder / key).is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            say(f"decoding {len(labels)} pictures (once, cached in {folder})")
+            with _fresh_folder(folder, key) as fresh, _bombs_are_errors():
+                _decode_all(
+                    source,
+                    labels,
+                    fresh,
+                    report=_report(folder / key),
+                    size=size,
+                    channels=channels,
+                    resize=resize,
+                )
+        return _open(folder / key)
+    except OSError as error:
+        raise TrainingError(
+            f"the decoded pictures cannot be kept in {folder}: {error}; free some space, "
+            "or set XDG_CACHE_HOME to a folder that has it"
+        ) from error
+
+
+def _decode_all(
+    source: Source,
+    labels: npt.NDArray[np.int64],
+    fresh: Path,
+    *,
+    report: Path,
+    size: tuple[int, int],
+    channels: int,
+    resize: Resize,
+) -> None:
+    """Fill ``fresh`` with the three files; name in ``report`` what cannot be read."""
+
+    def pixels(index: int) -> npt.NDArray[np.uint8] | str:
+        try:
+            data = source.read(index)
+            if isinstance(data, bytes):
+                return decode(data, size=size, channels=channels, resize=resize)
+            return to_array(Image.fromarray(data), size=size, channels=channels, resize=resize)
+        except Unreadable as error:
+            return f"{source.names[index]}: {error}"
+
+    count, good, unreadable = len(labels), list[int](), list[str]()
+    images = np.lib.format.open_memmap(
+        fresh / "images.npy", mode="w+", dtype=np.uint8, shape=(count, channels, *size)
+    )
+    _reserve(fresh / "images.npy")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, count, _CHUNK):
+            chunk = range(start, min(start + _CHUNK, count))
+            for index, result in zip(chunk, pool.map(pixels, chunk), strict=True):
+                if isinstance(result, str):
+                    unreadable.append(result)
+                else:
+                    images[len(good)] = result
+                    good.append(index)
+            if len(unreadable) > _MOST_UNREADABLE * count:
+                break
+    if unreadable:
+        report.write_text("\n".join(unreadable) + "\n", encoding="utf-8", errors="replace")
+    _require_enough(source, good, unreadable, report)
+    images.flush()
+    _shorten(fresh / "images.npy", len(good))
+    kept = labels[good]
+    np.save(fresh / "labels.npy", kept)
+    digest = hashlib.sha256(images[: len(good)].data)
+    digest.update(kept.data)
+    facts = {"fingerprint": digest.hexdigest(), "unreadable": len(unreadable)}
+    (fresh / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _require_enough(source: Source, good: list[int], unreadable: list[str], report: Path) -> None:
+    count = len(source.labels)
+    if len(unreadable) > _MOST_UNREADABLE * count:
+        raise TrainingError(
+            f"{len(unreadable)} of the first {len(unreadable) + len(good)} files cannot be read, "
+            f"more than {_MOST_UNREADABLE:.0%} of all {count}; {report} names them"
+        )
+    lost = set(source.labels) - {source.labels[index] for index in good}
+    if lost:
+        name = source.classes[min(lost)] if source.classes else "all"
+        raise TrainingError(f"no picture of class {name!r} can be read; {report} names them")
+
+
+def _reserve(path: Path) -> None:
+    """Take the file's space on disk now: a mapped write that finds none kills the process."""
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def _shorten(path: Path, count: int) -> None:
+    """Cut an array file down to its first ``count`` pictures."""
+    whole = np.load(path, mmap_mode="r")
+    if count < len(whole):
+        shorter = path.with_suffix(".short")
+        with shorter.open("wb") as file:
+            np.lib.format.write_array(file, whole[:count])
+        shorter.replace(path)
+
+
+def _open(folder: Path) -> Cached:
+    facts = json.loads((folder / "facts.json").read_bytes())
+    return Cached(
+        images=np.load(folder / "images.npy", mmap_mode="r"),
+        labels=np.load(folder / "labels.npy"),
+        fingerprint=facts["fingerprint"],
+        unreadable=facts["unreadable"],
+        report=_report(folder),
+    )
+
+
+def _report(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.unreadable.txt")
+
+
+@contextmanager
+def _fresh_folder(parent: Path, key: str) -> Iterator[Path]:
+    """A folder to fill, renamed to ``key`` at the end unless another process was faster."""
+    fresh = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=parent))
+    try:
+        yield fresh
+        for file in fresh.iterdir():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+        fresh.chmod(0o755)
+        try:
+            fresh.rename(parent / key)
+        except OSError:
+            if not (parent / key).is_dir():
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def _bombs_are_errors() -> Iterator[None]:
+    """Pillow only warns of pictures of a hundred million pixels; here that is a refusal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        yield

@@ -1,0 +1,109 @@
+"""Training pictures, whatever they are stored as: decoded once, mapped as uint8, checked first.
+
+Shapes: N pictures of (C, H, W).
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from models.manifest import Manifest
+from training.errors import TrainingError
+from training.pictures.cache import decoded
+from training.pictures.decode import Resize
+from training.pictures.sources import Split, open_source
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A data set, labelled where it has classes.
+
+    Attributes:
+        images: (N, C, H, W) uint8, mapped from disk.
+        labels: (N,) int64 in [0, len(classes)); zeros where there are no classes.
+        classes: names in label order.
+        fingerprint: sha256 over pixels and labels; the same data has the same one everywhere.
+        unreadable: files that were left out because they could not be read.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    fingerprint: str
+    unreadable: int = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def load_pictures(
+    path: Path,
+    *,
+    split: Split = "train",
+    size: tuple[int, int],
+    channels: int,
+    class_names: tuple[str, ...] = (),
+    resize: Resize = "crop",
+    quiet: bool = False,
+) -> Pictures:
+    """Load a split of a data set; see `training.pictures.sources` for the layouts.
+
+    Args:
+        size: (height, width) in pixels; pictures of another size are resized.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+        class_names: names in label order; empty: the data's own.
+        quiet: say nothing of what was decoded or left out.
+
+    Raises:
+        TrainingError: missing, damaged, or not what ``class_names`` says.
+    """
+    source = open_source(path, split=split, class_names=class_names)
+    say = _silence if quiet else _say
+    if source.others:
+        say(
+            f"{len(source.others)} files in {path} have no picture's suffix and are passed over, "
+            f"for example {source.others[0]}"
+        )
+    cached = decoded(source, size=size, channels=channels, resize=resize, say=say)
+    if cached.unreadable:
+        say(
+            f"{cached.unreadable} of {len(source.names)} files in {path} cannot be read and are "
+            f"left out; {cached.report} names them"
+        )
+    missing = set(range(len(source.classes))) - set(cached.labels.tolist())
+    if missing and split == "train":
+        raise TrainingError(
+            f"{path}: the class {source.classes[min(missing)]!r} has no pictures; remove it from "
+            "data.class_names, or add some"
+        )
+    return Pictures(
+        cached.images, cached.labels, source.classes, cached.fingerprint, cached.unreadable
+    )
+
+
+def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:
+    """Load a split as the model's own pictures were: its size, channels, classes and resizing.
+
+    Raises:
+        TrainingError: as `load_pictures`.
+    """
+    squashed = manifest.training.get("data", {}).get("resize") == "squash"
+    return load_pictures(
+        path,
+        split=split,
+        size=manifest.network.size,
+        channels=manifest.network.channels,
+        class_names=manifest.classes,
+        resize="squash" if squashed else "crop",
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _silence(_text: str) -> None:
+    """For all but the first of several processes."""

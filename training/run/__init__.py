@@ -1,0 +1,16 @@
+"""One training run, from the command line to its checkpoints.
+
+job         `train CONFIG`: what a run is made of
+loop        from the first step to the last
+learner     network, optimizer and EMA, one step at a time
+objective   the loss
+loader      batches, ahead of time
+dropout     masks that belong to the picture
+team        several processes as one
+cpu/        what makes a CPU's steps fast
+stopping    signals, and losses that are no numbers
+saving      checkpoints, and which is published
+state       what resuming needs
+progress    what a person sees
+scalars     what TensorBoard sees
+"""

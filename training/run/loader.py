@@ -1,0 +1,82 @@
+"""Batches for the loop: which pictures, in which order, brought to the device ahead of time.
+
+A batch depends on (seed, step) alone. Shapes: B pictures of (C, H, W), uint8.
+"""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from training.pictures.data import Pictures
+
+Indices = npt.NDArray[np.int64]
+_AHEAD = 3
+
+
+class EpochOrder:
+    """An endless stream of indices: each epoch is its own permutation of the data."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed = count, seed
+        self._epochs: dict[int, Indices] = {}
+
+    def batch(self, step: int, size: int) -> Indices:
+        """Indices of batch ``step``; batches run on across the ends of epochs."""
+        positions = np.arange(step * size, (step + 1) * size)
+        epochs = positions // self._count
+        needed = set(epochs.tolist())
+        self._epochs = {
+            e: self._epochs[e] if e in self._epochs else self._permutation(e) for e in needed
+        }
+        return np.concatenate(
+            [self._epochs[e][positions[epochs == e] % self._count] for e in sorted(needed)]
+        )
+
+    def _permutation(self, epoch: int) -> Indices:
+        key = np.random.Philox(key=[self._seed, epoch])
+        return np.random.Generator(key).permutation(self._count)
+
+
+class Loader:
+    """Gathers batches from mapped pictures in a thread of its own, a few steps ahead."""
+
+    def __init__(
+        self, data: Pictures, *, batch_size: int, seed: int, device: torch.device, rows: slice
+    ) -> None:
+        """``rows``: the part of each batch of ``batch_size`` that this process computes."""
+        self._data, self._size, self._rows, self._device = data, batch_size, rows, device
+        self._order = EpochOrder(len(data), seed)
+        self._pinned = device.type == "cuda"
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._ready: dict[int, Future[tuple[Tensor, Tensor]]] = {}
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Pictures (B, C, H, W) uint8 and labels (B,) int64 of a step, on the device.
+
+        On CUDA the copy is only queued; work queued later sees it.
+        """
+        wanted = range(step, step + 1 + _AHEAD)
+        self._ready = {
+            s: self._ready.get(s) or self._thread.submit(self._gather, s) for s in wanted
+        }
+        images, labels = self._ready.pop(step).result()
+        return (
+            images.to(self._device, non_blocking=True),
+            labels.to(self._device, non_blocking=True),
+        )
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(cancel_futures=True)
+
+    def _gather(self, step: int) -> tuple[Tensor, Tensor]:
+        indices = self._order.batch(step, self._size)[self._rows]
+        shape = (len(indices), *self._data.images.shape[1:])
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned)
+        # "clip" spares a second buffer; the indices are in range.
+        np.take(self._data.images, indices, axis=0, out=images.numpy(), mode="clip")
+        labels = torch.from_numpy(self._data.labels[indices])
+        return images, labels.pin_memory() if self._pinned else labels

@@ -1,0 +1,161 @@
+"""A training run from its first step to its last: reports, checkpoints, curves, and stopping.
+
+Every random choice is a function of (seed, step): the order of the pictures, their timesteps,
+noise, flips, dropped labels, and dropout. So a resumed run repeats what an uninterrupted one
+would have done, and there is no generator state to save.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from models.manifest import step_name
+from models.unet import UNet
+from training.config import Config
+from training.errors import TrainingError
+from training.pictures.data import Pictures
+from training.run.learner import Learner
+from training.run.progress import Progress
+from training.run.saving import Gate, Saver
+from training.run.scalars import Scalars
+from training.run.state import load_state, require_same_run, resume_state
+from training.run.stopping import Watch, named, stop_signals
+from training.run.team import Team
+from training.sheets import save_png, strip
+
+REPORTS = "reports"
+_STRIP_ROWS = 10
+_CHECK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
+
+
+class Trainer:
+    """One run: a learner, and where its checkpoints and reports go."""
+
+    def __init__(
+        self,
+        config: Config,
+        data: Pictures,
+        *,
+        out: Path,
+        device: torch.device,
+        commit: str,
+        team: Team | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        self.config, self.data, self.device = config, data, device
+        self.team = team or Team()
+        self.learner = Learner(config, data, device=device, team=self.team)
+        self.saver = Saver(config, data, out=out, commit=commit, gate=gate)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.learner.step
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder: checkpoints, LATEST and reports."""
+        return self.saver.folder
+
+    def run(self, *, until: int) -> None:
+        """Train up to step ``until``; SIGTERM and Ctrl-C save a checkpoint and stop early.
+
+        Raises:
+            TrainingError: the loss is no longer a number, or the run's last checkpoint cannot be
+                written.
+        """
+        train, leads = self.config.train, self.team.leads
+        watch = Watch(self.step)
+        with (
+            stop_signals() as stop,
+            Progress(
+                start=self.step, until=until, batch_size=train.batch_size, shown=leads
+            ) as progress,
+            Scalars(
+                self.folder / REPORTS, first_step=self.step, wanted=leads, say=progress.note
+            ) as scalars,
+        ):
+            ending = False
+            while not ending:
+                outcome = self.learner.advance(asked_to_stop=stop.is_set())
+                watch.add(outcome)
+                # Alone, a signal ends the run now; members agree on it at the next look.
+                ending = self.step == until or (self.team.size == 1 and stop.is_set())
+                saving = self.step % train.save_every == 0
+                if self.step % _CHECK_EVERY == 0 or saving or ending:
+                    loss = watch.check(self.step, self.saver.last_step)
+                    ending = ending or bool(outcome.stops > 0)
+                    rate = progress.update(self.step, loss=loss, last=ending)
+                    scalars.add(
+                        self.step,
+                        loss=loss,
+                        gradient_norm=float(outcome.norm),
+                        learning_rate=self.learner.learning_rate(self.step - 1),
+                        pictures_per_second=rate,
+                    )
+                if leads and (self.step % train.report_every == 0 or self.step == until):
+                    self._write(lambda: f"strip: {self.report()}", progress, last=False)
+                if leads and (saving or ending):
+                    self._write(self._save_line, progress, last=ending)
+            if self.step < until:
+                progress.note(f"stopped at step {self.step}; go on with --resume")
+
+    def report(self) -> Path:
+        """Draw the denoising strip of the averaged weights from one fixed noise."""
+        diffusion, defaults = self.config.diffusion, self.config.publish.defaults()
+        network = UNet(self.learner.network.config).to(self.device).eval()
+        self.learner.ema.copy_to(network)
+        table = diffusion.build_table(defaults.sampler, defaults.steps)
+        classes = len(self.data.classes)
+        guided = network.config.null_class is not None
+        image = strip(
+            network,
+            table,
+            seeds=torch.arange(_STRIP_ROWS),
+            labels=torch.arange(_STRIP_ROWS) % classes if classes else None,
+            guidance_scale=defaults.guidance_scale if guided else 1.0,
+            clip=diffusion.clip,
+        )
+        path = self.folder / REPORTS / f"{step_name(self.step)}.png"
+        save_png(image, path)
+        return path
+
+    def save(self) -> Path:
+        """Write a checkpoint, publish it if it may be, and drop all but the newest few."""
+        learner = self.learner
+        state = resume_state(self.step, learner.network, learner.ema, learner.optimizer)
+        return self.saver.save(self.step, learner.network.config, learner.ema, state)
+
+    def resume(self) -> None:
+        """Continue from the newest checkpoint of this name.
+
+        Raises:
+            TrainingError: there is none, or it was trained with another network or other data.
+            CheckpointError: its resume state is missing or damaged.
+        """
+        learner = self.learner
+        folder = require_same_run(self.folder, self.config, learner.network.config, self.data)
+        learner.step = load_state(folder, learner.network, learner.ema, learner.optimizer)
+        self.saver.last_step = self.step
+
+    def close(self) -> None:
+        """End the run's threads."""
+        self.learner.close()
+
+    def _save_line(self) -> str:
+        return f"checkpoint: {self.save()}{self.saver.verdict}"
+
+    def _write(self, write: Callable[[], str], progress: Progress, *, last: bool) -> None:
+        """Write a file; a full disk does not end the run while later steps may find room."""
+        try:
+            progress.note(write())
+        except (OSError, SafetensorError) as error:
+            problem = (
+                f"step {self.step} could not be written ({error}); the last whole checkpoint is "
+                f"{named(self.saver.last_step)}; free some space in {self.folder}"
+            )
+            if last:
+                raise TrainingError(f"{problem} and --resume") from error
+            progress.note(f"warning: {problem}; training goes on")

@@ -1,0 +1,89 @@
+"""What the worker that holds a generation tells: open, start, progress, preview, image, strip.
+
+Each but `open_` answers whether it counted: it does not once the generation has ended, or another
+worker has opened it.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from wire.life.queueing import Fields, fields_of
+from wire.life.script import Call, script
+from wire.record import Record, image_entry, image_field
+
+
+class Opened(NamedTuple):
+    """What was popped: a record's fields (empty: there is none), and whether to cancel it."""
+
+    fields: Fields
+    canceled: bool
+
+
+def open_(id_: str, worker: str) -> Call[Opened]:
+    """Take a popped generation in hand."""
+
+    def read(answer: Any) -> Opened:
+        flat, canceled = answer
+        return Opened(fields_of(flat), bool(canceled))
+
+    return script("open").call(read, id=id_, worker=worker)
+
+
+def start(record: Record, worker: str, *, now: float) -> Call[bool]:
+    """The first step is made; ``record`` says so already."""
+    status = record.generation(now=now).model_dump_json()
+    return script("start").call(bool, id=record.id, worker=worker, now=repr(now), status=status)
+
+
+def progress(record: Record, worker: str, *, now: float) -> Call[bool]:
+    """How far it is, as ``record`` says."""
+    return script("progress").call(
+        bool,
+        id=record.id,
+        worker=worker,
+        row_steps=record.row_steps,
+        evaluated=record.evaluated,
+        eta="" if record.eta is None else repr(record.eta),
+        event=record.progress(now=now).model_dump_json(),
+    )
+
+
+def preview(id_: str, worker: str, *, index: int, step: int, png: bytes) -> Call[bool]:
+    """What image ``index`` will roughly be."""
+    data = {"index": index, "step": step, "png_base64": base64.b64encode(png).decode()}
+    return script("preview").call(bool, id=id_, worker=worker, event=json.dumps(data))
+
+
+def image(
+    id_: str, worker: str, *, facts: Mapping[str, Any], png: bytes
+) -> Call[dict[str, Any] | None]:
+    """An image is finished; the first one that came is kept.
+
+    Args:
+        facts: of `wire.schemas.ImageEntry`, without the address.
+        png: its bytes; empty where it is a file.
+
+    Returns:
+        The facts of the image that is kept; None if this worker's does not count.
+    """
+
+    def read(answer: Any) -> dict[str, Any] | None:
+        return None if answer is None else json.loads(answer)
+
+    return script("image").call(
+        read,
+        id=id_,
+        worker=worker,
+        index=facts["index"],
+        field=image_field(facts["index"]),
+        facts=json.dumps(facts),
+        png=png,
+        event=image_entry(id_, facts).model_dump_json(),
+    )
+
+
+def strip(id_: str, worker: str, *, png: bytes) -> Call[bool]:
+    """The denoising strip; empty where it is a file."""
+    return script("strip").call(bool, id=id_, worker=worker, png=png)

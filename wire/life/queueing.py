@@ -1,0 +1,140 @@
+"""Into the queue, out of it, and back: admit, look, take, requeue, forget, settle."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from wire.life.script import Argument, Call, script
+from wire.record import Record
+
+ONCE_SECONDS = 24 * 3600  # an Idempotency-Key is kept so long
+Fields = dict[bytes, bytes]
+
+
+class Outcome(StrEnum):
+    """What became of a request to be let in."""
+
+    ACCEPTED = "accepted"
+    REPLAY = "replay"  # its Idempotency-Key stands for an earlier generation
+    CONFLICT = "conflict"  # its Idempotency-Key stands for another payload
+    FULL = "full"  # there is no room for so many pictures
+    STORED = "stored"  # its owner's results take as many bytes as they may
+
+
+@dataclass(frozen=True)
+class Admission:
+    """The answer of `admit`: ``detail`` is a generation's id, or how much there is already."""
+
+    outcome: Outcome
+    detail: str
+
+    @classmethod
+    def read(cls, answer: Any) -> "Admission":
+        outcome, detail = answer
+        return cls(Outcome(outcome.decode()), detail.decode())
+
+
+def admit(
+    record: Record,
+    *,
+    reserved: int,
+    most_queued: int,
+    most_stored: int,
+    once: tuple[str, str] = ("", ""),
+) -> Call[Admission]:
+    """Let a fresh generation in; run it in the transaction that queues its job.
+
+    Args:
+        reserved: bytes that its results may take in Redis, until it ends and they are counted.
+        most_queued: pictures of all owners that may wait.
+        most_stored: bytes that one owner's results may take; 0: no limit.
+        once: where its Idempotency-Key is kept, and the digest of what was asked.
+    """
+    fields: list[Argument] = []
+    for pair in record.to_hash().items():
+        fields += pair
+    return script("admit").call(
+        Admission.read,
+        id=record.id,
+        owner=record.owner,
+        version=record.request.model,
+        batch=record.request.batch,
+        evaluations=record.request.evaluations,
+        reserved=reserved,
+        now=repr(record.created),
+        member=record.history_member,
+        once=once[0],
+        fingerprint=once[1],
+        once_seconds=ONCE_SECONDS,
+        most_queued=most_queued,
+        most_stored=most_stored,
+        rest=fields,
+    )
+
+
+def look(id_: str) -> Call[tuple[Fields, int, float]]:
+    """A record's fields, its place in the queue (0: not there), and evaluations until its end."""
+
+    def read(answer: Any) -> tuple[Fields, int, float]:
+        flat, place, evaluations = answer
+        return fields_of(flat), int(place), float(evaluations)
+
+    return script("look").call(read, id=id_)
+
+
+def take(
+    versions: Iterable[str], held: Mapping[str, int], *, now: float, room: bool, overcommit: int
+) -> Call[str | bytes | None]:
+    """Pop the next id for a worker that can draw ``versions``; None: nothing for it.
+
+    Args:
+        held: generations in hand here, by owner.
+        room: whether a place is free; without, an owner may have ``overcommit`` in hand.
+
+    Returns:
+        The id; bytes where it is no text, so no generation's.
+    """
+
+    def read(answer: Any) -> str | bytes | None:
+        try:
+            return None if answer is None else answer.decode("ascii")
+        except UnicodeDecodeError:
+            return bytes(answer)
+
+    return script("take").call(
+        read,
+        now=repr(now),
+        versions=json.dumps(list(versions)),
+        held=json.dumps(dict(held)),
+        room=int(room),
+        overcommit=overcommit,
+    )
+
+
+def requeue(
+    id_: str, *, place: str, entry: str, now: float, how: Literal["abandoned", "back", "elsewhere"]
+) -> Call[bool]:
+    """Put a job back that is still at ``place``; whether it was.
+
+    Args:
+        place: the list or sorted set that has it, as ``entry``.
+        how: its worker died; or gave it back; or cannot draw it, which puts it last.
+    """
+    return script("requeue").call(bool, place=place, entry=entry, id=id_, now=repr(now), how=how)
+
+
+def forget(id_: str) -> Call[bool]:
+    """Remove the job of a generation that has ended."""
+    return script("forget").call(bool, id=id_)
+
+
+def settle() -> Call[bool]:
+    """Where nothing is to be done, the counts of it start anew."""
+    return script("settle").call(bool)
+
+
+def fields_of(flat: Any) -> Fields:
+    """HGETALL's answer inside a script as a dict."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))

@@ -1,0 +1,10 @@
+-- Its first step is made: queued becomes running, once. Answers 0 if it is not this worker's.
+-- args: id worker now status
+-- uses: emit mine counts
+if not mine('open') then return 0 end
+if redis.call('HGET', key.generation(id), 'status') == 'queued' then
+  leave_queue()
+  redis.call('HSET', key.generation(id), 'status', 'running', 'started', now)
+  emit('status', status)
+end
+return 1
