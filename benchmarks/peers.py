@@ -12,6 +12,7 @@ import venv
 from pathlib import Path
 
 FOLDER = Path(".venv-peers")
+SERVING = ("litserve==0.2.19", "pyzmq==27.3.0")
 
 
 def peers_python(*packages: str) -> Path:

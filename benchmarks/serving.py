@@ -37,10 +37,9 @@ import httpx
 
 from benchmarks.batching import service
 from benchmarks.machine import describe
-from benchmarks.peers import peers_python
+from benchmarks.peers import SERVING, peers_python
 
 SAMPLERS = ("dpmpp_2m", "ddim", "ddpm")
-PEERS = ("litserve==0.2.19", "pyzmq==27.3.0")
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def peer(name: str, folder: Path, *options: str) -> Iterator[Peer]:
         port = probe.getsockname()[1]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     del environment["OMP_WAIT_POLICY"]  # spinning is faster for a server by itself
-    module = [str(peers_python(*PEERS)), "-m", f"benchmarks.serving_{name}"]
+    module = [str(peers_python(*SERVING)), "-m", f"benchmarks.serving_{name}"]
     process = subprocess.Popen(
         [*module, f"--folder={folder}", f"--port={port}", *options],
         env=environment,
