@@ -3,9 +3,12 @@
     python -m benchmarks.serving [--rounds 3] [--loads 50 80 95]
 
 All draw with the same network: the checkpoint, for the peers converted to a diffusers folder. The
-requests ask for 1-4 pictures in 10-50 steps with three samplers, without guidance. First all are
-sent at once; then by a Poisson process, each when its time comes whatever was answered, at shares
-of what LitServe got through at once. Rounds alternate between the servers, which idle otherwise.
+requests ask for 1-4 pictures in 10-50 steps with three samplers, without guidance. LitServe draws
+equal steps together: `--grid 10` makes many equal, which is kind to it.
+
+First all are sent at once; then by a Poisson process, each when its time comes whatever was
+answered, at shares of what LitServe got through at once. Rounds alternate between the servers,
+which idle otherwise.
 
 A request's time ends when its pictures are there. "First step" is from sending to the end of the
 first network evaluation that it was part of, on the clock of this machine.
@@ -126,14 +129,14 @@ class Emaki:
         return float(counts["emaki_steps_total"]), float(counts["emaki_image_steps_total"])
 
 
-def mixed_requests(count: int) -> list[dict[str, Any]]:
-    """The same every time. Steps are tens, so that some are equal, which is what LitServe needs."""
+def mixed_requests(count: int, *, grid: int) -> list[dict[str, Any]]:
+    """The same every time; steps are multiples of ``grid``, and the more are equal the larger."""
     chance = random.Random(0)
     return [
         {
             "seed": 1000 * number,
             "batch": chance.randint(1, 4),
-            "steps": chance.choice([10, 20, 30, 40, 50]),
+            "steps": chance.choice(range(10, 51, grid)),
             "sampler": SAMPLERS[number % 3],
             "class": number % 10,
         }
@@ -247,9 +250,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loads", type=int, nargs="*", default=[50, 80, 95], help="per cent")
+    parser.add_argument("--grid", type=int, default=1, help="10: steps are 10, 20 ... 50")
     parser.add_argument("--litserve-batch", type=int, default=16, help="requests in a batch")
     arguments = parser.parse_args()
-    requests = mixed_requests(arguments.requests)
+    requests = mixed_requests(arguments.requests, grid=arguments.grid)
     with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
         folder = Path(work) / "diffusers"
         convert = [sys.executable, "-m", "training", "convert", arguments.checkpoint, folder]
