@@ -15,14 +15,11 @@ environment of their own, made on first use beside ours (`.venv-peers`) on the s
 import argparse
 import json
 import os
-import shutil
-import site
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +29,7 @@ import torch
 from PIL import Image
 
 from benchmarks.machine import describe
+from benchmarks.peers import peers_python
 from training.config import load_config
 from training.pictures.data import load_pictures
 from training.run.cpu.memory import keep_freed_memory
@@ -117,24 +115,6 @@ class Contender:
         raise SystemExit(f"{self.name} ended with code {self._process.wait()}; its reason is above")
 
 
-def peers_python() -> Path:
-    """The interpreter of the peers' environment, made now if it is not there."""
-    folder = Path(".venv-peers")
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        print(f"making {folder} for {' and '.join(PEERS)} (once)", file=sys.stderr)
-        shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        own = folder / "lib" / version / "site-packages"
-        # The same torch, diffusers and numpy as ours; only what is missing is installed.
-        (own / "ours.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-        command = [str(python), "-m", "pip", "install", "-q", "--constraint", "constraints.txt"]
-        subprocess.run([*command, "torchvision", "denoising-diffusion-pytorch"], check=True)
-        (folder / ".ready").touch()
-    return python
-
-
 def ours(arguments: argparse.Namespace) -> None:
     """Our loop, in this process: train when a number of steps comes in, and time it."""
     torch.set_num_threads(arguments.threads)
@@ -188,7 +168,7 @@ def main() -> None:
     if arguments.contender:
         ours(arguments)
         return
-    python = peers_python()
+    python = peers_python("torchvision", "denoising-diffusion-pytorch")
     print(f"{describe()}; {arguments.threads} torch threads")
     with tempfile.TemporaryDirectory() as work:
         arguments.folder = str(Path(work) / "data" / "pictures")  # ImageFolder wants a class
