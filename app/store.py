@@ -67,7 +67,7 @@ class Store:
         now = time.time()
         if record.status is not Status.QUEUED:
             return record.generation(now=now)
-        position = place or 1  # not in the queue: a worker has taken it, and begins
+        position = place or 1  # a worker has popped it, a moment ago
         eta = seconds_left(
             (await self._offers.now()).workers,
             version=record.request.model,

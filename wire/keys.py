@@ -27,6 +27,7 @@ gone = Key("emaki:gone:{}")  # string: its owner, for 410 instead of 404
 WAITING = "emaki:waiting"  # set: versions (name@step) that something waits for
 owners = Key("emaki:waiting:{}")  # zset by version: owner -> since, or last served when
 waiting = Key("emaki:waiting:{}:{}")  # list by version, owner: ids, oldest first
+taken = Key("emaki:taken:{}:{}")  # list by version, owner: ids in a worker's hand and not begun
 WAITS = "emaki:waits"  # zset: id -> when it was accepted; until a worker begins it
 QUEUED = "emaki:queued"  # hash: "pictures" accepted and not begun; "pictures:<owner>" of each owner
 BACKLOG = "emaki:backlog"  # hash: owner -> network evaluations accepted and not made

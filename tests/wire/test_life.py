@@ -105,6 +105,17 @@ def test_a_place_in_the_queue_counts_turns(world: World) -> None:
     assert [world.run(life.look(record.id))[1] for record in (*mine, late)] == [1, 3, 4, 2]
 
 
+def test_what_a_worker_has_in_hand_and_not_begun_goes_before_what_waits(world: World) -> None:
+    held = [world.opened("anna"), world.opened("anna")]
+    waiting, other = world.accepted("anna"), world.accepted("ben")
+    places = [world.run(life.look(record.id))[1] for record in (*held, waiting, other)]
+    assert places == [1, 2, 4, 2], "ben and anna take turns"
+    world.run(life.start(held[0], "a", now=time.time()))
+    assert world.run(life.look(waiting.id))[1] == 3
+    assert world.requeue(held[1], how="back")
+    assert [world.run(life.look(r.id))[1] for r in (held[1], waiting)] == [1, 3]
+
+
 def test_evaluations_until_the_end_share_the_workers_evenly(world: World) -> None:
     first = world.accepted("anna", batch=8, steps=100)
     second = world.accepted("anna", steps=10)

@@ -26,6 +26,7 @@ redis.call('LREM', key.waiting(version, owner), 0, id)
 redis.call(push, key.waiting(version, owner), id)
 redis.call('ZADD', key.owners(version), 'NX', now, owner)
 redis.call('SADD', key.WAITING, version)
+redis.call('LREM', key.taken(version, owner), 0, id)
 redis.call('HDEL', record, 'worker')
 if found[5] == 'queued' then redis.call('ZADD', key.WAITS, found[6], id) end
 

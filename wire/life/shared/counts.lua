@@ -5,11 +5,12 @@ end
 
 -- A worker begins it, or it ends before that.
 local function leave_queue()
-  local found = redis.call('HMGET', key.generation(id), 'batch', 'owner')
+  local found = redis.call('HMGET', key.generation(id), 'batch', 'owner', 'version')
   local pictures = tonumber(found[1] or 0)
   less(key.QUEUED, 'pictures', pictures)
   less(key.QUEUED, 'pictures:' .. (found[2] or ''), pictures)
   redis.call('ZREM', key.WAITS, id)
+  if found[3] then redis.call('LREM', key.taken(found[3], found[2] or ''), 0, id) end
 end
 
 -- So many of its network evaluations are made, or will never be.
