@@ -37,7 +37,8 @@ from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
 from worker.engine.precision import Plan, plan
 from worker.engine.runner import Runner
-from worker.engine.work import Weights, Work
+from worker.engine.weights import Condition, Weights
+from worker.engine.work import Work
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
 from worker.meter import Meter
@@ -58,12 +59,11 @@ def step_times(model: Model, bucket: int, sampler: Sampler) -> tuple[float, floa
         version="bench",
         forward=model.network,
         shape=shape,
-        classes=config.num_class_embeds is not None,
-        null_class=config.null_class,
+        condition=Condition.of_classes(config.null_class),
         dtype=dtype,
         device=device,
     )
-    engine = Engine((bucket,) if bucket > 1 else (1, 2))
+    engine = Engine(Plan((bucket,)))
     labels = tuple(i % len(model.manifest.classes) for i in range(bucket))
     engine.add(
         Work(
@@ -72,8 +72,7 @@ def step_times(model: Model, bucket: int, sampler: Sampler) -> tuple[float, floa
             weights,
             model.manifest.diffusion.build_table(sampler, 900),
             tuple(range(bucket)),
-            labels,
-            1.0,
+            tuple(torch.tensor(label) for label in labels),
         )
     )
     x = torch.randn(bucket, *shape, device=device, dtype=dtype)
@@ -121,12 +120,12 @@ def bookkeeping(checkpoint: Path, requests: int) -> tuple[float, float]:
         server.start()
         try:
             redis = Redis.from_url(server.url)
-            chosen = plan("balanced", device=device, threads=1)
+            chosen = plan("balanced", device=device, cores=1)
             catalog = FreeCatalog(checkpoint.parent, device=device, plan=chosen)
             catalog.refresh()
             loaded = catalog.find(load_model(checkpoint).manifest.version)
             assert isinstance(loaded, Loaded)
-            runner = Runner(Engine(chosen.buckets))
+            runner = Runner(Engine(chosen))
             runner.start()
             dispatch = Dispatch(Ledger(redis, "bench"), catalog, runner, Meter(), step_timeout=30)
             queue = SubmitQueue(redis, max_pictures=10**9)

@@ -1,10 +1,20 @@
 """Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598): its formula and what it takes.
 
 lambda is the guidance scale of m = m_uncond + lambda (m_cond - m_uncond); 1 is no guidance, 0 draws
-without the class. "Conditional" means that a class is given. Shapes: B rows of (C, H, W).
+without the class. "Conditional" means that a class is given. Guidance may be
+confined to an interval of the run (Kynkäänniemi et al. 2024, arXiv:2404.07724).
+Shapes: B rows of (C, H, W).
 """
 
 from torch import Tensor
+
+WHOLE = (0.0, 1.0)
+
+
+def guides(step: int, steps: int, interval: tuple[float, float]) -> bool:
+    """Whether step 0 ... steps - 1 of a run is in the share of it, [from, to), that is guided."""
+    start, stop = interval
+    return start * steps <= step < stop * steps
 
 
 def needs_null_class(guidance_scale: float, *, conditional: bool = True) -> bool:

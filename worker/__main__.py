@@ -23,7 +23,7 @@ from wire.settings import complain
 from worker.catalog import Catalog
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
-from worker.engine.precision import plan
+from worker.engine.precision import choose, plan
 from worker.engine.runner import Runner
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
@@ -68,19 +68,16 @@ def run() -> int:
     except ImagesUrlError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    # A power of two, so that every place of a batch is computed alike (`worker.engine.precision`).
-    threads = 1 << ((settings.threads or _cores()).bit_length() - 1)
-    torch.set_num_threads(threads)
-    chosen = plan(settings.precision, device=device, threads=threads)
-    log.info(
-        "%s, %d threads, %s, batches of %s", device, threads, settings.precision, chosen.buckets
-    )
+    torch.set_num_threads(1)  # of each thread: cores share out chunks, not operations
+    precision = settings.precision or choose(device=device)
+    chosen = plan(precision, device=device, cores=settings.threads or _cores())
+    log.info("%s, %d cores, %s, %s", device, chosen.cores, precision, chosen.dtype)
 
     redis = _connect(settings)
     catalog = Catalog(settings.checkpoints, device=device, plan=chosen)
     catalog.watch()
     meter = Meter()
-    runner = Runner(Engine(chosen.buckets), on_step=meter.step)
+    runner = Runner(Engine(chosen), on_step=meter.step)
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
     ledger = Ledger(redis, name, images)

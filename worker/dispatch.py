@@ -277,7 +277,7 @@ class Dispatch:
                 f"{', '.join(manifest.classes[:20])}",
             )
         try:
-            labels = [n if n is None else manifest.classes.index(n) for n in names]
+            conditions = [loaded.condition(name) for name in names]
             table = diffusion.build_table(request.sampler, request.steps, eta=request.eta)
         except ValueError as error:
             return ErrorInfo(
@@ -292,7 +292,7 @@ class Dispatch:
             weights=loaded.weights,
             table=table,
             seeds=tuple(picture.seed for picture in pictures),
-            labels=tuple(labels),
+            conditions=tuple(conditions),
             guidance_scale=request.guidance_scale,
             clip=diffusion.clip,
             strip=request.strip,

@@ -14,21 +14,21 @@ class Meter:
     """What steps cost lately, and what is to be told to Prometheus."""
 
     seconds: float = 0.0  # of a step, lately
-    _rates: dict[int, float] = field(default_factory=dict)  # bucket -> evaluations a second, lately
+    _rates: dict[int, float] = field(default_factory=dict)  # places -> evaluations a second, lately
     _tally: Tally = field(default_factory=Tally)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def step(self, step: LastStep, seconds: float) -> None:
         """Note one step and how long it took."""
         seconds = max(seconds, 1e-9)
-        rate = self._rates.get(step.bucket, 0.0)
+        rate = self._rates.get(step.computed, 0.0)
         with self._lock:
             self.seconds = _smoothed(self.seconds, seconds)
-            self._rates[step.bucket] = _smoothed(rate, step.places / seconds)
+            self._rates[step.computed] = _smoothed(rate, step.places / seconds)
             self._tally.add("steps")
             self._tally.add("image_steps", step.rows)
             self._tally.add("batch_places", step.places, label="used")
-            self._tally.add("batch_places", step.bucket - step.places, label="padded")
+            self._tally.add("batch_places", step.computed - step.places, label="padded")
             self._tally.observe("step_seconds", seconds)
 
     @property

@@ -24,7 +24,7 @@ from wire.schemas import ResolvedRequest
 from worker.catalog import Catalog
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
-from worker.engine.precision import plan
+from worker.engine.precision import Plan, plan
 from worker.engine.runner import Runner
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
@@ -38,12 +38,12 @@ class Worker:
     """A whole worker in this process, moved by hand."""
 
     def __init__(self, url: str, name: str, checkpoints: Path) -> None:
-        catalog = Catalog(checkpoints, device=CPU, plan=plan("balanced", device=CPU, threads=1))
+        catalog = Catalog(checkpoints, device=CPU, plan=plan("balanced", device=CPU, cores=1))
         catalog.refresh()
         self.catalog = catalog
         meter = Meter()
         self.redis = Redis.from_url(url)
-        self.runner = Runner(Engine((1, 2, 4)), on_step=meter.step)
+        self.runner = Runner(Engine(Plan((1, 2, 4))), on_step=meter.step)
         self.ledger = Ledger(self.redis, name)
         self.dispatch = Dispatch(self.ledger, catalog, self.runner, meter, step_timeout=30)
         self.rq = EngineWorker(self.redis, self.dispatch, drain_seconds=0, worker_ttl=TTL)

@@ -10,16 +10,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from models.cores import Cores
 from models.ema import EMA
 from models.unet import UNet
 from training.config import Config
 from training.pictures.data import Pictures
 from training.run.cpu.attention import use_plain_attention
-from training.run.cpu.cores import Cores
 from training.run.dropout import batch_part, use_picture_dropout
 from training.run.loader import Loader
 from training.run.objective import Draws, Forward, Objective, step_seed
 from training.run.team import Team, micro_batches
+
+_MOST_CORES = 4  # each holds the network's gradients once more
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Learner:
             use_picture_dropout(self.network)
         # Compiled code is made for one size of batch, and shares out each operation's work itself.
         plain = device.type == "cpu" and not train.compile
-        self._cores = Cores(torch.get_num_threads() if plain else 1)
+        self._cores = Cores(torch.get_num_threads() if plain else 1, most=_MOST_CORES)
         if plain and train.bf16:
             use_plain_attention(self.network)
 

@@ -11,39 +11,41 @@ Knows torch and `models`; knows no Redis, RQ, HTTP, files or threads.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
 
+from models.cores import Cores
 from worker.engine.batch import Batch, Shown
+from worker.engine.chunks import cut
 from worker.engine.fairness import FairShare
 from worker.engine.memory import OutOfMemory, Room, is_out_of_memory
+from worker.engine.precision import Plan
+from worker.engine.weights import Weights
 from worker.engine.work import (
     Event,
     ImageDone,
     Preview,
     Row,
     Started,
-    Weights,
     Work,
     WorkDone,
     WorkFailed,
 )
 
 log = logging.getLogger("emaki.worker")
-_SMALLEST_CAPACITY = 2  # a guided row
 _FAILURES_IN_COMPANY = 3
 
 
 @dataclass(frozen=True)
 class LastStep:
-    """How the last step's batch was filled: rows, their places, and what it was padded to."""
+    """What the last step was of: rows, their places, and how many the network computed for them."""
 
     rows: int = 0
     places: int = 0
-    bucket: int = 0
+    computed: int = 0
 
 
 def _unheard(_ids: tuple[str, ...]) -> None:
@@ -51,16 +53,11 @@ def _unheard(_ids: tuple[str, ...]) -> None:
 
 
 class Engine:
-    """Holds every running work and advances them, a step at a time.
+    """Holds every running work and advances them, a step at a time."""
 
-    Args:
-        buckets: sizes that the network's batch is padded to, rising; the last is the capacity.
-    """
-
-    def __init__(self, buckets: Sequence[int]) -> None:
-        if not buckets or list(buckets) != sorted(set(buckets)) or buckets[-1] < _SMALLEST_CAPACITY:
-            raise ValueError(f"buckets {list(buckets)} are not rising sizes that end at 2 or more")
-        self._buckets = tuple(buckets)
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._cores = Cores(plan.cores)
         self.steps = 0
         self.last = LastStep()
         self._share: FairShare[Row] = FairShare()
@@ -73,7 +70,7 @@ class Engine:
     def capacity(self) -> int:
         """Places that a step has now, whichever model it is of."""
         drawn = list(self._batches)
-        return min((self._rooms[w].places for w in drawn), default=self._buckets[-1])
+        return min((self._rooms[w].places for w in drawn), default=self._plan.capacity)
 
     @property
     def idle(self) -> bool:
@@ -137,18 +134,18 @@ class Engine:
         drawing(tuple(chosen))
         self.steps += 1
         weights = rows[0].work.weights
-        places = sum(row.places for row in rows)
-        bucket = next(size for size in self._buckets if size >= places)
-        self.last = LastStep(rows=len(rows), places=places, bucket=bucket)
-        self._share.charge(chosen, bucket)
+        places = [row.places for row in rows]
+        pieces = cut(sum(places), weights.sizes or self._plan.sizes, self._plan.cores)
+        self.last = LastStep(rows=len(rows), places=sum(places), computed=pieces.computed)
+        self._share.charge(chosen, pieces.computed)
         try:
             if weights not in self._batches:
-                self._batches[weights] = Batch(weights)
-            shown = self._batches[weights].advance(rows, bucket=bucket)
+                self._batches[weights] = Batch(weights, self._cores)
+            shown = self._batches[weights].advance(rows, pieces)
         except Exception as error:  # noqa: BLE001 - whatever it was, find out whose it is
             return self._failed(tuple(chosen), weights, error)
         self._room(weights).step_went_well()
-        return self._account(rows, shown)
+        return self._account(rows, places, shown)
 
     def _choose(self) -> dict[str, list[Row]]:
         """Rows by work: of a work that is probed, else of all that may share the next step."""
@@ -158,18 +155,25 @@ class Engine:
             return self._share.items_of(job, capacity)
         return self._share.fill(job, capacity)
 
-    def _account(self, rows: list[Row], shown: list[Shown]) -> list[Event]:
-        """Note a step that was made, and tell what came of it."""
+    def _account(self, rows: list[Row], places: list[int], shown: list[Shown]) -> list[Event]:
+        """Note a step that was made, of so many places each, and tell what came of it."""
         events: list[Event] = []
-        for row, seen in zip(rows, shown, strict=True):
+        for row, taken, seen in zip(rows, places, shown, strict=True):
             id_, progress = row.work.id, self._works[row.work.id]
             if progress.row_steps == 0:
                 events.append(Started(id_))
             progress.row_steps += 1
-            progress.evaluations += row.places
+            progress.evaluations += taken
+            if seen.frame is not None:
+                row.frames.append(seen.frame)
             if seen.preview is not None:
                 events.append(Preview(id_, row.index, row.k, seen.preview))
-            if seen.picture is not None:
+            if seen.picture is None:
+                if row.places != taken:  # guidance begins or ends here
+                    self._share.resize(id_, row, row.places)
+            else:
+                if row.k in row.moments:
+                    row.frames.append(seen.picture)
                 events.append(ImageDone(id_, row.index, seen.picture, tuple(row.frames)))
                 self._share.done(id_, row)
                 self._batches[row.work.weights].release(row)
@@ -194,14 +198,13 @@ class Engine:
             if weights.device.type == "cuda":
                 torch.cuda.empty_cache()
             room = self._room(weights)
-            sizes = [size for size in self._buckets if size < self.last.bucket]
-            # With one size alone, which stays, fewer rows at least need less beside the network.
-            if room.ran_out(smaller=max(sizes, default=self.last.places // 2)):
+            # Where chunks have one size, fewer at least need less beside the network.
+            if room.ran_out(smaller=self.last.places // 2):
                 log.warning("out of memory; at most %d places a step for now", room.places)
                 return []
             error = OutOfMemory(
-                f"no memory to evaluate {weights.version} in a batch of {self.last.bucket}, the "
-                "smallest there is; free some, or choose an EMAKI_PRECISION with smaller batches"
+                f"no memory to evaluate {weights.version} at {self.last.computed} places, the "
+                "fewest that a step can have; free some, or let fewer models share it"
             )
         if len(ids) == 1:
             self.cancel(ids[0])
@@ -223,9 +226,7 @@ class Engine:
 
     def _room(self, weights: Weights) -> Room:
         if weights not in self._rooms:
-            self._rooms[weights] = Room(
-                min(self._buckets[-1], weights.largest or self._buckets[-1])
-            )
+            self._rooms[weights] = Room(self._plan.capacity)
         return self._rooms[weights]
 
 

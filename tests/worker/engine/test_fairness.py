@@ -7,6 +7,7 @@ import pytest
 
 from tests.worker.engine.fake import FakeNetwork, fake_weights, run, work
 from worker.engine.engine import Engine
+from worker.engine.precision import Plan
 from worker.engine.work import Started, Work, WorkDone
 
 
@@ -17,7 +18,7 @@ def large(id_: str, weights: Any, **changes: Any) -> Work:
 
 def test_a_large_work_is_admitted_piecemeal_and_does_not_starve_another_owner() -> None:
     weights = fake_weights()
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(
         work("big", weights, owner="greedy", seeds=tuple(range(64)), labels=(0,) * 64, steps=90)
     )
@@ -33,7 +34,7 @@ def test_a_large_work_is_admitted_piecemeal_and_does_not_starve_another_owner() 
 
 def test_many_works_of_one_owner_do_not_starve_another() -> None:
     weights = fake_weights()
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     for i in range(200):
         engine.add(work(f"greedy {i}", weights, owner="greedy", steps=100))
     engine.step()
@@ -46,7 +47,7 @@ def test_many_works_of_one_owner_do_not_starve_another() -> None:
 
 
 def test_requests_of_one_owner_advance_alike() -> None:
-    engine, weights = Engine((4,)), fake_weights()
+    engine, weights = Engine(Plan((4,))), fake_weights()
     engine.add(work("large", weights, seeds=tuple(range(40)), labels=(0,) * 40, steps=10))
     engine.step()
     engine.add(work("small", weights, steps=10))
@@ -59,7 +60,7 @@ def test_requests_of_one_owner_advance_alike() -> None:
 
 def test_models_take_turns() -> None:
     first, second = FakeNetwork(), FakeNetwork()
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(work("a", fake_weights("a@1", first), steps=5))
     engine.add(work("b", fake_weights("b@1", second), steps=5))
     for _ in range(4):
@@ -70,7 +71,7 @@ def test_models_take_turns() -> None:
 
 
 def test_a_key_that_names_four_versions_gets_no_more_than_one_that_names_one() -> None:
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     for i in range(4):
         engine.add(large(f"many {i}", fake_weights(f"many@{i}"), owner="many"))
     engine.add(large("one", fake_weights("one@1"), owner="one"))
@@ -83,7 +84,7 @@ def test_a_key_that_names_four_versions_gets_no_more_than_one_that_names_one() -
 
 
 def test_two_keys_share_alike_when_one_asks_for_a_version_with_few_rows() -> None:
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(large("few", fake_weights("few@1"), owner="few", seeds=(1,), labels=(0,)))
     engine.add(large("many", fake_weights("many@1"), owner="many"))
     turns: Counter[str] = Counter()
@@ -94,7 +95,7 @@ def test_two_keys_share_alike_when_one_asks_for_a_version_with_few_rows() -> Non
 
 @pytest.mark.parametrize("before", [1, 4])
 def test_large_requests_of_a_key_do_not_starve_its_small_one(before: int) -> None:
-    engine, weights = Engine((4,)), fake_weights()
+    engine, weights = Engine(Plan((4,))), fake_weights()
     for i in range(before):
         engine.add(large(f"large {i}", weights))
     for _ in range(10):
@@ -108,7 +109,7 @@ def test_large_requests_of_a_key_do_not_starve_its_small_one(before: int) -> Non
 
 
 def test_a_modest_key_has_saved_nothing_up() -> None:
-    engine, weights = Engine((4,)), fake_weights()
+    engine, weights = Engine(Plan((4,))), fake_weights()
     engine.add(large("greedy", weights, owner="greedy", steps=900))
     engine.add(work("modest", weights, owner="modest", steps=300))
     for _ in range(300):
@@ -121,12 +122,10 @@ def test_a_modest_key_has_saved_nothing_up() -> None:
 
 
 def test_evaluations_are_counted_with_guided_rows_twice() -> None:
-    engine, weights = Engine((8,)), fake_weights()
+    engine, weights = Engine(Plan((8,))), fake_weights()
     one = work("w", weights, seeds=(1, 2), labels=(0, None), guidance_scale=2.0, steps=4)
     assert one.evaluations == 3 * 4
     engine.add(one)
     for made in (3, 6, 9):
         engine.step()
         assert engine.evaluations("w") == made
-    row = one.rows()[0]
-    assert (row.evaluations, row.evaluations_made) == (8, 0)
