@@ -62,6 +62,7 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         classes=classes,
         class_names=[None if index is None else card.classes[index] for index in classes],
         guidance_scale=guidance_scale,
+        guidance_interval=_interval(request, card),
         sampler=sampler,
         eta=request.eta or 0.0,
         scale=request.scale,
@@ -133,6 +134,18 @@ def _guidance(request: GenerationRequest, card: ModelCard) -> float:
             f"{request.guidance_scale} needs a null class, which {card.id} lacks; send 1",
         )
     return float(request.guidance_scale)
+
+
+def _interval(request: GenerationRequest, card: ModelCard) -> list[float]:
+    interval = request.guidance_interval
+    if interval is None:
+        return card.defaults.guidance_interval
+    if interval[0] > interval[1]:
+        raise InvalidField(
+            "guidance_interval",
+            f"{interval} ends before it begins; send [from, to] with from at most to",
+        )
+    return [float(share) for share in interval]
 
 
 def _some(names: list[str]) -> str:

@@ -11,6 +11,12 @@ from torch import Tensor
 WHOLE = (0.0, 1.0)
 
 
+def check_interval(where: str, interval: tuple[float, float]) -> None:
+    """Raise ValueError unless it is a share [from, to) of a run."""
+    if not 0 <= interval[0] <= interval[1] <= 1:
+        raise ValueError(f"{where} {list(interval)} is no [from, to] with 0 <= from <= to <= 1")
+
+
 def guides(step: int, steps: int, interval: tuple[float, float]) -> bool:
     """Whether step 0 ... steps - 1 of a run is in the share of it, [from, to), that is guided."""
     start, stop = interval

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.fields import build
-from models.guidance import needs_null_class
+from models.guidance import WHOLE, check_interval, needs_null_class
 from models.prediction import PREDICTIONS, Prediction
 from models.sampler import SAMPLERS, VARIANCES, Sampler, Table, Variance, build_table
 from models.schedule import Schedule
@@ -68,14 +68,16 @@ class Diffusion:
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a request gets when it does not ask: sampler, its steps, guidance lambda."""
+    """What a request gets when it does not ask: sampler, its steps, guidance and where."""
 
     sampler: Sampler = "dpmpp_2m"
     steps: int = 20
     guidance_scale: float = 1.0
+    guidance_interval: tuple[float, float] = WHOLE
 
     def __post_init__(self) -> None:
         _choice("defaults.sampler", self.sampler, SAMPLERS)
+        check_interval("defaults.guidance_interval", self.guidance_interval)
         if not 0 <= self.guidance_scale <= 20:
             raise ValueError(f"defaults.guidance_scale {self.guidance_scale} is not in 0 ... 20")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.guidance import evaluations, guide, needs_null_class
+from models.guidance import WHOLE, evaluations, guide, guides, needs_null_class
 from models.noise import normal
 from models.sampler import Table
 from models.step import Coefficients, advance
@@ -24,6 +24,7 @@ def draw(
     seeds: Tensor,
     labels: Tensor | None = None,
     guidance_scale: float = 1.0,
+    guidance_interval: tuple[float, float] = WHOLE,
     clip: bool = True,
     on_step: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
@@ -33,6 +34,7 @@ def draw(
         seeds: (B,) int64; row i is the picture of its own seed, whatever the others are.
         labels: (B,) int64 classes, or None to draw without a class.
         guidance_scale: lambda in eps = eps_uncond + lambda (eps_cond - eps_uncond).
+        guidance_interval: share of the run, [from, to), in which it applies.
         on_step: called after each step k with (k, x before the step, estimate of x_0).
 
     Returns:
@@ -54,7 +56,8 @@ def draw(
                     "use 1"
                 )
             null = torch.full_like(labels, config.null_class)
-            labels = torch.cat([null, labels]) if two_passes else null
+            both_labels = torch.cat([null, labels])
+            labels = labels if two_passes else null
 
     def column(values: float) -> Tensor:
         return torch.full((rows,), values, dtype=torch.float32, device=device)
@@ -63,8 +66,8 @@ def draw(
     previous = torch.zeros_like(x)
     for k in range(table.steps):
         t = column(float(table.t[k]))
-        if two_passes:
-            both = network(torch.cat([x, x]).to(dtype), torch.cat([t, t]), labels).float()
+        if two_passes and guides(k, table.steps, guidance_interval):
+            both = network(torch.cat([x, x]).to(dtype), torch.cat([t, t]), both_labels).float()
             output = guide(both[:rows], both[rows:], column(guidance_scale))
         else:
             output = network(x.to(dtype), t, labels)

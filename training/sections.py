@@ -5,6 +5,7 @@ Where they are read from is `training.config`'s to know.
 
 from dataclasses import dataclass
 
+from models.guidance import WHOLE
 from models.manifest import Defaults
 from models.unet import UNetConfig
 from training.errors import TrainingError
@@ -167,6 +168,7 @@ class Publish:
     sampler: str = "dpmpp_2m"
     steps: int = 20
     guidance_scale: float = 1.0
+    guidance_interval: tuple[float, float] = WHOLE
     dtype: str = "fp32"
     keep: int = 3
     keep_minutes: float = 30.0
@@ -191,6 +193,7 @@ class Publish:
                 sampler=self.sampler,  # type: ignore[arg-type]  # checked by Defaults itself
                 steps=self.steps,
                 guidance_scale=self.guidance_scale,
+                guidance_interval=self.guidance_interval,
             )
         except ValueError as error:
             raise TrainingError(f"[publish] {error}") from error

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from models.guidance import WHOLE
 from models.sample import draw, strip_steps, to_uint8
 from models.sampler import Table
 from models.unet import UNet
@@ -37,6 +38,7 @@ def strip(
     seeds: Tensor,
     labels: Tensor | None,
     guidance_scale: float,
+    guidance_interval: tuple[float, float] = WHOLE,
     clip: bool,
     frames: int = 9,
     scale: int = 2,
@@ -55,6 +57,7 @@ def strip(
         seeds=seeds,
         labels=labels,
         guidance_scale=guidance_scale,
+        guidance_interval=guidance_interval,
         clip=clip,
         on_step=keep,
     )

@@ -290,6 +290,7 @@ def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
             sampler=manifest.defaults.sampler,
             steps=manifest.defaults.steps,
             guidance_scale=manifest.defaults.guidance_scale,
+            guidance_interval=list(manifest.defaults.guidance_interval),
         ),
         quality=dict(manifest.quality),
     )

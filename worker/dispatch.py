@@ -294,6 +294,7 @@ class Dispatch:
             seeds=tuple(picture.seed for picture in pictures),
             conditions=tuple(conditions),
             guidance_scale=request.guidance_scale,
+            guidance_interval=pictures[0].guidance_interval,
             clip=diffusion.clip,
             strip=request.strip,
             preview_every=every,

@@ -116,6 +116,7 @@ class Trainer:
             seeds=torch.arange(_STRIP_ROWS),
             labels=torch.arange(_STRIP_ROWS) % classes if classes else None,
             guidance_scale=defaults.guidance_scale if guided else 1.0,
+            guidance_interval=defaults.guidance_interval,
             clip=diffusion.clip,
         )
         path = self.folder / REPORTS / f"{step_name(self.step)}.png"

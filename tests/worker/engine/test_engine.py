@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from models.guidance import WHOLE
 from models.noise import normal
 from models.sample import draw, to_uint8
 from models.sampler import SAMPLERS, Sampler
@@ -29,8 +30,13 @@ from worker.engine.work import (
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 2.5])
-def test_engine_draws_what_the_plain_loop_draws(sampler: Sampler, guidance_scale: float) -> None:
+@pytest.mark.parametrize(
+    ("guidance_scale", "interval"),
+    [(0.0, WHOLE), (1.0, WHOLE), (2.5, WHOLE), (2.5, (0.3, 0.7)), (2.5, (1.0, 1.0))],
+)
+def test_engine_draws_what_the_plain_loop_draws(
+    sampler: Sampler, guidance_scale: float, interval: tuple[float, float]
+) -> None:
     torch.manual_seed(1)
     unet = UNet(tiny_config()).eval()
     weights = Weights("tiny@1", unet, (1, 8, 8), Condition.of_classes(3))
@@ -41,6 +47,7 @@ def test_engine_draws_what_the_plain_loop_draws(sampler: Sampler, guidance_scale
         labels=(0, 2),
         sampler=sampler,
         guidance_scale=guidance_scale,
+        guidance_interval=interval,
     )
     expected = draw(
         unet,
@@ -48,6 +55,7 @@ def test_engine_draws_what_the_plain_loop_draws(sampler: Sampler, guidance_scale
         seeds=torch.tensor(one.seeds),
         labels=torch.tensor([0, 2]),
         guidance_scale=guidance_scale,
+        guidance_interval=interval,
     )
     drawn = alone(one)
     for index, picture in enumerate(to_uint8(expected).permute(0, 2, 3, 1)):
@@ -62,6 +70,7 @@ WORKS: st.SearchStrategy[dict[str, Any]] = st.builds(
     steps=st.integers(1, 9),
     sampler=st.sampled_from(SAMPLERS),
     guidance_scale=st.sampled_from([0.0, 1.0, 1.7]),
+    guidance_interval=st.sampled_from([WHOLE, (0.3, 0.8)]),
     owner=st.sampled_from(["a", "b", "c"]),
     joins_at=st.integers(0, 6),
 )

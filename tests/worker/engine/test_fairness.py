@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.worker.engine.fake import FakeNetwork, fake_weights, run, work
+from wire.picture import Picture
 from worker.engine.engine import Engine
 from worker.engine.precision import Plan
 from worker.engine.work import Started, Work, WorkDone
@@ -129,3 +130,46 @@ def test_evaluations_are_counted_with_guided_rows_twice() -> None:
     for made in (3, 6, 9):
         engine.step()
         assert engine.evaluations("w") == made
+
+
+def test_a_row_takes_two_places_in_the_guided_share_of_its_run_only() -> None:
+    engine, weights = Engine(Plan((8,))), fake_weights()
+    one = work("w", weights, guidance_scale=2.0, guidance_interval=(0.25, 0.75), steps=8)
+    assert (one.places, one.evaluations) == (1, 12)
+    engine.add(one)
+    places, demand = [], []
+    while not engine.idle:
+        demand.append(engine.demand)
+        engine.step()
+        places.append(engine.last.places)
+    assert places == demand == [1, 1, 2, 2, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("interval", [(0.0, 1.0), (0.3, 0.9), (0.4, 0.85), (0.5, 0.5), (1.0, 1.0)])
+@pytest.mark.parametrize("steps", [1, 2, 7, 20])
+def test_api_and_engine_count_the_same_evaluations(
+    interval: tuple[float, float], steps: int
+) -> None:
+    weights = fake_weights()
+    for guidance_scale in (0.0, 1.0, 1.5):
+        for label, name in ((None, None), (1, "Square")):
+            asked = Picture(
+                model="fake@1",
+                seed=1,
+                class_name=name,
+                steps=steps,
+                sampler="ddim",
+                guidance_scale=guidance_scale,
+                guidance_interval=interval,
+                eta=0.0,
+                scale=1,
+            )
+            drawn = work(
+                "w",
+                weights,
+                labels=(label,),
+                steps=steps,
+                guidance_scale=guidance_scale,
+                guidance_interval=interval,
+            )
+            assert asked.evaluations == drawn.evaluations
