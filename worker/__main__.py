@@ -70,14 +70,15 @@ def run() -> int:
         return 2
     torch.set_num_threads(1)  # of each thread: cores share out chunks, not operations
     precision = settings.precision or choose(device=device)
-    chosen = plan(precision, device=device, cores=settings.threads or _cores())
+    cores = settings.threads or _cores()
+    chosen = plan(precision, device=device, cores=cores, chunk=settings.chunk)
     log.info("%s, %d cores, %s, %s", device, chosen.cores, precision, chosen.dtype)
 
     redis = _connect(settings)
-    catalog = Catalog(settings.checkpoints, device=device, plan=chosen)
+    engine, meter = Engine(chosen), Meter()
+    catalog = Catalog(settings.checkpoints, device=device, plan=chosen, prepare=engine.prepare)
     catalog.watch()
-    meter = Meter()
-    runner = Runner(Engine(chosen), on_step=meter.step)
+    runner = Runner(engine, on_step=meter.step)
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
     ledger = Ledger(redis, name, images)

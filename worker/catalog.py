@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,11 +78,26 @@ class _Seen:
     until: float = float("inf")
 
 
-class Catalog:
-    """Models under one checkpoints folder."""
+def _nothing_to_prepare(_weights: Weights) -> None:
+    pass
 
-    def __init__(self, root: Path, *, device: torch.device, plan: Plan) -> None:
-        self._root, self._device, self._plan = root, device, plan
+
+class Catalog:
+    """Models under one checkpoints folder.
+
+    Args:
+        prepare: told of weights before they are served, in the loader's thread.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        device: torch.device,
+        plan: Plan,
+        prepare: Callable[[Weights], object] = _nothing_to_prepare,
+    ) -> None:
+        self._root, self._device, self._plan, self._prepare = root, device, plan, prepare
         self._cores = Cores(plan.cores)
         self._served: dict[str, Loaded] = {}
         self._others: OrderedDict[str, Loaded] = OrderedDict()
@@ -188,6 +204,7 @@ class Catalog:
             written = (folder / WEIGHTS).stat().st_mtime
             model = load_model(folder, device=self._device, dtype=self._plan.dtype)
             weights = probe(_weights(model, self._device, self._plan), self._plan, self._cores)
+            self._prepare(weights)
         except _UNUSABLE as error:
             passes = isinstance(error, OSError) or is_out_of_memory(error)
             passes = passes or isinstance(error.__cause__, OSError)
@@ -298,6 +315,8 @@ def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
 
 def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:
     network = model.manifest.network
+    if device.type == "cuda":  # convolutions in bf16 use tensor cores without a transposition
+        model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     labelled = network.num_class_embeds is not None
     condition = Condition.of_classes(network.null_class) if labelled else None
     return Weights(

@@ -27,6 +27,9 @@ class WorkerSettings(BaseSettings):
     precision: Precision | None = Field(
         None, description="Unset: exact where it is as fast as any, else balanced."
     )
+    chunk: int | None = Field(
+        None, ge=1, le=4096, description="Places of a step on a GPU; unset: chosen by measuring."
+    )
     drain_seconds: float = Field(8.0, ge=0, description="On SIGTERM, finish what runs for so long.")
     worker_ttl: float = Field(
         12.0,

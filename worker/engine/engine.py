@@ -11,6 +11,7 @@ Knows torch and `models`; knows no Redis, RQ, HTTP, files or threads.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -18,9 +19,10 @@ from weakref import WeakKeyDictionary
 import torch
 
 from models.cores import Cores
-from worker.engine.batch import Batch, Shown
-from worker.engine.chunks import cut
+from worker.engine.batch import Batch, Outcome, Shown
+from worker.engine.chunks import Cut, cut
 from worker.engine.fairness import FairShare
+from worker.engine.graphs import GraphBatch
 from worker.engine.memory import OutOfMemory, Room, is_out_of_memory
 from worker.engine.precision import Plan
 from worker.engine.weights import Weights
@@ -37,6 +39,7 @@ from worker.engine.work import (
 
 log = logging.getLogger("emaki.worker")
 _FAILURES_IN_COMPANY = 3
+_MOST_IN_FLIGHT = 2  # steps that a GPU may be behind; then heartbeats wait for it
 
 
 @dataclass(frozen=True)
@@ -63,19 +66,21 @@ class Engine:
         self._share: FairShare[Row] = FairShare()
         self._works: dict[str, _Progress] = {}
         self._probing: list[str] = []  # works to be tried alone, after a step of theirs failed
-        self._batches: dict[Weights, Batch] = {}
+        self._batches: WeakKeyDictionary[Weights, Batch] = WeakKeyDictionary()
+        self._flying: deque[tuple[Outcome, list[_Note]]] = deque()  # steps not yet told
         self._rooms: WeakKeyDictionary[Weights, Room] = WeakKeyDictionary()
 
     @property
     def capacity(self) -> int:
         """Places that a step has now, whichever model it is of."""
-        drawn = list(self._batches)
-        return min((self._rooms[w].places for w in drawn), default=self._plan.capacity)
+        drawn = {progress.work.weights for progress in list(self._works.values())}
+        rooms = [self._rooms[weights].places for weights in drawn if weights in self._rooms]
+        return min(rooms, default=self._plan.capacity)
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to advance."""
-        return not self._works
+        """Whether there is nothing to advance, nor to tell."""
+        return not (self._works or self._flying)
 
     @property
     def demand(self) -> int:
@@ -128,24 +133,33 @@ class Engine:
             What happened, in order.
         """
         if not self._works:
-            return []
+            return self._land(most=0)
         chosen = self._choose()
         rows = [row for job in chosen.values() for row in job]
         drawing(tuple(chosen))
         self.steps += 1
         weights = rows[0].work.weights
         places = [row.places for row in rows]
-        pieces = cut(sum(places), weights.sizes or self._plan.sizes, self._plan.cores)
+        pieces = self._cut(sum(places), weights)
         self.last = LastStep(rows=len(rows), places=sum(places), computed=pieces.computed)
         self._share.charge(chosen, pieces.computed)
         try:
-            if weights not in self._batches:
-                self._batches[weights] = Batch(weights, self._cores)
-            shown = self._batches[weights].advance(rows, pieces)
+            outcome = self.prepare(weights).advance(rows, pieces)
         except Exception as error:  # noqa: BLE001 - whatever it was, find out whose it is
             return self._failed(tuple(chosen), weights, error)
         self._room(weights).step_went_well()
-        return self._account(rows, places, shown)
+        self._flying.append((outcome, self._note(rows, places)))
+        return self._land(most=_MOST_IN_FLIGHT)
+
+    def prepare(self, weights: Weights) -> Batch:
+        """Ready what these weights' steps need; in any thread, before their first work comes."""
+        if weights not in self._batches:
+            sizes = weights.sizes or self._plan.sizes
+            if self._plan.graphs:
+                self._batches[weights] = GraphBatch(weights, self._cores, sizes)
+            else:
+                self._batches[weights] = Batch(weights, self._cores)
+        return self._batches[weights]
 
     def _choose(self) -> dict[str, list[Row]]:
         """Rows by work: of a work that is probed, else of all that may share the next step."""
@@ -155,35 +169,41 @@ class Engine:
             return self._share.items_of(job, capacity)
         return self._share.fill(job, capacity)
 
-    def _account(self, rows: list[Row], places: list[int], shown: list[Shown]) -> list[Event]:
-        """Note a step that was made, of so many places each, and tell what came of it."""
-        events: list[Event] = []
-        for row, taken, seen in zip(rows, places, shown, strict=True):
+    def _cut(self, places: int, weights: Weights) -> Cut:
+        sizes = weights.sizes or self._plan.sizes
+        if self._plan.graphs:  # a graph is a whole step
+            sizes = (next(size for size in sizes if size >= places),)
+        return cut(places, sizes, self._plan.cores)
+
+    def _note(self, rows: list[Row], places: list[int]) -> list["_Note"]:
+        """Account for a step that was made, of so many places each."""
+        notes = []
+        for row, taken in zip(rows, places, strict=True):
             id_, progress = row.work.id, self._works[row.work.id]
-            if progress.row_steps == 0:
-                events.append(Started(id_))
+            started = progress.row_steps == 0
             progress.row_steps += 1
             progress.evaluations += taken
-            if seen.frame is not None:
-                row.frames.append(seen.frame)
-            if seen.preview is not None:
-                events.append(Preview(id_, row.index, row.k, seen.preview))
-            if seen.picture is None:
-                if row.places != taken:  # guidance begins or ends here
-                    self._share.resize(id_, row, row.places)
-            else:
-                if row.k in row.moments:
-                    row.frames.append(seen.picture)
-                events.append(ImageDone(id_, row.index, seen.picture, tuple(row.frames)))
+            if row.finished:
                 self._share.done(id_, row)
                 self._batches[row.work.weights].release(row)
                 progress.unfinished -= 1
                 if progress.unfinished == 0:
                     del self._works[id_]
                     self._forget(id_)
-                    events.append(WorkDone(id_))
+            elif row.places != taken:  # guidance begins or ends here
+                self._share.resize(id_, row, row.places)
+            notes.append(_Note(row, row.k, started=started, ended=id_ not in self._works))
         if self._probing and rows[0].work.id == self._probing[0]:
             self._probing.pop(0)  # it did well alone
+        return notes
+
+    def _land(self, *, most: int) -> list[Event]:
+        """Tell of steps that the device has made; of more than ``most`` it has not, wait."""
+        events: list[Event] = []
+        while self._flying and (len(self._flying) > most or self._flying[0][0].ready):
+            outcome, notes = self._flying.popleft()
+            for note, seen in zip(notes, outcome.shown(), strict=True):
+                events += note.told(seen)
         return events
 
     def _failed(self, ids: tuple[str, ...], weights: Weights, error: Exception) -> list[Event]:
@@ -221,13 +241,40 @@ class Engine:
     def _forget(self, id_: str) -> None:
         if id_ in self._probing:
             self._probing.remove(id_)
-        used = {progress.work.weights for progress in self._works.values()}
-        self._batches = {w: batch for w, batch in self._batches.items() if w in used}
 
     def _room(self, weights: Weights) -> Room:
         if weights not in self._rooms:
-            self._rooms[weights] = Room(self._plan.capacity)
+            most = self._plan.capacity
+            if self._plan.graphs:
+                most = min(most, (weights.sizes or self._plan.sizes)[-1])
+            self._rooms[weights] = Room(most)
         return self._rooms[weights]
+
+
+@dataclass(frozen=True)
+class _Note:
+    """That a row was moved: it stood at step ``k`` then."""
+
+    row: Row
+    k: int
+    started: bool
+    ended: bool
+
+    def told(self, seen: Shown) -> list[Event]:
+        """What came of it."""
+        row, id_ = self.row, self.row.work.id
+        events: list[Event] = [Started(id_)] if self.started else []
+        if seen.frame is not None:
+            row.frames.append(seen.frame)
+        if seen.preview is not None:
+            events.append(Preview(id_, row.index, self.k, seen.preview))
+        if seen.picture is not None:
+            if self.k in row.moments:
+                row.frames.append(seen.picture)
+            events.append(ImageDone(id_, row.index, seen.picture, tuple(row.frames)))
+        if self.ended:
+            events.append(WorkDone(id_))
+        return events
 
 
 @dataclass

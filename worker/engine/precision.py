@@ -19,7 +19,7 @@ Precision = Literal["exact", "balanced", "fast"]
 
 _CPU_SIZES = (1, 2, 4, 8)
 _CPU_EXACT_SIZE = 4  # stays if no other computes the same bits
-_CUDA_SIZE = 64
+_CUDA_SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Plan:
     Attributes:
         sizes: of chunks, rising.
         cores: that evaluate chunks side by side.
+        single: whether one size alone is used, the best that a model has memory and time for.
+        graphs: whether a step is a captured graph of one chunk, as on a GPU.
         capacity: places that a step has at most; by default a chunk of the largest size a core.
         alike: the size whose bits the others must have to be used; None: any will do.
     """
@@ -37,6 +39,8 @@ class Plan:
     cores: int = 1
     dtype: torch.dtype = torch.float32
     alike: int | None = None
+    single: bool = False
+    graphs: bool = False
     capacity: int = field(default=0)
 
     def __post_init__(self) -> None:
@@ -59,12 +63,18 @@ def computes_bfloat16() -> bool:
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
-def plan(precision: Precision, *, device: torch.device, cores: int) -> Plan:
-    """Arithmetic, sizes and capacity of a mode on a device."""
+def plan(
+    precision: Precision, *, device: torch.device, cores: int, chunk: int | None = None
+) -> Plan:
+    """Arithmetic, sizes and capacity of a mode on a device.
+
+    Args:
+        chunk: the one size on a GPU; None: chosen when a model is loaded.
+    """
     if device.type == "cuda":
-        if precision == "fast":
-            return Plan((8, 16, 32, _CUDA_SIZE), dtype=torch.bfloat16)
-        return Plan((_CUDA_SIZE,), dtype=torch.bfloat16)
+        sizes = _CUDA_SIZES if chunk is None else (chunk,)
+        single = precision != "fast"
+        return Plan(sizes, dtype=torch.bfloat16, single=single, graphs=True)
     if precision == "exact":
         dtype = torch.bfloat16 if computes_bfloat16() else torch.float32
         return Plan(_CPU_SIZES, cores, dtype, alike=_CPU_EXACT_SIZE)

@@ -21,6 +21,9 @@ from worker.engine.weights import Weights
 
 log = logging.getLogger("emaki.worker")
 _SEED = 1
+_TRIES = 4  # the first readies the libraries
+_LONGEST_STEP = 0.05  # seconds: cancels and newcomers wait for two
+_WORTH = 0.9  # of the smaller size's time a place, at most
 
 
 def probe(weights: Weights, plan: Plan, cores: Cores) -> Weights:
@@ -30,6 +33,9 @@ def probe(weights: Weights, plan: Plan, cores: Cores) -> Weights:
         RuntimeError: they cannot be evaluated, or there is no memory for any size.
     """
     began, rows, last = time.monotonic(), plan.sizes[-1], plan.sizes[0]
+    if plan.graphs:
+        fitting = _affordable(weights, plan)
+        return replace(weights, sizes=fitting[-1:] if plan.single else fitting)
     inputs = _some_rows(weights, rows)
     outputs: dict[int, Tensor] = {}
     for size in reversed(plan.sizes):
@@ -50,6 +56,34 @@ def probe(weights: Weights, plan: Plan, cores: Cores) -> Weights:
     took = time.monotonic() - began
     log.info("tried %s in %.1f s: chunks of %s", weights.version, took, sizes)
     return replace(weights, sizes=tuple(sizes))
+
+
+def _affordable(weights: Weights, plan: Plan) -> tuple[int, ...]:
+    """Sizes up to the one beyond which a step takes too long, or gains too little, or no memory."""
+    sizes: list[int] = []
+    seconds: list[float] = []
+    for size in plan.sizes:
+        inputs = _some_rows(weights, size)
+        try:
+            took = min(_timed(weights, inputs, size) for _ in range(_TRIES))
+        except (MemoryError, RuntimeError) as error:
+            if not sizes or not is_out_of_memory(error):
+                raise
+            break
+        gains = not sizes or took / size < _WORTH * seconds[-1] / sizes[-1]
+        if sizes and (took > _LONGEST_STEP or not gains):
+            break
+        sizes.append(size)
+        seconds.append(took)
+    each = ", ".join(f"{n}: {1000 * s:.1f} ms" for n, s in zip(sizes, seconds, strict=True))
+    log.info("tried %s: %s", weights.version, each)
+    return tuple(sizes)
+
+
+def _timed(weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size: int) -> float:
+    began = time.perf_counter()
+    _all_rows(weights, inputs, size, 0).float().sum().item()  # which waits for the device
+    return time.perf_counter() - began
 
 
 def _some_rows(weights: Weights, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -16,6 +16,7 @@ from models.sampler import Table
 from worker.engine.weights import Weights
 
 Pixels = npt.NDArray[np.uint8]
+_D = 6  # the column of a row's table that scales the step's noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +116,11 @@ class Row:
     def places(self) -> int:
         """Places that the next step takes in the network's batch: evaluations."""
         return self.work.places_of(self.index, self.k)
+
+    @property
+    def noise_scale(self) -> float:
+        """D of the next step."""
+        return float(self.columns[self.k, _D])
 
     @property
     def finished(self) -> bool:

@@ -19,13 +19,14 @@ def test_a_step_has_a_chunk_of_the_largest_size_for_every_core(cores: int) -> No
 def test_exact_asks_for_the_same_bits_of_every_size() -> None:
     on_cpu = plan("exact", device=CPU, cores=2)
     assert on_cpu.alike in on_cpu.sizes
-    assert len(plan("exact", device=CUDA, cores=1).sizes) == 1
+    assert plan("exact", device=CUDA, cores=1).single
 
 
 def test_bf16_with_sizes_of_other_bits_is_for_fast_only() -> None:
     assert plan("balanced", device=CPU, cores=2).dtype is torch.float32
     assert plan("fast", device=CPU, cores=2).dtype is torch.bfloat16
-    assert len(plan("balanced", device=CUDA, cores=1).sizes) == 1
+    assert plan("balanced", device=CUDA, cores=1).single
+    assert plan("exact", device=CUDA, cores=1, chunk=96).sizes == (96,)
 
 
 @pytest.mark.parametrize("sizes", [(), (4, 2), (2, 2), (0, 1)])
