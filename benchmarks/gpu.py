@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     profiles: list[str] = []
     print(
-        "| network | rows | graphs, ms a step | pictures/s | plain, ms a step | graphs are faster by "
+        "| network | rows | graphs, ms a step | pictures/s | plain, ms a step | faster by "
         "| of the product's peak | of the convolution's |\n|---|---|---|---|---|---|---|---|"
     )
     for preset in asked.presets:
