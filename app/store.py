@@ -17,7 +17,7 @@ from wire.life import AsyncLife, Canceled
 from wire.record import Record, image_field
 from wire.schemas import Generation, Status
 
-_STREAM_PAGE = 200
+STREAM_PAGE = 200  # events read at once
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -137,7 +137,7 @@ class Store:
     async def events(self, id_: str, after: str) -> list[tuple[str, str, str]]:
         """The next events after an event id, as (id, name, JSON)."""
         start = f"({after}"
-        page: Any = await self._redis.xrange(keys.events(id_), start, "+", count=_STREAM_PAGE)
+        page: Any = await self._redis.xrange(keys.events(id_), start, "+", count=STREAM_PAGE)
         return [
             (entry.decode(), fields[b"event"].decode(), fields[b"data"].decode())
             for entry, fields in page

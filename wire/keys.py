@@ -52,7 +52,7 @@ worker = Key("emaki:worker:{}")  # string: its `WorkerState`, while it is alive
 
 METRICS = "emaki:metrics"  # hash: what workers count, for /metrics (`wire.metrics`)
 IMAGES_KEPT = "emaki:images"  # zset: ids with files outside Redis -> Unix time at which they may go
-WAKE = "emaki:wake"  # channel: ids whose stream has grown
+WAKE = "emaki:wake"  # channel: "<id> <event>", as its stream grows; "<id> done" as it goes
 
 # RQ's names for one queue, `QUEUE`; `tests/wire` compares them with RQ's.
 QUEUE = "emaki"

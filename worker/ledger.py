@@ -174,11 +174,9 @@ class Ledger:
         }
         png = self._elsewhere(id_, image_name(id_, index, facts["sha256"]), png)
 
-        def told(kept: dict[str, Any] | None) -> None:
-            if kept is not None:  # else the next progress says whose it is
-                record.images[index] = kept
-
-        self._outbox.add(id_, life.image(id_, self.worker, facts=facts, png=png), told)
+        # The first that came is kept: by an earlier attempt, as the record said, or this one now.
+        record.images.setdefault(index, facts)
+        self._outbox.add(id_, life.image(id_, self.worker, facts=facts, png=png), _unheard)
 
     def strip(self, id_: str, png: bytes) -> None:
         """Store the denoising strip."""
@@ -345,5 +343,5 @@ class Ledger:
             pipe.execute()
 
 
-def _unheard(_answer: bool) -> None:
+def _unheard(_answer: object) -> None:
     pass

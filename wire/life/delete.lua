@@ -13,5 +13,5 @@ unstore(owner, id)
 redis.call('DEL', key.generation(id), key.events(id), key.images(id), key.gone(id))
 redis.call('ZREM', key.history(owner), member)
 redis.call('ZADD', key.IMAGES_KEPT, 'XX', 0, id)
-redis.call('PUBLISH', key.WAKE, id)
+redis.call('PUBLISH', key.WAKE, id .. ' done')
 return 1
