@@ -30,6 +30,7 @@ waiting = Key("emaki:waiting:{}:{}")  # list by version, owner: ids, oldest firs
 taken = Key("emaki:taken:{}:{}")  # list by version, owner: ids in a worker's hand and not begun
 WAITS = "emaki:waits"  # zset: id -> when it was accepted; until a worker begins it
 QUEUED = "emaki:queued"  # hash: "pictures" accepted and not begun; "pictures:<owner>" of each owner
+UNFINISHED = "emaki:unfinished"  # hash: owner -> generations accepted and not ended
 BACKLOG = "emaki:backlog"  # hash: owner -> network evaluations accepted and not made
 DRAWN = "emaki:drawn"  # hash: owner -> evaluations made or dropped since its backlog began
 CANCELS = "emaki:cancels"  # set: ids that a worker should stop

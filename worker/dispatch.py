@@ -221,7 +221,10 @@ class Dispatch:
         self._ledger.forget_cancels()
         self._ledger.remove_old_images()
         if self.advancing():
-            self._ledger.heartbeat(cards, pace=self._meter.pace, step_seconds=self._meter.seconds)
+            speed = self._meter.speed
+            self._ledger.heartbeat(
+                cards, pace=speed.pace, full=speed.full_step, lone=speed.lone_step
+            )
 
     def recovered(self) -> None:
         """A dead worker's request was put back into the queue."""

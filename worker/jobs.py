@@ -48,7 +48,6 @@ _HUNG_EXIT_CODE = 70
 _NOT_A_JOB = (NoSuchJobError, DeserializationError, ValueError, TypeError, KeyError, AttributeError)
 _REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
-_OVERCOMMIT = 32  # requests of one owner that are taken although no place is free
 _MOST_HELD = 256
 _MOST_AT_ONCE = 16  # requests taken between two looks at results, cancels and heartbeats
 
@@ -217,7 +216,6 @@ class EngineWorker(SimpleWorker):
                 hand,
                 now=time.time(),
                 room=self._dispatch.room,
-                overcommit=_OVERCOMMIT,
                 most=most,
             )
         heard = self._dispatch.talk(take)

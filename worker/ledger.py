@@ -311,14 +311,17 @@ class Ledger:
                 pipe.zrem(keys.DRAWABLE, *old)
                 pipe.execute()
 
-    def heartbeat(self, cards: Sequence[ModelCard], *, pace: float, step_seconds: float) -> None:
-        """This worker's engine is alive, can draw these models, and is so fast."""
+    def heartbeat(
+        self, cards: Sequence[ModelCard], *, pace: float, full: float, lone: float
+    ) -> None:
+        """This worker's engine is alive, can draw these models, and is so fast (`meter.Speed`)."""
         key = keys.worker(self.worker)
         state = WorkerState(
             served=[card.version for card in cards],
             versions=[version for card in cards for version in card.versions],
             pace=pace,
-            step_seconds=step_seconds,
+            full_step_seconds=full,
+            lone_step_seconds=lone,
         )
         with self._redis.pipeline() as pipe:
             if cards:

@@ -98,7 +98,6 @@ class World:
             hand,
             now=time.time(),
             room=room,
-            overcommit=2,
             most=most,
         )
 

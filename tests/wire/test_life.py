@@ -103,38 +103,40 @@ def test_results_are_reserved_then_counted_then_released(world: World) -> None:
 def test_a_place_in_the_queue_counts_turns(world: World) -> None:
     mine = [world.accepted("anna") for _ in range(3)]
     late = world.accepted("ben")
-    assert [world.run(life.look(record.id))[1] for record in (*mine, late)] == [1, 3, 4, 2]
+    assert [world.run(life.look(record.id)).place for record in (*mine, late)] == [1, 3, 4, 2]
 
 
 def test_what_a_worker_has_in_hand_and_not_begun_goes_before_what_waits(world: World) -> None:
     held = [world.opened("anna"), world.opened("anna")]
     waiting, other = world.accepted("anna"), world.accepted("ben")
-    places = [world.run(life.look(record.id))[1] for record in (*held, waiting, other)]
+    places = [world.run(life.look(record.id)).place for record in (*held, waiting, other)]
     assert places == [1, 2, 4, 2], "ben and anna take turns"
     world.run(life.start(held[0], "a", now=time.time()))
-    assert world.run(life.look(waiting.id))[1] == 3
+    assert world.run(life.look(waiting.id)).place == 3
     assert world.requeue(held[1], how="back")
-    assert [world.run(life.look(r.id))[1] for r in (held[1], waiting)] == [1, 3]
+    assert [world.run(life.look(r.id)).place for r in (held[1], waiting)] == [1, 3]
 
 
 def test_evaluations_until_the_end_share_the_workers_evenly(world: World) -> None:
     first = world.accepted("anna", batch=8, steps=100)
     second = world.accepted("anna", steps=10)
     other = world.accepted("ben", steps=10, guidance_scale=3.0)
-    assert world.run(life.look(first.id))[2] == 800 + 20
-    assert world.run(life.look(second.id))[2] == 810 + 20
-    assert world.run(life.look(other.id))[2] == 20 + 20, "of anna's, no more than its own"
+    looks = [world.run(life.look(record.id)) for record in (first, second, other)]
+    assert looks[0].evaluations == 810 + 20, "its own, and all that is less"
+    assert looks[1].evaluations == 20 + 20, "of those beside it, no more than its own"
+    assert looks[2].evaluations == 20 + 20, "of anna's, no more than its own"
+    assert {look.backlog for look in looks} == {830}
 
 
 def test_what_is_drawn_is_no_longer_in_front(world: World) -> None:
     first, second = world.running(batch=2, steps=10), world.accepted(steps=5)
-    assert world.run(life.look(second.id))[2] == 25
+    assert world.run(life.look(second.id)).evaluations == 10
     first.row_steps = 12
     repeated_events = world.run(life.progress(first, "a", now=time.time()))
     assert repeated_events
-    assert world.run(life.look(second.id))[2] == 13
+    assert world.run(life.look(second.id)).backlog == 13
     world.run(life.finish(first, "a", Status.CANCELED))
-    assert world.run(life.look(second.id))[2] == 5
+    assert world.run(life.look(second.id)).evaluations == 5
     assert world.backlog() == 5
 
 
@@ -148,7 +150,7 @@ def test_take_gives_each_owner_a_turn_and_only_versions_that_can_be_drawn(world:
     assert world.take() == greedy[0].id
     assert world.take(held={"anna": 1}) == modest.id
     assert world.take(held={"anna": 1, "ben": 1}) == greedy[1].id
-    assert world.take(held={"anna": 2}, room=0) is None
+    assert world.take(held={"anna": 32}, room=0) is None
     assert world.take(held={"anna": 2}) == greedy[2].id
     assert world.take() is None
     assert world.take("tiny@0000009", VERSION) == foreign.id
@@ -158,9 +160,9 @@ def test_take_gives_each_owner_a_turn_and_only_versions_that_can_be_drawn(world:
 def test_several_are_taken_at_once_as_one_by_one(world: World) -> None:
     greedy = [world.accepted("anna", batch=2) for _ in range(5)]
     modest = world.accepted("ben")
-    first = world.run(world.takes(most=4, room=3))
-    assert [one.id for one in first] == [greedy[0].id, modest.id, greedy[1].id], (
-        "places for three pictures; then each owner may have two in hand, which anna has"
+    first = world.run(world.takes(most=4, room=3, held={"anna": 30}))
+    assert [one.id for one in first] == [modest.id, greedy[0].id, greedy[1].id], (
+        "places for three pictures; then each owner may have 32 in hand, which anna has"
     )
     assert [one.id for one in world.run(world.takes(most=4, room=8))] == [r.id for r in greedy[2:]]
 

@@ -5,6 +5,7 @@ local found = redis.call('HMGET', key.generation(id), 'status', 'owner', 'evalua
 local status, owner = found[1], found[2] or ''
 if not status then return 0 end
 if status == 'queued' then leave_queue() end
+if status == 'queued' or status == 'running' then less(key.UNFINISHED, owner, 1) end
 made(tonumber(found[3] or 0))
 if not dequeue() and (status == 'queued' or status == 'running') then
   redis.call('SADD', key.CANCELS, id)

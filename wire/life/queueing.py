@@ -10,6 +10,7 @@ from wire.life.script import Argument, Call, script
 from wire.record import Record
 
 ONCE_SECONDS = 24 * 3600  # an Idempotency-Key is kept so long
+OVERCOMMIT = 32  # requests of one owner that a worker takes although no place is free
 Fields = dict[bytes, bytes]
 
 
@@ -74,14 +75,30 @@ def admit(
     )
 
 
-def look(id_: str) -> Call[tuple[Fields, int, float]]:
-    """A record's fields, its place in the queue (0: not there), and evaluations until its end."""
+@dataclass(frozen=True)
+class Looked:
+    """A record's fields; while it waits also where it stands.
 
-    def read(answer: Any) -> tuple[Fields, int, float]:
-        flat, place, evaluations = answer
-        return fields_of(flat), int(place), float(evaluations)
+    Attributes:
+        place: in the queue; 0: not there.
+        evaluations: of the network until its end, its own and its part of others'.
+        backlog: evaluations of all that is accepted and not drawn.
+    """
 
-    return script("look").call(read, id=id_)
+    fields: Fields
+    place: int = 0
+    evaluations: int = 0
+    backlog: int = 0
+
+
+def look(id_: str) -> Call[Looked]:
+    """How it stands."""
+
+    def read(answer: Any) -> Looked:
+        flat, *numbers = answer
+        return Looked(fields_of(flat), *map(int, numbers))
+
+    return script("look").call(read, id=id_, overcommit=OVERCOMMIT)
 
 
 @dataclass(frozen=True)
@@ -142,14 +159,13 @@ def take(
     *,
     now: float,
     room: int,
-    overcommit: int,
     most: int,
 ) -> Call[list[Taken]]:
     """Take the next jobs in hand for a worker that can draw ``versions``, at most so many.
 
     Args:
         held: generations in hand here, by owner.
-        room: places that are free; without, an owner may have ``overcommit`` in hand.
+        room: places that are free; without, an owner may have `OVERCOMMIT` in hand.
     """
 
     def read(answer: Any) -> list[Taken]:
@@ -161,7 +177,7 @@ def take(
         versions=json.dumps(list(versions)),
         held=json.dumps(dict(held)),
         room=room,
-        overcommit=overcommit,
+        overcommit=OVERCOMMIT,
         most=most,
         **hand.args(),
     )
