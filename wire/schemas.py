@@ -283,7 +283,8 @@ class WorkerState(BaseModel):
     served: list[str] = Field(description="Each model's LATEST, `name@step`.")
     versions: list[str] = Field(description="All that it can draw, `name@step`.")
     pace: float = Field(description="Network evaluations a second, as measured; 0: not yet.")
-    step_seconds: float = Field(description="What a step takes lately; 0: not yet.")
+    full_step_seconds: float = Field(0.0, description="What a step takes when there is much to do.")
+    lone_step_seconds: float = Field(0.0, description="The same for a request alone; 0: not yet.")
 
     @property
     def models(self) -> set[str]:

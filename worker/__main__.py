@@ -20,7 +20,7 @@ from wire.connect import wait_for_redis_url, without_password
 from wire.images import Images, ImagesUrlError
 from wire.logs import configure
 from wire.settings import complain
-from worker.catalog import Catalog
+from worker.catalog import Catalog, Loaded
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
 from worker.engine.precision import choose, plan
@@ -29,6 +29,7 @@ from worker.jobs import EngineWorker
 from worker.ledger import Ledger
 from worker.meter import Meter
 from worker.settings import WorkerSettings
+from worker.warm import draw_one
 
 log = logging.getLogger("emaki.worker")
 _IMAGES_SECONDS = 4.0  # a heartbeat must not wait for a store that is away
@@ -78,6 +79,10 @@ def run() -> int:
     engine, meter = Engine(chosen), Meter()
     catalog = Catalog(settings.checkpoints, device=device, plan=chosen, prepare=engine.prepare)
     catalog.watch()
+    if catalog.cards():
+        loaded = catalog.find(catalog.cards()[0].version)
+        if isinstance(loaded, Loaded):
+            draw_one(engine, loaded)
     runner = Runner(engine, on_step=meter.step)
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
