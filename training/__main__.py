@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from models.distilled import ALL_SAMPLERS
 from models.manifest import CheckpointError
-from models.sampler import SAMPLERS
 from training import commands
 from training.conversion import command as conversion
 from training.errors import TrainingError
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """How to draw."""
     parser.add_argument("--steps", type=int, help="default: the model's")
-    parser.add_argument("--sampler", choices=SAMPLERS, help="default: the model's")
+    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
     parser.add_argument("--guidance-scale", type=float, help="default: the model's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
 

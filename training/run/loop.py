@@ -104,10 +104,13 @@ class Trainer:
 
     def report(self) -> Path:
         """Draw the denoising strip of the averaged weights from one fixed noise."""
-        diffusion, defaults = self.config.diffusion, self.config.publish.defaults()
+        defaults = self.config.publish.defaults()
         network = UNet(self.learner.network.config).to(self.device).eval()
         self.learner.ema.copy_to(network)
-        table = diffusion.build_table(defaults.sampler, defaults.steps)
+        manifest = self.saver.manifest(self.step, network.config, self.learner.ema)
+        table = manifest.build_table(
+            defaults.sampler, defaults.steps, guidance_scale=defaults.guidance_scale
+        )
         classes = len(self.data.classes)
         guided = network.config.null_class is not None
         image = strip(
@@ -116,7 +119,7 @@ class Trainer:
             seeds=torch.arange(_STRIP_ROWS),
             labels=torch.arange(_STRIP_ROWS) % classes if classes else None,
             guidance_scale=defaults.guidance_scale if guided else 1.0,
-            clip=diffusion.clip,
+            clip=self.config.diffusion.clip,
         )
         path = self.folder / REPORTS / f"{step_name(self.step)}.png"
         save_png(image, path)

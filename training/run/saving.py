@@ -61,7 +61,7 @@ class Saver:
         try:
             folder = save_checkpoint(
                 self._out,
-                self._manifest(step, network, ema),
+                self.manifest(step, network, ema),
                 weights={name: value.to(dtype) for name, value in ema.weights.items()},
                 resume=state,
             )
@@ -73,7 +73,8 @@ class Saver:
         self._drop_old()
         return folder
 
-    def _manifest(self, step: int, network: UNetConfig, ema: EMA) -> Manifest:
+    def manifest(self, step: int, network: UNetConfig, ema: EMA) -> Manifest:
+        """What a checkpoint of this run says about itself."""
         train = self._config.train
         return Manifest(
             name=self._config.name,
