@@ -8,6 +8,7 @@ from models.distilled import ALL_SAMPLERS
 from models.manifest import CheckpointError
 from training import commands
 from training.conversion import command as conversion
+from training.distillation import command as distillation
 from training.errors import TrainingError
 from training.inspection import command as inspection
 from training.run import job
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("--out", type=Path, default=Path("checkpoints"))
     publish.set_defaults(run=commands.publish)
 
+    distillation.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
     return parser

@@ -13,10 +13,11 @@ from safetensors import SafetensorError
 
 from models.manifest import step_name
 from models.unet import UNet
-from training.config import Config
+from training.config import Run
 from training.errors import TrainingError
 from training.pictures.data import Pictures
 from training.run.learner import Learner
+from training.run.lesson import Lesson
 from training.run.progress import Progress
 from training.run.saving import Gate, Saver
 from training.run.scalars import Scalars
@@ -35,8 +36,9 @@ class Trainer:
 
     def __init__(
         self,
-        config: Config,
+        config: Run,
         data: Pictures,
+        lesson: Lesson,
         *,
         out: Path,
         device: torch.device,
@@ -46,8 +48,9 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.device = config, data, device
         self.team = team or Team()
-        self.learner = Learner(config, data, device=device, team=self.team)
-        self.saver = Saver(config, data, out=out, commit=commit, gate=gate)
+        self.lesson = lesson
+        self.learner = Learner(config, data, lesson, device=device, team=self.team)
+        self.saver = Saver(config, data, lesson, out=out, commit=commit, gate=gate)
 
     @property
     def step(self) -> int:
@@ -128,7 +131,7 @@ class Trainer:
     def save(self) -> Path:
         """Write a checkpoint, publish it if it may be, and drop all but the newest few."""
         learner = self.learner
-        state = resume_state(self.step, learner.network, learner.ema, learner.optimizer)
+        state = resume_state(learner)
         return self.saver.save(self.step, learner.network.config, learner.ema, state)
 
     def resume(self) -> None:
@@ -139,8 +142,8 @@ class Trainer:
             CheckpointError: its resume state is missing or damaged.
         """
         learner = self.learner
-        folder = require_same_run(self.folder, self.config, learner.network.config, self.data)
-        learner.step = load_state(folder, learner.network, learner.ema, learner.optimizer)
+        folder = require_same_run(self.folder, self.config, self.lesson, self.data)
+        load_state(folder, learner)
         self.saver.last_step = self.step
 
     def close(self) -> None:
