@@ -11,7 +11,7 @@ from training.conversion import command as conversion
 from training.distillation import command as distillation
 from training.errors import TrainingError
 from training.inspection import command as inspection
-from training.run import job
+from training.run import job, posthoc
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("--out", type=Path, default=Path("checkpoints"))
     publish.set_defaults(run=commands.publish)
 
+    posthoc.add_parser(subparsers)
     distillation.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
