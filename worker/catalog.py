@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,7 +31,7 @@ from models.checkpoint import (
 )
 from models.cores import Cores
 from models.manifest import NAME, CheckpointError, Manifest, step_name
-from wire.schemas import CardDefaults, ModelCard
+from wire.schemas import CardDefaults, LearnedOffer, ModelCard
 from worker.engine.memory import is_out_of_memory
 from worker.engine.precision import Plan
 from worker.engine.probe import probe
@@ -273,8 +273,14 @@ class Catalog:
                 self._said.pop(version, None)
             else:
                 self._refuse(version, fault)
-        # As it is on disk now: `evaluate` notes figures in a manifest that is being served.
+        # As it is on disk now: `evaluate` notes figures, and `distill tables` a table, while it is
+        # being served.
         manifest = self._look(folder / step_name(served.manifest.step)).manifest
+        if manifest is not None and manifest.files == served.manifest.files:
+            if manifest != served.manifest:
+                served = replace(served, manifest=manifest)
+            with self._lock:
+                self._served[folder.name] = served
         return _card(manifest or served.manifest, sorted(usable), int(served.written))
 
 
@@ -292,6 +298,7 @@ def _stamp(folder: Path) -> _Stamp:
 
 def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
     height, width = manifest.network.size
+    distilled = manifest.distilled
     return ModelCard(
         id=manifest.name,
         created=created,
@@ -309,6 +316,13 @@ def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
             guidance_scale=manifest.defaults.guidance_scale,
             guidance_interval=list(manifest.defaults.guidance_interval),
         ),
+        samplers=list(distilled.samplers),
+        learned=[
+            LearnedOffer(steps=table.steps, guidance_scale=table.guidance_scale)
+            for table in distilled.tables
+        ],
+        consistency_steps=len(distilled.consistency.levels) if distilled.consistency else 0,
+        baked_guidance=distilled.guidance.scale if distilled.guidance else None,
         quality=dict(manifest.quality),
     )
 

@@ -7,10 +7,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from functools import lru_cache
 
-from models.manifest import Diffusion
-from models.sampler import Sampler, Table
 from wire.images import ImagesAway
 from wire.life import Call, Taken
 from wire.logs import fields
@@ -281,7 +278,7 @@ class Dispatch:
 
     def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo:
         request, pictures = record.request, record.request.pictures
-        manifest, diffusion = loaded.manifest, loaded.manifest.diffusion
+        manifest = loaded.manifest
         # By name: another version may have other classes, or another order.
         names = [picture.class_name for picture in pictures]
         lacking = set(names) - {None, *manifest.classes}
@@ -293,7 +290,12 @@ class Dispatch:
             )
         try:
             conditions = [loaded.condition(name) for name in names]
-            table = _table(diffusion, request.sampler, request.steps, request.eta)
+            table = manifest.build_table(
+                request.sampler,
+                request.steps,
+                guidance_scale=request.guidance_scale,
+                eta=request.eta,
+            )
         except ValueError as error:
             return ErrorInfo(
                 code="invalid_request", detail=f"{manifest.version} cannot draw this: {error}"
@@ -310,14 +312,8 @@ class Dispatch:
             conditions=tuple(conditions),
             guidance_scale=request.guidance_scale,
             guidance_interval=pictures[0].guidance_interval,
-            clip=diffusion.clip,
+            clip=manifest.diffusion.clip,
             strip=request.strip,
             preview_every=every,
             isolated=record.suspected,
         )
-
-
-@lru_cache(maxsize=256)
-def _table(diffusion: Diffusion, sampler: Sampler, steps: int, eta: float) -> Table:
-    """Requests are many, their samplers and steps few."""
-    return diffusion.build_table(sampler, steps, eta=eta)

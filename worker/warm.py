@@ -24,14 +24,14 @@ def draw_one(engine: Engine, loaded: Loaded) -> None:
     Where that fails, a line says so: what was asked for may be drawn all the same.
     """
     weights, diffusion = loaded.weights, loaded.manifest.diffusion
-    tables = {sampler: diffusion.build_table(sampler, _STEPS) for sampler in SAMPLERS}
+    tables = [diffusion.build_table(sampler, _STEPS) for sampler in SAMPLERS]
     needed = weights.condition is not None and weights.condition.null is None
     condition = loaded.condition(loaded.manifest.classes[0]) if needed else None
     work = Work(
         id="warm-up",
         owner="",
         weights=weights,
-        table=tables[loaded.manifest.defaults.sampler],
+        table=tables[0],
         seeds=(0,),
         conditions=(condition,),
     )
