@@ -141,7 +141,7 @@ def main() -> None:
         train,
         test,
         images=arguments.images,
-        metrics=["distances", "coverage"],
+        metrics=["distances"],
         extractors=[],
         device=pick_device(),
         say=_silence,

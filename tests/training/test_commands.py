@@ -116,6 +116,19 @@ def test_evaluate_measures_everything_that_the_data_allows(trained: Path) -> Non
     assert one["precision"]["real"] > 0.7 > one["precision"]["drawn"]
     assert noted["class_agreement"]["images"] == 120
 
+    # Another extractor, as many pictures: its figures come beside what is there.
+    arguments = [*EVALUATE, "--metrics", "distances", "--extractor", "efficientnet"]
+    assert training(trained, *arguments).returncode == 0
+    both = read_manifest(trained / "checkpoints/shapes/0000012").quality["evaluation"]
+    assert set(both["features"]) == {"classifier", "efficientnet"}
+    assert both["classification_accuracy"] == noted["evaluation"]["classification_accuracy"]
+    # Agreement alone leaves an evaluation of more pictures as it is.
+    arguments = [*EVALUATE, "--metrics", "agreement", "--images", "30"]
+    assert training(trained, *arguments).returncode == 0
+    after = read_manifest(trained / "checkpoints/shapes/0000012").quality
+    assert after["evaluation"] == both
+    assert after["class_agreement"]["images"] == 30
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -151,7 +164,7 @@ def test_mistakes_are_one_line_and_exit_code_two(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--images", "99"], "--images 99: too few for coverage and distances, which need 100"),
+        (["--images", "99"], "--images 99: too few for distances, which need 100"),
         (["--images", "121"], "--images 121: there are only 120 unseen real pictures and 600"),
         (["--images", "0"], "--images 0 is not at least 1"),
         (["--extractor", "inception=x"], "x does not exist; give a file of weights"),

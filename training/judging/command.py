@@ -16,9 +16,9 @@ from training.devices import pick_device
 from training.judging.drawing import chosen_settings
 from training.judging.features import FROM_FILE, NAMES
 from training.judging.figures import table
-from training.judging.judge import DEFAULT_IMAGES, METRICS, appoint_judge
+from training.judging.judge import DEFAULT_IMAGES, METRICS, appoint_judge, default_metrics
 from training.judging.report import write_report
-from training.judging.results import Evaluation
+from training.judging.results import MEASURED, VARYING, Evaluation
 from training.pictures.data import load_alike
 from training.pictures.sources import SPLITS
 
@@ -76,7 +76,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         train,
         test,
         images=arguments.images,
-        metrics=arguments.metrics,
+        metrics=arguments.metrics or default_metrics(classes=bool(manifest.classes)),
         extractors=arguments.extractor,
         device=device,
         say=_say,
@@ -101,8 +101,17 @@ def _quality(found: Evaluation) -> dict[str, Any]:
 
 
 def _note(folder: Path, manifest: Manifest, found: Evaluation) -> None:
-    quality = {**manifest.quality, **_quality(found)}
-    write_manifest(folder, dataclasses.replace(manifest, quality=quality))
+    """Keep the figures; what else was measured under the same conditions stays beside them."""
+    fresh = _quality(found)
+    old, new = manifest.quality.get("evaluation", {}), fresh.pop("evaluation")
+    measured = {name: new.pop(name) for name in MEASURED if name in new}
+    if any(measured.values()):
+        same = all(old.get(name) == value for name, value in new.items() if name not in VARYING)
+        kept = {name: old.get(name) for name in MEASURED} if same else {}
+        features = {**(kept.pop("features", None) or {}), **measured.pop("features")}
+        others = {name: value or kept.get(name) for name, value in measured.items()}
+        fresh["evaluation"] = {**new, "features": features, **others}
+    write_manifest(folder, dataclasses.replace(manifest, quality={**manifest.quality, **fresh}))
     _say(f"noted in {folder / MANIFEST}")
 
 

@@ -11,6 +11,10 @@ from training.judging.distances import Distances
 from training.judging.drawing import Drawn
 from training.judging.neighbours import Copying, Nearest
 
+# Of `Evaluation.to_json`: what was measured; what differs from run to run. The rest are conditions.
+MEASURED = ("features", "classification_accuracy", "nearest_training_pictures")
+VARYING = ("images_per_second",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class InFeatures:
