@@ -84,15 +84,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     found = judge.measure(model, settings)
     if settings == manifest.defaults:
         _note(folder, manifest, found)
+    if arguments.json:
+        print(json.dumps({"model": manifest.version, **_quality(found)}))
+    else:
+        print("\n".join(table(manifest, found)))
     if arguments.html:
         write_report(
             arguments.html, manifest, found, train=train, chosen=judge.chosen_test, test=test
         )
         _say(f"wrote {arguments.html}")
-    if arguments.json:
-        print(json.dumps({"model": manifest.version, **_quality(found)}))
-    else:
-        print("\n".join(table(manifest, found)))
 
 
 def _quality(found: Evaluation) -> dict[str, Any]:
