@@ -37,6 +37,7 @@ AXES: dict[str, tuple[Any, ...]] = {
 }
 MOST_STEPS_OF_PAIRS = 50  # more cost hours: walked with the other defaults alone
 METRICS: list[Metric] = ["distances", "agreement"]
+SHARES = ("precision", "recall", "density", "coverage")
 EXTRACTOR = "classifier"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 Row = dict[str, Any]
@@ -118,31 +119,26 @@ def front(rows: list[Row]) -> list[Row]:
 def table(rows: list[Row], defaults: Defaults) -> Iterator[str]:
     """Markdown, by evaluations."""
     best = front(rows)
-    yield (
-        "| sampler | steps | guidance | evaluations | pictures/s | Fréchet / floor | precision | "
-        "recall | density | coverage | agreement |"
-    )
-    yield "|---" * 11 + "|"
+    figures = ("evaluations", "pictures/s", "Fréchet / floor", *SHARES, "agreement")
+    yield f"| {' | '.join([*AXES, *figures])} |".replace("_", " ")
+    yield "|---" * (len(AXES) + len(figures)) + "|"
     for row in sorted(rows, key=lambda row: (row["evaluations"], row["frechet_ratio"])):
         settings = row["settings"]
-        mark = "\\* " if row in best else ""
-        default = " (default)" if settings == dataclasses.asdict(defaults) else ""
-        shares = " | ".join(
-            f"{row[name]['drawn']:.3f}" for name in ("precision", "recall", "density", "coverage")
-        )
-        agreement = "" if row["agreement"] is None else f"{row['agreement']:.3f}"
-        yield (
-            f"| {settings['sampler']}{default} | {settings['steps']} | "
-            f"{settings['guidance_scale']:g} | {row['evaluations']} | "
-            f"{row['images_per_second']:.1f} | {mark}{row['frechet_ratio']:.2f} | {shares} | "
-            f"{agreement} |"
-        )
+        cells = [str(settings[axis]) for axis in AXES]
+        if settings == json.loads(json.dumps(dataclasses.asdict(defaults))):
+            cells[0] += " (default)"
+        cells += [str(row["evaluations"]), f"{row['images_per_second']:.1f}"]
+        star = "\\* " if row in best else ""
+        cells.append(f"{star}{row['frechet_ratio']:.2f}")
+        cells += [f"{row[name]['drawn']:.3f}" for name in SHARES]
+        cells.append("" if row["agreement"] is None else f"{row['agreement']:.3f}")
+        yield f"| {' | '.join(cells)} |"
 
 
 def plot(rows: list[Row], defaults: Defaults, path: Path) -> None:
     """Quality over evaluations by sampler, what guidance does, and coverage over quality."""
     figure, (quality, guidance, trade) = panels(3)
-    usual = dataclasses.asdict(defaults)
+    usual = json.loads(json.dumps(dataclasses.asdict(defaults)))
 
     def along(axis: str, **others: object) -> list[Row]:
         fixed = {**usual, **others}
@@ -193,8 +189,13 @@ def axis_values(text: str) -> tuple[str, list[Any]]:
     name, _, values = text.partition("=")
     if name not in AXES or not values:
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(AXES)} =VALUE,...")
-    kind = type(AXES[name][0])
-    return name, [kind(value) for value in values.split(",")]
+    if isinstance(AXES[name][0], str):
+        return name, values.split(",")
+    try:
+        numbers = json.loads(f"[{values}]")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} has a value that is no number") from error
+    return name, [tuple(value) if isinstance(value, list) else value for value in numbers]
 
 
 def main() -> None:
