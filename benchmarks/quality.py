@@ -79,6 +79,7 @@ def measure(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Row]:
         train,
         test,
         images=arguments.images,
+        by_class=bool(model.manifest.classes),
         metrics=METRICS if train.classes else METRICS[:1],
         extractors=[EXTRACTOR] if train.classes else ["efficientnet"],
         device=device,

@@ -141,6 +141,7 @@ def main() -> None:
         train,
         test,
         images=arguments.images,
+        by_class=False,  # three of the four draw without
         metrics=["distances"],
         extractors=[],
         device=pick_device(),

@@ -76,6 +76,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
         train,
         test,
         images=arguments.images,
+        by_class=bool(manifest.classes),
         metrics=arguments.metrics or default_metrics(classes=bool(manifest.classes)),
         extractors=arguments.extractor,
         device=device,

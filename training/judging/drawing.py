@@ -99,6 +99,21 @@ def class_turns(real_labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[n
     return labels[np.lexsort((labels, places.round(9)))]
 
 
+def pick_by_class(
+    labels: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Indices of pictures, by chance but always the same: of each class as many as ``wanted`` has.
+
+    Where a class has too few, others take their place; there are as many as ``wanted`` in all.
+    """
+    order = np.random.default_rng(0).permutation(len(labels))
+    counts = np.bincount(wanted)
+    found = [order[labels[order] == label][:count] for label, count in enumerate(counts)]
+    picked = np.concatenate(found)
+    rest = order[~np.isin(order, picked)]
+    return np.sort(np.concatenate([picked, rest[: len(wanted) - len(picked)]]))
+
+
 def chosen_settings(manifest: Manifest, **changes: Any) -> Defaults:
     """The model's defaults with what is changed (None: not), if the model can draw so.
 

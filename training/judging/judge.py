@@ -22,7 +22,7 @@ from training.judging.agreement import judge_agreement, require_classes
 from training.judging.classifier import cached_classifier
 from training.judging.coverage import Coverage, measure_coverage
 from training.judging.distances import Distances, measure_distances
-from training.judging.drawing import Drawn, draw_pictures
+from training.judging.drawing import Drawn, class_turns, draw_pictures, pick_by_class
 from training.judging.features import CLASSIFIER, Extractor, of_classifier, open_extractor
 from training.judging.neighbours import find_nearest, measure_copying
 from training.judging.results import Evaluation, InFeatures
@@ -43,6 +43,8 @@ class Judge:
         train, test: what the model was trained on, and what it has not seen.
         images: how many pictures to draw.
         chosen_train, chosen_test: which real ones, as many, are held against them and each other.
+            By class where classes are drawn: how many of each a sample happens to have would move
+            distances by more than what is to be measured.
         real: of each extractor the unseen features, and what the training pictures reach.
     """
 
@@ -134,6 +136,7 @@ def appoint_judge(
     test: Pictures,
     *,
     images: int | None,
+    by_class: bool,
     metrics: Sequence[Metric],
     extractors: Sequence[str],
     device: torch.device,
@@ -143,6 +146,7 @@ def appoint_judge(
 
     Args:
         images: how many are to be drawn; None: 3,000, or as many as there are unseen.
+        by_class: whether they are drawn class by class.
         extractors: as `training.judging.features` names them; none: the data's own classifier where
             it has classes, else EfficientNet.
 
@@ -157,9 +161,12 @@ def appoint_judge(
         )
     count = _count(images, train, test, wanted)
     judges = _extractors(extractors, train, device=device, say=say) if "distances" in wanted else []
-    chosen = np.random.default_rng(0)
+    turns = class_turns(train.labels, count) if by_class else np.zeros(count, dtype=np.int64)
     chosen_train, chosen_test = (
-        np.sort(chosen.choice(len(data), min(count, len(data)), replace=False))
+        pick_by_class(
+            data.labels if by_class else np.zeros_like(data.labels),
+            turns[: len(data)],  # agreement alone may ask for more than there are
+        )
         for data in (train, test)
     )
     return Judge(

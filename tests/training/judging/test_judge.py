@@ -39,6 +39,7 @@ def appoint(
     return appoint_judge(
         *data,
         images=images,
+        by_class=bool(data[0].classes),
         metrics=metrics or default_metrics(classes=bool(data[0].classes)),
         extractors=extractors,
         device=CPU,
