@@ -37,6 +37,14 @@ def evaluations(guidance_scale: float, *, conditional: bool) -> int:
     return 2 if conditional and guidance_scale not in (0.0, 1.0) else 1
 
 
+def run_evaluations(
+    steps: int, guidance_scale: float, interval: tuple[float, float], *, conditional: bool
+) -> int:
+    """Network evaluations that a picture takes in all."""
+    twice = evaluations(guidance_scale, conditional=conditional) == 2
+    return steps + sum(twice and guides(k, steps, interval) for k in range(steps))
+
+
 def guide(unconditional: Tensor, conditional: Tensor, scale: Tensor) -> Tensor:
     """The guided output, (B, C, H, W): u + lambda (c - u); ``scale`` is (B,)."""
     return unconditional + scale[:, None, None, None] * (conditional - unconditional)

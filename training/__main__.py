@@ -4,13 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.distilled import ALL_SAMPLERS
 from models.manifest import CheckpointError
 from training import commands
 from training.conversion import command as conversion
 from training.distillation import command as distillation
 from training.errors import TrainingError
 from training.inspection import command as inspection
+from training.judging import command as judging
+from training.judging.drawing import add_settings
 from training.run import job, posthoc
 
 
@@ -38,19 +39,12 @@ def build_parser() -> argparse.ArgumentParser:
     sample.add_argument("--class", dest="class_name", help="a class's name or index, or 'all'")
     sample.add_argument("--strip", type=int, default=0, help="frames of a denoising strip instead")
     sample.add_argument("--scale", type=int, default=2, help="enlargement, without smoothing")
-    _add_settings(sample)
+    add_settings(sample)
+    sample.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     sample.add_argument("--out", type=Path, required=True, help="the PNG to write")
     sample.set_defaults(run=commands.sample)
 
-    evaluate = subparsers.add_parser(
-        "evaluate", help="measure class agreement; at the defaults, note it in the manifest"
-    )
-    evaluate.add_argument("model", type=Path, help="a model's folder or one checkpoint's")
-    evaluate.add_argument("--data", type=Path, required=True, help="the data it was trained on")
-    evaluate.add_argument("--images", type=int, default=2000, help="default: 2000")
-    evaluate.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    _add_settings(evaluate)
-    evaluate.set_defaults(run=commands.evaluate)
+    judging.add_parser(subparsers)
 
     publish = subparsers.add_parser("publish", help="move LATEST, forward or back")
     publish.add_argument("name")
@@ -63,14 +57,6 @@ def build_parser() -> argparse.ArgumentParser:
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
     return parser
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """How to draw."""
-    parser.add_argument("--steps", type=int, help="default: the model's")
-    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
-    parser.add_argument("--guidance-scale", type=float, help="default: the model's")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from models.guidance import WHOLE, evaluations, guides, needs_null_class
+from models.guidance import WHOLE, evaluations, guides, needs_null_class, run_evaluations
 from models.sample import strip_steps
 from models.sampler import Table
 from worker.engine.weights import Weights
@@ -54,8 +54,11 @@ class Work:
     @property
     def evaluations(self) -> int:
         """Network evaluations that it takes in all; a guided image's step takes two."""
-        steps, images = range(self.table.steps), range(len(self.seeds))
-        return sum(self.places_of(index, k) for index in images for k in steps)
+        steps, scale, interval = self.table.steps, self.guidance_scale, self.guidance_interval
+        return sum(
+            run_evaluations(steps, scale, interval, conditional=condition is not None)
+            for condition in self.conditions
+        )
 
     def places_of(self, index: int, k: int) -> int:
         """Evaluations that step ``k`` of an image takes."""
