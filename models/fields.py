@@ -1,7 +1,8 @@
 """Dataclasses from plain data (JSON, TOML), checked field by field without a library.
 
 Knows scalars, choices among words, tuples of scalars, and some of these that may be left out
-(None). Mappings and dataclasses are the caller's to convert; only that they are such is checked.
+(None), and dataclasses that may be left out. Other mappings and dataclasses are the caller's to
+convert; only that they are such is checked.
 ``Any`` says in so many words that the caller checks a field. One of any other type is a mistake in
 the program, and said to be one: never passed unchecked.
 """
@@ -71,6 +72,9 @@ def _value(where: str, target: "dataclasses.Field[Any]", value: object) -> objec
     elif get_origin(expected) is Literal:
         if value not in get_args(expected):
             raise ValueError(f"{name} = {value!r} is not one of {', '.join(get_args(expected))}")
+    elif _is_optional(expected) and dataclasses.is_dataclass(get_args(expected)[0]):
+        kind = get_args(expected)[0]
+        return value if value is None or isinstance(value, kind) else build(name, kind, value)
     elif get_origin(expected) is Mapping or dataclasses.is_dataclass(expected):
         if not isinstance(value, get_origin(expected) or expected):
             raise ValueError(f"{name} = {value!r} is not a table of fields")

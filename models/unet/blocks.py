@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.unet.config import UNetConfig
+from models.unet.transformer import Transformer
 
 
 class TimeMLP(nn.Module):
@@ -66,7 +67,7 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(channels, channels)
         self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, _text: Tensor | None) -> Tensor:
         b, d, height, width = x.shape
         tokens = self.group_norm(x.flatten(2)).transpose(1, 2)
 
@@ -78,6 +79,14 @@ class Attention(nn.Module):
         )
         out: Tensor = self.to_out[0](h.transpose(1, 2).reshape(b, -1, d))
         return x + out.transpose(1, 2).reshape(b, d, height, width)
+
+
+def _attention(c: UNetConfig, level: int) -> nn.Module:
+    """What follows a residual block of this level: called with h and the text or None."""
+    channels = c.block_channels[level]
+    if c.text is None:
+        return Attention(c, channels)
+    return Transformer(c.text, channels, level=level, norm_groups=c.norm_groups)
 
 
 class _Downsample(nn.Module):
@@ -111,15 +120,15 @@ class _Level(nn.Module):
         width = c.block_channels[level]
         self.resnets = nn.ModuleList(_ResidualBlock(c, i, width, embed) for i in inputs)
         self.attentions = (
-            nn.ModuleList(Attention(c, width) for _ in inputs)
+            nn.ModuleList(_attention(c, level) for _ in inputs)
             if c.attention_levels[level]
             else None
         )
 
-    def block(self, index: int, h: Tensor, embedding: Tensor) -> Tensor:
+    def block(self, index: int, h: Tensor, embedding: Tensor, text: Tensor | None) -> Tensor:
         """One residual block and its attention."""
         h = self.resnets[index](h, embedding)
-        return h if self.attentions is None else self.attentions[index](h)
+        return h if self.attentions is None else self.attentions[index](h, text)
 
 
 class DownLevel(_Level):
@@ -130,9 +139,11 @@ class DownLevel(_Level):
         lowest = level == len(c.block_channels) - 1
         self.downsamplers = None if lowest else nn.ModuleList([_Downsample(c, level)])
 
-    def forward(self, h: Tensor, embedding: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(
+        self, h: Tensor, embedding: Tensor, text: Tensor | None, skips: list[Tensor]
+    ) -> Tensor:
         for index in range(len(self.resnets)):
-            h = self.block(index, h, embedding)
+            h = self.block(index, h, embedding, text)
             skips.append(h)
         if self.downsamplers is not None:
             h = self.downsamplers[0](h)
@@ -147,9 +158,11 @@ class UpLevel(_Level):
         super().__init__(c, level, inputs, embed)
         self.upsamplers = None if level == 0 else nn.ModuleList([_Upsample(c, level)])
 
-    def forward(self, h: Tensor, embedding: Tensor, skips: list[Tensor]) -> Tensor:
+    def forward(
+        self, h: Tensor, embedding: Tensor, text: Tensor | None, skips: list[Tensor]
+    ) -> Tensor:
         for index in range(len(self.resnets)):
-            h = self.block(index, torch.cat([h, skips.pop()], dim=1), embedding)
+            h = self.block(index, torch.cat([h, skips.pop()], dim=1), embedding, text)
         return h if self.upsamplers is None else self.upsamplers[0](h)
 
 
@@ -159,11 +172,12 @@ class Mid(nn.Module):
     def __init__(self, c: UNetConfig, channels: int, embed: int) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(_ResidualBlock(c, channels, channels, embed) for _ in range(2))
-        self.attentions = nn.ModuleList([Attention(c, channels)]) if c.mid_attention else None
+        lowest = len(c.block_channels) - 1
+        self.attentions = nn.ModuleList([_attention(c, lowest)]) if c.mid_attention else None
 
-    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, h: Tensor, embedding: Tensor, text: Tensor | None) -> Tensor:
         h = self.resnets[0](h, embedding)
         if self.attentions is not None:
-            h = self.attentions[0](h)
+            h = self.attentions[0](h, text)
         out: Tensor = self.resnets[1](h, embedding)
         return out

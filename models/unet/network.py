@@ -48,43 +48,55 @@ class UNet(nn.Module):
         self.conv_norm_out = nn.GroupNorm(c.norm_groups, widths[0], eps=c.norm_eps)
         self.conv_out = nn.Conv2d(widths[0], c.channels, 3, padding=1)
 
-    def forward(self, x_t: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """One prediction per row.
 
         Args:
             x_t: (B, C, H, W) noisy images in the network's dtype.
             t: (B,) timesteps, int64 or float32; fractional values are allowed, bf16 is not
                 (437 would become 436).
-            labels: (B,) int64 classes, the null class included. None: the null class for every
-                row, or no class where the network has none.
+            condition: what each row is drawn for: (B,) int64 labels, the null class included, or
+                (B, L, S) text states. None: the null class for every row, or nothing where the
+                network has no condition.
 
         Returns:
             (B, C, H, W) predictions, same dtype as x_t.
 
         Raises:
-            ValueError: labels for a network without classes, or none where there is no null class.
+            ValueError: a condition that the network does not take, or none where it needs one.
         """
         c = self.config
         frequencies = timestep_embedding(
             t, c.block_channels[0], freq_shift=c.freq_shift, flip_sin_to_cos=c.flip_sin_to_cos
         )
         embedding = self.time_embedding(frequencies.to(x_t.dtype))
+        labels, text = self._split(condition, x_t)
         if self.class_embedding is not None:
-            if labels is None:
-                if c.null_class is None:
-                    raise ValueError("this network has no null class; give a label for every row")
-                labels = torch.full((x_t.shape[0],), c.null_class, device=x_t.device)
             embedding = embedding + self.class_embedding(labels).to(embedding.dtype)
-        elif labels is not None:
-            raise ValueError("this network was trained without classes; leave labels out")
         embedding = F.silu(embedding)
 
         h = self.conv_in(x_t)
         skips = [h]
         for block in self.down_blocks:
-            h = block(h, embedding, skips)
-        h = self.mid_block(h, embedding)
+            h = block(h, embedding, text, skips)
+        h = self.mid_block(h, embedding, text)
         for block in self.up_blocks:
-            h = block(h, embedding, skips)
+            h = block(h, embedding, text, skips)
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
         return out
+
+    def _split(self, condition: Tensor | None, x_t: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The rows' labels, and their text states; None: the network has none."""
+        c = self.config
+        if c.text is not None:
+            if condition is None or condition.ndim != 3 or condition.shape[-1] != c.text.width:
+                raise ValueError(f"this network needs text states (B, L, {c.text.width})")
+            return None, condition.to(x_t.dtype)
+        if c.num_class_embeds is None:
+            if condition is not None:
+                raise ValueError("this network was trained without classes; leave labels out")
+        elif condition is None:
+            if c.null_class is None:
+                raise ValueError("this network has no null class; give a label for every row")
+            condition = torch.full((x_t.shape[0],), c.null_class, device=x_t.device)
+        return condition, None
