@@ -26,6 +26,7 @@ _TUPLES: dict[Any, tuple[tuple[type, ...], int | None]] = {
     tuple[float, float]: ((int, float), 2),
     tuple[float, float] | None: ((int, float), 2),
     tuple[int, ...]: ((int,), None),
+    tuple[float, ...]: ((int, float), None),
     tuple[bool, ...]: ((bool,), None),
     tuple[str, ...]: ((str,), None),
 }
