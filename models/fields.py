@@ -18,6 +18,7 @@ _SCALARS: dict[Any, tuple[type, ...]] = {
     float | None: (int, float, type(None)),
     str: (str,),
     bool: (bool,),
+    bool | None: (bool, type(None)),
     int | None: (int, type(None)),
     str | None: (str, type(None)),
 }
