@@ -4,10 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from models.distilled import ALL_SAMPLERS
 from models.manifest import CheckpointError
-from models.sampler import SAMPLERS
 from training import commands
 from training.conversion import command as conversion
+from training.distillation import command as distillation
 from training.errors import TrainingError
 from training.inspection import command as inspection
 from training.run import job
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("--out", type=Path, default=Path("checkpoints"))
     publish.set_defaults(run=commands.publish)
 
+    distillation.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
     return parser
@@ -65,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """How to draw."""
     parser.add_argument("--steps", type=int, help="default: the model's")
-    parser.add_argument("--sampler", choices=SAMPLERS, help="default: the model's")
+    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
     parser.add_argument("--guidance-scale", type=float, help="default: the model's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
 

@@ -41,7 +41,9 @@ def sample(arguments: argparse.Namespace) -> None:
         "guidance_scale": settings.guidance_scale,
         "clip": manifest.diffusion.clip,
     }
-    table = manifest.diffusion.build_table(settings.sampler, settings.steps)
+    table = manifest.build_table(
+        settings.sampler, settings.steps, guidance_scale=settings.guidance_scale
+    )
     if arguments.strip:
         image = strip(
             model.network, table, frames=arguments.strip, scale=arguments.scale, **drawing
@@ -114,6 +116,10 @@ def _settings(manifest: Manifest, arguments: argparse.Namespace) -> Defaults:
         )
     except ValueError as error:
         raise TrainingError(str(error)) from error
+    try:
+        manifest.distilled.check(settings.sampler, settings.steps, settings.guidance_scale)
+    except ValueError as error:
+        raise TrainingError(f"{manifest.version} cannot draw this: {error}") from error
     longest = manifest.diffusion.timesteps
     if not 1 <= settings.steps <= longest:
         raise TrainingError(f"--steps {settings.steps}: {manifest.version} takes 1 to {longest}")

@@ -77,7 +77,9 @@ def measure_agreement(
     device = next(model.network.parameters()).device
     classifier = cached_classifier(train, device=device, say=say)
     real = (predict(classifier, to_pixels(test.images)).numpy() == test.labels).mean()
-    table = manifest.diffusion.build_table(settings.sampler, settings.steps)
+    table = manifest.build_table(
+        settings.sampler, settings.steps, guidance_scale=settings.guidance_scale
+    )
     seeds = torch.arange(images)
     wanted = seeds % len(manifest.classes)
     began, agrees = time.monotonic(), []

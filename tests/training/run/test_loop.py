@@ -16,6 +16,7 @@ from tests.training.data import CONFIG, NAMES, write_idx
 from training.config import load_config
 from training.errors import TrainingError
 from training.pictures.data import load_pictures
+from training.run.lesson import denoising
 from training.run.loader import EpochOrder
 from training.run.loop import Trainer
 
@@ -28,7 +29,10 @@ def trainer(tmp_path: Path, out: str = "out", *overrides: str, device: str = "cp
         write_idx(data_folder)
     config = load_config(path, overrides=overrides)
     data = load_pictures(data_folder, size=(8, 8), channels=1, class_names=NAMES)
-    return Trainer(config, data, out=tmp_path / out, device=torch.device(device), commit="unknown")
+    lesson = denoising(config, data, torch.device(device))
+    return Trainer(
+        config, data, lesson, out=tmp_path / out, device=torch.device(device), commit="unknown"
+    )
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -171,7 +175,9 @@ def test_odd_shapes_and_channels_are_trained_on(tmp_path: Path) -> None:
     overrides += ["data.class_names=[]", "publish.guidance_scale=1"]
     config = load_config(tmp_path / "shapes.toml", overrides=overrides)
     data = load_pictures(folder, size=(4, 12), channels=4, resize="squash")
-    run = Trainer(config, data, out=tmp_path, device=torch.device("cpu"), commit="unknown")
+    cpu = torch.device("cpu")
+    lesson = denoising(config, data, cpu)
+    run = Trainer(config, data, lesson, out=tmp_path, device=cpu, commit="unknown")
     run.run(until=2)
     manifest = load_model(run.folder).manifest
     assert (manifest.network.size, manifest.network.channels) == ((4, 12), 4)
