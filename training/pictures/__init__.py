@@ -5,5 +5,6 @@ cache     decoded pictures on disk
 decode    one file's bytes to pixels of the wanted size
 sources   a folder, a zip, or IDX files: which pictures there are
 labels    which class each has
+captions  what is said about each
 idx       MNIST's file format
 """

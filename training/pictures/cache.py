@@ -71,7 +71,7 @@ def decoded(
         if not (folder / key).is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             say(f"decoding {len(labels)} pictures (once, cached in {folder})")
-            with _fresh_folder(folder, key) as fresh, _bombs_are_errors():
+            with fresh_folder(folder, key) as fresh, _bombs_are_errors():
                 _decode_all(
                     source,
                     labels,
@@ -114,7 +114,7 @@ def _decode_all(
     images = np.lib.format.open_memmap(
         fresh / "images.npy", mode="w+", dtype=np.uint8, shape=(count, channels, *size)
     )
-    _reserve(fresh / "images.npy")
+    reserve(fresh / "images.npy")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, count, _CHUNK):
             chunk = range(start, min(start + _CHUNK, count))
@@ -147,12 +147,12 @@ def _require_enough(source: Source, good: list[int], unreadable: list[str], repo
             f"more than {_MOST_UNREADABLE:.0%} of all {count}; {report} names them"
         )
     lost = set(source.labels) - {source.labels[index] for index in good}
-    if lost:
+    if lost and (source.classes or not good):
         name = source.classes[min(lost)] if source.classes else "all"
         raise TrainingError(f"no picture of class {name!r} can be read; {report} names them")
 
 
-def _reserve(path: Path) -> None:
+def reserve(path: Path) -> None:
     """Take the file's space on disk now: a mapped write that finds none kills the process."""
     with path.open("r+b") as file:
         if hasattr(os, "posix_fallocate"):
@@ -185,7 +185,7 @@ def _report(folder: Path) -> Path:
 
 
 @contextmanager
-def _fresh_folder(parent: Path, key: str) -> Iterator[Path]:
+def fresh_folder(parent: Path, key: str) -> Iterator[Path]:
     """A folder to fill, renamed to ``key`` at the end unless another process was faster."""
     fresh = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=parent))
     try:

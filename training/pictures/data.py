@@ -3,6 +3,8 @@
 Shapes: N pictures of (C, H, W).
 """
 
+import dataclasses
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +15,9 @@ import numpy.typing as npt
 from models.manifest import Manifest
 from training.errors import TrainingError
 from training.pictures.cache import decoded
+from training.pictures.captions import captions_of
 from training.pictures.decode import Resize
-from training.pictures.sources import Split, open_source
+from training.pictures.sources import Source, Split, open_source
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Pictures:
         classes: names in label order.
         fingerprint: sha256 over pixels and labels; the same data has the same one everywhere.
         unreadable: files that were left out because they could not be read.
+        captions: each once; where there are some, ``labels`` says which is each picture's, and
+            there are no classes.
     """
 
     images: npt.NDArray[np.uint8]
@@ -34,6 +39,7 @@ class Pictures:
     classes: tuple[str, ...]
     fingerprint: str
     unreadable: int = 0
+    captions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,6 +53,7 @@ def load_pictures(
     channels: int,
     class_names: tuple[str, ...] = (),
     resize: Resize = "crop",
+    caption: str | None = None,
     quiet: bool = False,
 ) -> Pictures:
     """Load a split of a data set; see `training.pictures.sources` for the layouts.
@@ -55,6 +62,8 @@ def load_pictures(
         size: (height, width) in pixels; pictures of another size are resized.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         class_names: names in label order; empty: the data's own.
+        caption: a template for captions of `metadata.jsonl`'s fields, which take the classes'
+            place; None: there are no captions.
         quiet: say nothing of what was decoded or left out.
 
     Raises:
@@ -62,6 +71,9 @@ def load_pictures(
     """
     source = open_source(path, split=split, class_names=class_names)
     say = _silence if quiet else _say
+    captions: tuple[str, ...] = ()
+    if caption is not None:
+        source, captions = _captioned(source, caption)
     if source.others:
         say(
             f"{len(source.others)} files in {path} have no picture's suffix and are passed over, "
@@ -79,9 +91,22 @@ def load_pictures(
             f"{path}: the class {source.classes[min(missing)]!r} has no pictures; remove it from "
             "data.class_names, or add some"
         )
+    fingerprint = cached.fingerprint
+    if captions:
+        said = "\n".join([fingerprint, *captions])
+        fingerprint = hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()
     return Pictures(
-        cached.images, cached.labels, source.classes, cached.fingerprint, cached.unreadable
+        cached.images, cached.labels, source.classes, fingerprint, cached.unreadable, captions
     )
+
+
+def _captioned(source: Source, template: str) -> tuple[Source, tuple[str, ...]]:
+    """The source with captions for labels, and the captions in label order."""
+    each = captions_of(source.names, source.metadata, template=template)
+    captions = tuple(sorted(set(each)))
+    order = {caption: label for label, caption in enumerate(captions)}
+    labels = [order[caption] for caption in each]
+    return dataclasses.replace(source, labels=labels, classes=()), captions
 
 
 def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:

@@ -8,12 +8,13 @@ label], ...]}`). Nothing is decoded here.
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from training.errors import TrainingError
+from training.pictures.captions import METADATA
 from training.pictures.decode import SUFFIXES, Unreadable
 from training.pictures.idx import read_idx
 from training.pictures.labels import LABELS_FILE, common_folder, from_folders, from_json, numbered
@@ -37,6 +38,7 @@ class Source:
         fingerprint: changes whenever the files do.
         read: picture i's file, or its pixels (H, W) where they are stored plain; raises Unreadable.
         others: files that are passed over, because their suffix is no picture's.
+        metadata: files of captions, by their names.
     """
 
     names: Sequence[str]
@@ -45,6 +47,7 @@ class Source:
     fingerprint: str
     read: Callable[[int], Any]
     others: Sequence[str] = ()
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def open_source(path: Path, *, split: Split, class_names: tuple[str, ...]) -> Source:
@@ -161,6 +164,8 @@ def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[s
         for name in files.sizes
         if name.startswith(root) and name not in pictures and name not in lists
     ]
+    metadata = [name for name in others if PurePosixPath(name).name == METADATA]
+    others = [name for name in others if name not in metadata]
     if not found:
         where = f"{path}/{root}" if root else path
         raise TrainingError(
@@ -178,7 +183,13 @@ def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[s
     for name in [*found, labels_file]:
         listing.update(f"{name}\0{files.identities.get(name, '')}\n".encode(errors="replace"))
     return Source(
-        found, labels, classes, listing.hexdigest(), lambda index: files.read(found[index]), others
+        found,
+        labels,
+        classes,
+        listing.hexdigest(),
+        lambda index: files.read(found[index]),
+        others,
+        {name: _read_labels(files, name) for name in metadata},
     )
 
 
