@@ -168,7 +168,7 @@ def test_broken_metadata_is_refused_with_its_place(
         ("text.store=reference", "needs an encoder in a package"),
         ("text.store=lend", "not one of copy, reference"),
         ("publish.gate=true", "not with \\[latent\\] or \\[text\\]"),
-        ("network.head_dim=5", "16 channels are not divisible by 3 heads"),
+        ("network.head_dim=5", "32 channels are not divisible by 6 heads"),
     ],
 )
 def test_a_text_section_that_cannot_be_is_refused(
