@@ -44,7 +44,7 @@ class Run:
         return dataclasses.asdict(self)
 
     @property
-    def caption(self) -> str | None:
+    def captions(self) -> Texts | None:
         """How captions are made, where the network learns from them."""
         return None
 
@@ -77,8 +77,8 @@ class Config(Run):
             )
 
     @property
-    def caption(self) -> str | None:
-        return None if self.text is None else self.text.caption
+    def captions(self) -> Texts | None:
+        return self.text
 
 
 def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str] = ()) -> Config:

@@ -10,6 +10,7 @@ from models.companions import PACKAGE
 from models.manifest import Defaults
 from models.unet import TextAttention, UNetConfig
 from training.errors import TrainingError
+from training.pictures.data import HOLD_OUT
 from training.pictures.decode import Resize
 
 
@@ -20,6 +21,8 @@ class Data:
     Attributes:
         size: (height, width) of what the network sees; pictures of another size are resized.
         resize: "crop" cuts out the middle, "squash" keeps all of it and changes the proportions.
+        hold_out: share of the pictures that is kept out of training to judge by, where the data has
+            no test split of its own; 0 trains on all.
     """
 
     size: tuple[int, int]
@@ -28,6 +31,7 @@ class Data:
     class_names: tuple[str, ...] = ()
     resize: Resize = "crop"
     flip: bool = False
+    hold_out: float = HOLD_OUT
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3, 4):
@@ -36,6 +40,8 @@ class Data:
             )
         if not all(1 <= side <= 4096 for side in self.size):
             raise TrainingError(f"data.size = {list(self.size)} is not within 1 ... 4096 pixels")
+        if not 0 <= self.hold_out <= 0.5:
+            raise TrainingError(f"data.hold_out = {self.hold_out} is not in 0 ... 0.5")
         twice = [name for name in self.class_names if self.class_names.count(name) > 1]
         if twice:
             raise TrainingError(f"data.class_names has {twice[0]!r} twice; every class is another")
@@ -144,6 +150,7 @@ class Texts:
         tokenizer: its folder; None: the encoder's.
         tokens: captions are cut, or filled up, to so many.
         caption: how a caption is made of `metadata.jsonl`'s fields.
+        group: captions that are held out together, made alike; None: the same caption's pictures.
         store: "copy" puts the encoder into each checkpoint, "reference" leaves it in its package,
             which must be installed where the model is served.
         examples: captions for people to try; empty: some of the data's.
@@ -153,6 +160,7 @@ class Texts:
     tokenizer: str | None = None
     tokens: int = 24
     caption: str = "{text}"
+    group: str | None = None
     store: Literal["copy", "reference"] = "copy"
     examples: tuple[str, ...] = ()
 

@@ -87,6 +87,7 @@ def carry_out(
 
 
 def _load(path: Path, config: Run, split: Split, *, quiet: bool) -> Pictures:
+    captions = config.captions
     return load_pictures(
         path,
         split=split,
@@ -94,7 +95,9 @@ def _load(path: Path, config: Run, split: Split, *, quiet: bool) -> Pictures:
         channels=config.data.channels,
         class_names=config.data.class_names,
         resize=config.data.resize,
-        caption=config.caption,
+        hold_out=config.data.hold_out,
+        caption=captions.caption if captions else None,
+        caption_group=captions.group if captions else None,
         quiet=quiet,
     )
 

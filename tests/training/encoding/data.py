@@ -78,7 +78,12 @@ def trainer(tmp_path: Path, *overrides: str, out: str = "out", encoder: Any = No
         write_squares(folder)
     config = load_config(path, overrides=overrides)
     data = load_pictures(
-        folder, size=config.data.size, channels=3, caption=config.caption, quiet=True
+        folder,
+        size=config.data.size,
+        channels=3,
+        caption=config.text.caption if config.text else None,
+        hold_out=0,
+        quiet=True,
     )
     device = torch.device("cpu")
     lesson = denoising(config, data, device)

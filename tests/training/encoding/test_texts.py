@@ -16,6 +16,7 @@ from tests.training.encoding.data import COLOURS, trainer, write_squares
 from training.errors import TrainingError
 from training.pictures.captions import captions_of
 from training.pictures.data import load_pictures
+from training.pictures.sources import Split
 
 
 @pytest.fixture(autouse=True)
@@ -130,12 +131,39 @@ def test_captions_are_made_of_the_fields_of_metadata(tmp_path: Path) -> None:
         {"in/metadata.jsonl": content},
         template="{text}, {style} {year}",
     )
-    assert found == ["keycap: *, twitter 15", "firefighter, google 16"]
-    data = load_pictures(
-        write_squares(tmp_path / "x"), size=(8, 8), channels=3, caption="{text}", quiet=True
-    )
+    assert [one.text for one in found] == ["keycap: *, twitter 15", "firefighter, google 16"]
+    folder = write_squares(tmp_path / "x")
+    data = load_pictures(folder, size=(8, 8), channels=3, caption="{text}", hold_out=0, quiet=True)
     assert (data.captions, data.classes) == (("blue", "red"), ())
     assert data.labels.tolist()[:4] == [1, 0, 1, 0]  # of 0.png, 1.png, 10.png and 11.png
+
+
+def test_a_group_of_captions_is_held_out_whole(tmp_path: Path) -> None:
+    folder = write_squares(tmp_path / "x", count=200)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["text"], line["name"] = f"{line['text']} {line['number'] // 4}", line["number"] // 4
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    def said(split: Split) -> set[str]:
+        data = load_pictures(
+            folder,
+            split=split,
+            size=(8, 8),
+            channels=3,
+            caption="{text}",
+            caption_group="{name}",
+            hold_out=0.3,
+            quiet=True,
+        )
+        return {data.captions[label] for label in data.labels}
+
+    train, test = said("train"), said("test")
+    assert not train & test
+    assert len(train) + len(test) == 100
+    assert 5 < len(test) < 60
+    numbers = [{one.split()[1] for one in captions} for captions in (train, test)]
+    assert not numbers[0] & numbers[1]
 
 
 @pytest.mark.parametrize(
