@@ -8,7 +8,7 @@ Shapes: B pictures of (C, H, W) in [-1, 1]; latents (B, c, H / f, W / f), scaled
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,25 @@ def load_autoencoder(
             "again"
         )
     return Autoencoder(network.to(device), scale=scale)
+
+
+def new_autoencoder(words: Mapping[str, Any]) -> Any:
+    """A network with random weights, of a ``config.json``'s description.
+
+    Raises:
+        AutoencoderError: diffusers is not installed, or does not take the description.
+    """
+    try:
+        import diffusers
+    except ImportError as error:
+        raise AutoencoderError(
+            "autoencoders need diffusers; install it: pip install 'emaki[text]'"
+        ) from error
+    plain = {name: value for name, value in words.items() if not name.startswith("_")}
+    try:
+        return getattr(diffusers, words["_class_name"])(**plain)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise AutoencoderError(f"{words['_class_name']}: {error}") from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:

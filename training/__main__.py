@@ -7,6 +7,7 @@ from pathlib import Path
 from models.distilled import ALL_SAMPLERS
 from models.manifest import CheckpointError
 from training import commands
+from training.autoencoder import command as autoencoder
 from training.conversion import command as conversion
 from training.distillation import command as distillation
 from training.errors import TrainingError
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     publish.set_defaults(run=commands.publish)
 
     distillation.add_parser(subparsers)
+    autoencoder.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
     return parser

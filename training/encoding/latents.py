@@ -86,7 +86,7 @@ def _encode_all(
     data: Pictures, autoencoder: Autoencoder, fresh: Path, *, flip: bool, device: torch.device
 ) -> None:
     def encode(pixels: npt.NDArray[np.uint8]) -> Tensor:
-        x = torch.from_numpy(pixels).to(device).float() / 127.5 - 1
+        x = torch.from_numpy(np.array(pixels)).to(device).float() / 127.5 - 1
         both = [x, x.flip(-1)] if flip else [x]
         return torch.stack([autoencoder.encode(one) for one in both], dim=1).cpu()
 
