@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from models.companions import Latent, Text
 from models.distilled import ALL_SAMPLERS, AnySampler, Distilled
 from models.fields import build
 from models.guidance import WHOLE, check_interval, needs_null_class
@@ -96,7 +97,9 @@ class Manifest:
         files: digest and size of every file beside the manifest.
         training: free-form facts for people: data fingerprint, EMA, commit, configuration.
         quality: free-form measured figures, each with its conditions.
-        pixel_range: what the network's input pixels span.
+        pixel_range: what the pictures' pixels span.
+        latent: of a network whose pictures are an autoencoder's latents.
+        text: of a network that is conditioned on text.
     """
 
     name: str
@@ -110,6 +113,8 @@ class Manifest:
     training: Mapping[str, Any] = field(default_factory=dict)
     quality: Mapping[str, Any] = field(default_factory=dict)
     pixel_range: tuple[float, float] = (-1.0, 1.0)
+    latent: Latent | None = None
+    text: Text | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -139,11 +144,26 @@ class Manifest:
             raise ValueError(
                 f"{len(self.classes)} classes for {self.network.num_class_embeds} class embeddings"
             )
+        self._check_companions()
+
+    def _check_companions(self) -> None:
+        if (self.text is None) != (self.network.text is None):
+            raise ValueError("text and network.text belong together; one of them is missing")
+        if self.latent is not None:
+            self.latent.check(channels=self.network.channels, size=self.network.size)
+            if self.diffusion.clip:
+                raise ValueError("diffusion.clip is for pixels; latents have no such bounds")
 
     @property
     def null_class(self) -> int | None:
         """The label that means "unconditional", or None."""
         return self.network.null_class
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what is drawn in the end."""
+        of = self.latent or self.network
+        return (of.channels, *of.size)
 
     @property
     def version(self) -> str:

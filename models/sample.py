@@ -23,6 +23,7 @@ def draw(
     *,
     seeds: Tensor,
     labels: Tensor | None = None,
+    null: Tensor | None = None,
     guidance_scale: float = 1.0,
     guidance_interval: tuple[float, float] = WHOLE,
     clip: bool = True,
@@ -32,7 +33,9 @@ def draw(
 
     Args:
         seeds: (B,) int64; row i is the picture of its own seed, whatever the others are.
-        labels: (B,) int64 classes, or None to draw without a class.
+        labels: (B,) int64 classes, or None to draw without a class; or (B, L, S) text states.
+        null: what guidance leads away from, of one row's shape or of all rows'; None: the null
+            class.
         guidance_scale: lambda in eps = eps_uncond + lambda (eps_cond - eps_uncond).
         guidance_interval: share of the run, [from, to), in which it applies.
         on_step: called after each step k with (k, x before the step, estimate of x_0).
@@ -50,14 +53,15 @@ def draw(
     if labels is not None:
         labels = labels.to(device)
         if needs_null_class(guidance_scale):
-            if config.null_class is None:
+            if null is None and config.null_class is None:
                 raise ValueError(
                     f"guidance_scale {guidance_scale} needs a null class, which this model lacks; "
                     "use 1"
                 )
-            null = torch.full_like(labels, config.null_class)
-            both_labels = torch.cat([null, labels])
-            labels = labels if two_passes else null
+            null = torch.tensor(config.null_class) if null is None else null
+            without = null.to(labels).expand_as(labels)
+            both_labels = torch.cat([without, labels])
+            labels = labels if two_passes else without
 
     def column(values: float) -> Tensor:
         return torch.full((rows,), values, dtype=torch.float32, device=device)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models.manifest import CheckpointError
 from training import commands
+from training.autoencoder import command as autoencoder
 from training.conversion import command as conversion
 from training.distillation import command as distillation
 from training.errors import TrainingError
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     posthoc.add_parser(subparsers)
     distillation.add_parser(subparsers)
+    autoencoder.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
     return parser

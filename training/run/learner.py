@@ -14,6 +14,7 @@ from models.cores import Cores
 from models.ema import EMA
 from models.unet import UNet
 from training.config import Run
+from training.encoding.inputs import Inputs
 from training.pictures.data import Pictures
 from training.run.averages import PowerAverages
 from training.run.cpu.attention import use_plain_attention
@@ -43,7 +44,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Batch:
-    """This member's pictures (B, C, H, W) and labels (B,), and the whole batch's draws."""
+    """This member's pictures and labels, as `Loader.batch` gives them, and the batch's draws."""
 
     pixels: Tensor
     labels: Tensor
@@ -82,7 +83,7 @@ class Learner:
             fused=True,
         )
         self._loader = Loader(
-            data,
+            lesson.inputs or Inputs(data.images, data.labels),
             batch_size=train.batch_size,
             seed=train.seed,
             device=device,
