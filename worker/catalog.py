@@ -11,13 +11,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from models.autoencoder import preview
 from models.checkpoint import (
     LATEST,
     MANIFEST,
@@ -29,13 +31,15 @@ from models.checkpoint import (
     read_manifest,
     steps_of,
 )
+from models.companions import Latent
 from models.cores import Cores
 from models.manifest import NAME, CheckpointError, Manifest, step_name
-from wire.schemas import CardDefaults, LearnedOffer, ModelCard
+from wire.schemas import CardDefaults, Conditioning, LearnedOffer, ModelCard, ResolvedRequest
 from worker.engine.memory import is_out_of_memory
 from worker.engine.precision import Plan
 from worker.engine.probe import probe
 from worker.engine.weights import Condition, Weights
+from worker.words import Words
 
 log = logging.getLogger("emaki.worker")
 _OLD_VERSIONS_KEPT = 4
@@ -55,10 +59,22 @@ class Loaded:
     manifest: Manifest
     weights: Weights
     written: float  # the weights' file's modification time, in Unix seconds
+    words: Words | None = None  # where pictures are drawn from prompts
 
-    def condition(self, class_name: str | None) -> Tensor | None:
-        """What a picture of this class is drawn for; None: without a class."""
-        return None if class_name is None else torch.tensor(self.manifest.classes.index(class_name))
+    def conditions(self, request: ResolvedRequest) -> Future[list[Tensor | None]]:
+        """What each picture is drawn for, None: for nothing; then what all are led away from.
+
+        Not there at once where words must be encoded.
+        """
+        if self.words is not None:
+            return self.words.states([*request.prompts, request.negative_prompt])
+        here: Future[list[Tensor | None]] = Future()
+        # By name: another version may have other classes, or another order.
+        labels = [
+            None if n is None else self.manifest.classes.index(n) for n in request.class_names
+        ]
+        here.set_result([*(n if n is None else torch.tensor(n) for n in labels), None])
+        return here
 
 
 @dataclass(frozen=True)
@@ -212,7 +228,8 @@ class Catalog:
             with self._lock:
                 self._seen[folder] = _Seen(stamp, fault=str(error), until=until)
             raise
-        return Loaded(model.manifest, weights, written)
+        words = None if model.encoder is None else Words(model.encoder)
+        return Loaded(model.manifest, weights, written, words)
 
     def _look(self, folder: Path) -> _Seen:
         """What is known of a checkpoint: its digest is compared when it is loaded, not here."""
@@ -297,18 +314,24 @@ def _stamp(folder: Path) -> _Stamp:
 
 
 def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
-    height, width = manifest.network.size
+    channels, height, width = manifest.picture_shape
+    conditioning: Conditioning = "class" if manifest.classes else "none"
+    if manifest.text is not None:
+        conditioning = "text"
     distilled = manifest.distilled
     return ModelCard(
         id=manifest.name,
         created=created,
         version=manifest.version,
         versions=[f"{manifest.name}@{step_name(step)}" for step in steps],
+        conditioning=conditioning,
+        prompt_tokens=None if manifest.text is None else manifest.text.tokens,
+        prompt_examples=[] if manifest.text is None else list(manifest.text.examples),
         classes=list(manifest.classes),
         null_class=manifest.null_class is not None or not manifest.classes,
         height=height,
         width=width,
-        channels=manifest.network.channels,
+        channels=channels,
         timesteps=manifest.diffusion.timesteps,
         defaults=CardDefaults(
             sampler=manifest.defaults.sampler,
@@ -331,13 +354,32 @@ def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:
     network = model.manifest.network
     if device.type == "cuda":  # convolutions in bf16 use tensor cores without a transposition
         model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    labelled = network.num_class_embeds is not None
-    condition = Condition.of_classes(network.null_class) if labelled else None
     return Weights(
         version=model.manifest.version,
         forward=model.network,
         shape=(network.channels, *network.size),
-        condition=condition,
+        condition=_condition(model, plan),
         dtype=plan.dtype,
         device=device,
+        decode=None if model.autoencoder is None else model.autoencoder.decode,
+        preview=None if model.manifest.latent is None else _preview(model.manifest.latent),
     )
+
+
+def _condition(model: Model, plan: Plan) -> Condition | None:
+    network = model.manifest.network
+    if model.encoder is not None:
+        shape = (model.encoder.tokens, model.encoder.width)
+        return Condition(shape, plan.dtype, model.encoder.encode("").states)
+    if network.num_class_embeds is None:
+        return None
+    return Condition.of_classes(network.null_class)
+
+
+def _preview(latent: Latent) -> Callable[[Tensor], Tensor]:
+    """A guess at latents' pictures, enlarged to their size."""
+
+    def guess(latents: Tensor) -> Tensor:
+        return F.interpolate(preview(latents, latent.preview), size=latent.size)
+
+    return guess

@@ -7,6 +7,9 @@ import itertools
 import logging
 import time
 from collections import deque
+from concurrent.futures import Future
+
+from torch import Tensor
 
 from wire.images import ImagesAway
 from wire.life import Call, Taken
@@ -53,6 +56,7 @@ class Dispatch:
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
         self._loading: dict[str, Record] = {}  # their version is on its way into memory
+        self._conditions: dict[str, Future[list[Tensor | None]]] = {}  # of what is to be drawn
         self.elsewhere: list[str] = []  # let go of for another worker; the caller puts them back
         self._drawing: tuple[str, ...] = ()
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
@@ -112,6 +116,9 @@ class Dispatch:
             self._ledger.drop(record.id)
             return False
         work = self._work(record, loaded)
+        if work is None:
+            self._loading[record.id] = record  # its words are on their way
+            return True
         if isinstance(work, ErrorInfo):
             log.error("%s", work.detail, extra=fields(generation_id=record.id))
             self._end(record.id, Status.FAILED, work)
@@ -274,22 +281,25 @@ class Dispatch:
     def _let_go(self, id_: str) -> None:
         self._runs.pop(id_, None)
         self._loading.pop(id_, None)
+        self._conditions.pop(id_, None)
         self._frames.pop(id_, None)
 
-    def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo:
+    def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo | None:
         request, pictures = record.request, record.request.pictures
         manifest = loaded.manifest
-        # By name: another version may have other classes, or another order.
-        names = [picture.class_name for picture in pictures]
-        lacking = set(names) - {None, *manifest.classes}
+        lacking = set(request.class_names) - {None, *manifest.classes}
         if lacking:
             return ErrorInfo(
                 code="invalid_request",
                 detail=f"{manifest.version} has no class {min(map(str, lacking))!r}; it has "
                 f"{', '.join(manifest.classes[:20])}",
             )
+        if record.id not in self._conditions:
+            self._conditions[record.id] = loaded.conditions(request)
+        if not self._conditions[record.id].done():
+            return None
         try:
-            conditions = [loaded.condition(name) for name in names]
+            *conditions, negative = self._conditions.pop(record.id).result()
             table = manifest.build_table(
                 request.sampler,
                 request.steps,
@@ -299,6 +309,12 @@ class Dispatch:
         except ValueError as error:
             return ErrorInfo(
                 code="invalid_request", detail=f"{manifest.version} cannot draw this: {error}"
+            )
+        except Exception as error:  # noqa: BLE001 - an encoder's, and this request's alone
+            return ErrorInfo(
+                code="drawing_failed",
+                detail=f"the text encoder of {manifest.version} failed ({error}); "
+                "other words may do",
             )
         every = request.preview_every
         if every:
@@ -310,6 +326,7 @@ class Dispatch:
             table=table,
             seeds=tuple(picture.seed for picture in pictures),
             conditions=tuple(conditions),
+            negative=negative,
             guidance_scale=request.guidance_scale,
             guidance_interval=pictures[0].guidance_interval,
             clip=manifest.diffusion.clip,

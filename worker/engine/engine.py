@@ -39,7 +39,7 @@ from worker.engine.work import (
 
 log = logging.getLogger("emaki.worker")
 _FAILURES_IN_COMPANY = 3
-_MOST_IN_FLIGHT = 2  # steps that a GPU may be behind; then heartbeats wait for it
+_MOST_IN_FLIGHT = 32  # steps whose pictures may be on their way
 
 
 @dataclass(frozen=True)
@@ -204,6 +204,8 @@ class Engine:
             outcome, notes = self._flying.popleft()
             for note, seen in zip(notes, outcome.shown(), strict=True):
                 events += note.told(seen)
+                if isinstance(seen.picture, Exception):
+                    self.cancel(note.row.work.id)
         return events
 
     def _failed(self, ids: tuple[str, ...], weights: Weights, error: Exception) -> list[Event]:
@@ -268,6 +270,8 @@ class _Note:
             row.frames.append(seen.frame)
         if seen.preview is not None:
             events.append(Preview(id_, row.index, self.k, seen.preview))
+        if isinstance(seen.picture, Exception):
+            return [*events, WorkFailed(id_, seen.picture)]
         if seen.picture is not None:
             if self.k in row.moments:
                 row.frames.append(seen.picture)
