@@ -4,9 +4,9 @@
         [--images 3000] [--dtype bf16] [--minutes 60] [--axis steps=2,4,8]... [--plot FILE.png]
 
 From the card's defaults each axis is walked alone, then steps with every sampler and with every
-guidance; `--axis` names values of its own (and, given, no other axis is walked). What stands in
-FILE.jsonl is not measured again, so a long sweep may be done in pieces. Prints the table; a star
-marks what nothing beats at as few evaluations or fewer.
+guidance, as far as the model can draw so; `--axis` names values of its own (and, given, no other
+axis is walked). What stands in FILE.jsonl is not measured again, so a long sweep may be done in
+pieces. Prints the table; a star marks what nothing beats at as few evaluations or fewer.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ import torch
 
 from benchmarks.machine import describe, pick_device
 from models import load_model
+from models.distilled import ALL_SAMPLERS
 from models.manifest import Defaults, Manifest
 from training.charts import panels, to_image
+from training.errors import TrainingError
 from training.judging.drawing import chosen_settings
 from training.judging.judge import Metric, appoint_judge
 from training.pictures.data import load_alike
@@ -32,7 +35,7 @@ from training.sheets import save_png
 
 AXES: dict[str, tuple[Any, ...]] = {
     "steps": (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 250, 1000),
-    "sampler": ("ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde"),
+    "sampler": ALL_SAMPLERS,
     "guidance_scale": (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0),
 }
 MOST_STEPS_OF_PAIRS = 50  # more cost hours: walked with the other defaults alone
@@ -55,7 +58,8 @@ def sweep(manifest: Manifest, axes: dict[str, tuple[Any, ...]]) -> list[Defaults
             if len(walk) > 1 and changes["steps"] > MOST_STEPS_OF_PAIRS:
                 continue
             changes["steps"] = min(changes.get("steps", manifest.defaults.steps), longest)
-            found.append(chosen_settings(manifest, **changes))
+            with suppress(TrainingError):  # what the model cannot do is no setting of its
+                found.append(chosen_settings(manifest, **changes))
     unique = {json.dumps(dataclasses.asdict(settings)): settings for settings in found}
     return sorted(unique.values(), key=lambda settings: settings.steps)
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.distilled import ALL_SAMPLERS, AnySampler, Distilled
 from models.fields import build
 from models.guidance import needs_null_class
 from models.prediction import PREDICTIONS, Prediction
-from models.sampler import SAMPLERS, VARIANCES, Sampler, Table, Variance, build_table
+from models.sampler import VARIANCES, Sampler, Table, Variance, build_table
 from models.schedule import Schedule
 from models.unet import UNetConfig
 
@@ -70,12 +71,12 @@ class Diffusion:
 class Defaults:
     """What a request gets when it does not ask: sampler, its steps, guidance lambda."""
 
-    sampler: Sampler = "dpmpp_2m"
+    sampler: AnySampler = "dpmpp_2m"
     steps: int = 20
     guidance_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _choice("defaults.sampler", self.sampler, SAMPLERS)
+        _choice("defaults.sampler", self.sampler, ALL_SAMPLERS)
         if not 0 <= self.guidance_scale <= 20:
             raise ValueError(f"defaults.guidance_scale {self.guidance_scale} is not in 0 ... 20")
 
@@ -95,6 +96,7 @@ class Manifest:
     Attributes:
         name, step: which model, after how many optimizer steps.
         classes: names in label order; empty for a model without classes.
+        distilled: what it was made able to do besides, or instead.
         files: digest and size of every file beside the manifest.
         training: free-form facts for people: data fingerprint, EMA, commit, configuration.
         quality: free-form measured figures, each with its conditions.
@@ -107,6 +109,7 @@ class Manifest:
     diffusion: Diffusion
     classes: tuple[str, ...] = ()
     defaults: Defaults = field(default_factory=Defaults)
+    distilled: Distilled = field(default_factory=Distilled)
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     quality: Mapping[str, Any] = field(default_factory=dict)
@@ -123,6 +126,11 @@ class Manifest:
             raise ValueError(
                 f"defaults.steps {self.defaults.steps} is not in 1 ... {self.diffusion.timesteps}"
             )
+        d = self.defaults
+        try:
+            self.distilled.check(d.sampler, d.steps, d.guidance_scale)
+        except ValueError as error:
+            raise ValueError(f"defaults: {error}") from error
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have the same name")
         unconditional = needs_null_class(self.defaults.guidance_scale)
@@ -145,6 +153,25 @@ class Manifest:
     def version(self) -> str:
         """``name@step``, as answers report it."""
         return f"{self.name}@{step_name(self.step)}"
+
+    def build_table(
+        self, sampler: AnySampler, steps: int, *, guidance_scale: float = 1.0, eta: float = 0.0
+    ) -> Table:
+        """A sampler's table for this network.
+
+        Raises:
+            ValueError: as `models.sampler.build_table`, or the network was not distilled for it.
+        """
+        if sampler == "learned" or sampler == "consistency":  # noqa: PLR1714 - narrows the type
+            return self.distilled.table(
+                sampler,
+                steps,
+                guidance_scale,
+                schedule=self.diffusion.build_schedule(),
+                prediction=self.diffusion.prediction,
+            )
+        self.distilled.check(sampler, steps, guidance_scale)
+        return self.diffusion.build_table(sampler, steps, eta=eta)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, ready for ``json.dumps``."""
@@ -173,6 +200,8 @@ class Manifest:
             ):
                 if key in parts:
                     parts[key] = build(key, kind, parts[key])
+            if "distilled" in parts:
+                parts["distilled"] = Distilled.from_json(parts["distilled"])
             for key in ("files", "training", "quality"):
                 if not isinstance(parts.setdefault(key, {}), dict):
                     raise ValueError(f"{key} is not an object")

@@ -4,14 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from models.distilled import ALL_SAMPLERS
 from models.manifest import CheckpointError
-from models.sampler import SAMPLERS
 from training import commands
 from training.conversion import command as conversion
+from training.distillation import command as distillation
 from training.errors import TrainingError
 from training.inspection import command as inspection
 from training.judging import command as judging
-from training.run import job
+from training.run import job, posthoc
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,6 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("--out", type=Path, default=Path("checkpoints"))
     publish.set_defaults(run=commands.publish)
 
+    posthoc.add_parser(subparsers)
+    distillation.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
     return parser
@@ -58,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     """How to draw."""
     parser.add_argument("--steps", type=int, help="default: the model's")
-    parser.add_argument("--sampler", choices=SAMPLERS, help="default: the model's")
+    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
     parser.add_argument("--guidance-scale", type=float, help="default: the model's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
 

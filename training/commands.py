@@ -40,7 +40,9 @@ def sample(arguments: argparse.Namespace) -> None:
         "guidance_scale": settings.guidance_scale,
         "clip": manifest.diffusion.clip,
     }
-    table = manifest.diffusion.build_table(settings.sampler, settings.steps)
+    table = manifest.build_table(
+        settings.sampler, settings.steps, guidance_scale=settings.guidance_scale
+    )
     if arguments.strip:
         image = strip(
             model.network, table, frames=arguments.strip, scale=arguments.scale, **drawing

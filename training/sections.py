@@ -4,6 +4,7 @@ Where they are read from is `training.config`'s to know.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from models.manifest import Defaults
 from models.unet import UNetConfig
@@ -110,10 +111,15 @@ class Train:
         batch_size: pictures per optimizer step, over all processes and micro-batches.
         accumulate: micro-batches a process splits its part of a batch into, to save memory.
         min_snr_gamma: the loss weights of arXiv:2303.09556 (5 is usual); 0 weighs all t alike.
+        noise_density: "uniform" trains every timestep alike; "lognormal" draws the noise level
+            s = sigma / alpha from ln s ~ N(noise_mean, noise_std^2).
+        uncertainty: weigh each noise level by a learned guess of its error (arXiv:2312.02696).
         compile: run the network through torch.compile.
         bf16: multiply in bfloat16 (autocast); weights, EMA and optimizer stay float32.
         report_every: steps between denoising strips.
         save_every: steps between checkpoints.
+        snapshot_every: steps between snapshots of two power-function averages, from which
+            `average` makes an EMA of any length afterwards; 0: none.
     """
 
     steps: int
@@ -128,11 +134,16 @@ class Train:
     ema_decay: float = 0.9999
     label_dropout: float = 0.1
     min_snr_gamma: float = 0.0
+    noise_density: Literal["uniform", "lognormal"] = "uniform"
+    noise_mean: float = -0.4
+    noise_std: float = 1.0
+    uncertainty: bool = False
     bf16: bool = True
     compile: bool = False
     seed: int = 0
     report_every: int = 500
     save_every: int = 1000
+    snapshot_every: int = 0
 
     def __post_init__(self) -> None:
         limits: list[tuple[str, float, float]] = [
@@ -148,9 +159,12 @@ class Train:
             ("clip_norm", 1e-6, 1e6),
             ("ema_decay", 0, 0.999999),
             ("label_dropout", 0, 1),
+            ("noise_mean", -10, 10),
+            ("noise_std", 1e-3, 10),
             ("seed", 0, 2**63 - 1),
             ("report_every", 1, 1e9),
             ("save_every", 1, 1e9),
+            ("snapshot_every", 0, 1e9),
         ]
         for name, low, high in limits:
             value = getattr(self, name)

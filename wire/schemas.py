@@ -16,7 +16,8 @@ MAX_SEED = 2**63 - 1
 MAX_BATCH = 64
 MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[0-9]{1,12})?$"
 
-Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde"]
+Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "learned", "consistency"]
+SOLVERS: tuple[Sampler, ...] = ("ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde")  # for any model
 ClassRef = Annotated[str, Field(max_length=200)] | int | None
 
 
@@ -71,7 +72,9 @@ class GenerationRequest(BaseModel):
         allow_inf_nan=False,
         description="Classifier-free guidance: 1 is none, 0 ignores the class.",
     )
-    sampler: Sampler | None = Field(None, description="Default: the model's.")
+    sampler: Sampler | None = Field(
+        None, description="Default: the model's. One of its card's `samplers`."
+    )
     eta: float | None = Field(
         None, ge=0, le=1, allow_inf_nan=False, description="`ddim` only; default 0."
     )
@@ -233,6 +236,13 @@ class CardDefaults(BaseModel):
     guidance_scale: float
 
 
+class LearnedOffer(BaseModel):
+    """A request that the sampler `learned` has a table for."""
+
+    steps: int
+    guidance_scale: float
+
+
 class ModelCard(BaseModel):
     """A model as a worker offers it; `id`, `object`, `created`, `owned_by` as OpenAI's."""
 
@@ -249,6 +259,14 @@ class ModelCard(BaseModel):
     channels: int
     timesteps: int = Field(description="T, the most steps a request may ask for.")
     defaults: CardDefaults
+    samplers: list[Sampler] = Field(list(SOLVERS), description="What it can be drawn with.")
+    learned: list[LearnedOffer] = Field([], description="What the sampler `learned` takes.")
+    consistency_steps: int = Field(
+        0, description="The most steps that the sampler `consistency` takes; 0: none."
+    )
+    baked_guidance: float | None = Field(
+        None, description="Guidance that the weights hold: then a request's is 1 and no other."
+    )
     quality: dict[str, Any] = Field(description="Measured figures, each with its conditions.")
 
 

@@ -28,7 +28,7 @@ from models.checkpoint import (
     steps_of,
 )
 from models.manifest import NAME, CheckpointError, Manifest, step_name
-from wire.schemas import CardDefaults, ModelCard
+from wire.schemas import CardDefaults, LearnedOffer, ModelCard
 from worker.engine.memory import is_out_of_memory
 from worker.engine.precision import Plan
 from worker.engine.work import Weights
@@ -272,8 +272,14 @@ class Catalog:
                 self._said.pop(version, None)
             else:
                 self._refuse(version, fault)
-        # As it is on disk now: `evaluate` notes figures in a manifest that is being served.
+        # As it is on disk now: `evaluate` notes figures, and `distill tables` a table, while it is
+        # being served.
         manifest = self._look(folder / step_name(served.manifest.step)).manifest
+        if manifest is not None and manifest.files == served.manifest.files:
+            if manifest != served.manifest:
+                served = replace(served, manifest=manifest)
+            with self._lock:
+                self._served[folder.name] = served
         return _card(manifest or served.manifest, sorted(usable), int(served.written))
 
 
@@ -291,6 +297,7 @@ def _stamp(folder: Path) -> _Stamp:
 
 def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
     height, width = manifest.network.size
+    distilled = manifest.distilled
     return ModelCard(
         id=manifest.name,
         created=created,
@@ -307,6 +314,13 @@ def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
             steps=manifest.defaults.steps,
             guidance_scale=manifest.defaults.guidance_scale,
         ),
+        samplers=list(distilled.samplers),
+        learned=[
+            LearnedOffer(steps=table.steps, guidance_scale=table.guidance_scale)
+            for table in distilled.tables
+        ],
+        consistency_steps=len(distilled.consistency.levels) if distilled.consistency else 0,
+        baked_guidance=distilled.guidance.scale if distilled.guidance else None,
         quality=dict(manifest.quality),
     )
 

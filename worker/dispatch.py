@@ -266,7 +266,7 @@ class Dispatch:
 
     def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo:
         request, pictures = record.request, record.request.pictures
-        manifest, diffusion = loaded.manifest, loaded.manifest.diffusion
+        manifest = loaded.manifest
         # By name: another version may have other classes, or another order.
         names = [picture.class_name for picture in pictures]
         lacking = set(names) - {None, *manifest.classes}
@@ -278,7 +278,12 @@ class Dispatch:
             )
         try:
             labels = [n if n is None else manifest.classes.index(n) for n in names]
-            table = diffusion.build_table(request.sampler, request.steps, eta=request.eta)
+            table = manifest.build_table(
+                request.sampler,
+                request.steps,
+                guidance_scale=request.guidance_scale,
+                eta=request.eta,
+            )
         except ValueError as error:
             return ErrorInfo(
                 code="invalid_request", detail=f"{manifest.version} cannot draw this: {error}"
@@ -294,7 +299,7 @@ class Dispatch:
             seeds=tuple(picture.seed for picture in pictures),
             labels=tuple(labels),
             guidance_scale=request.guidance_scale,
-            clip=diffusion.clip,
+            clip=manifest.diffusion.clip,
             strip=request.strip,
             preview_every=every,
             isolated=record.suspected,

@@ -5,6 +5,8 @@ export const SAMPLERS = new Map([
   ["ddim", "DDIM"],
   ["dpmpp_2m", "DPM-Solver++ 2M"],
   ["dpmpp_2m_sde", "DPM-Solver++ 2M SDE"],
+  ["learned", "Learned steps"],
+  ["consistency", "Consistency"],
 ]);
 const MOST_STRIP_PIXELS = 2 ** 23;
 const MOST_FRAMES = 16;

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
+from models.distilled import ALL_SAMPLERS
 from models.manifest import Manifest
-from models.sampler import SAMPLERS
 from training.devices import pick_device
 from training.judging.drawing import chosen_settings
 from training.judging.features import FROM_FILE, NAMES
@@ -50,7 +50,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "classes)",
     )
     parser.add_argument("--steps", type=int, help="default: the model's")
-    parser.add_argument("--sampler", choices=SAMPLERS, help="default: the model's")
+    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
     parser.add_argument("--guidance-scale", type=float, help="default: the model's")
     parser.add_argument("--dtype", choices=_DTYPES, default="fp32", help="to draw in")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")

@@ -3,18 +3,21 @@
 import argparse
 import subprocess
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from models.checkpoint import steps_of
-from training.config import Config, load_config
+from training.config import Run, load_config
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.judging.gate import AgreementGate
 from training.pictures.data import Pictures, load_pictures
 from training.pictures.sources import Split
 from training.run.cpu.memory import keep_freed_memory
+from training.run.lesson import Lesson, denoising
 from training.run.loop import Trainer
 from training.run.team import Team, join_team, micro_batches
 
@@ -26,13 +29,29 @@ def train(arguments: argparse.Namespace) -> None:
         overrides.append(f"train.steps={arguments.steps}")
     config = load_config(arguments.config, name=arguments.name, overrides=overrides)
     config.network.build(config.data, 0, null_class=False)  # refuse before minutes of decoding
-    until = config.train.steps if arguments.until is None else arguments.until
     path = arguments.data or (Path(config.data.path) if config.data.path else None)
     if path is None:
         raise TrainingError(
             "no data: give --data PATH, a folder or zip of class folders or a folder with the "
             "data set's four IDX files; docs/training.md says where each preset's data is"
         )
+    carry_out(config, path, partial(denoising, config), arguments)
+
+
+def carry_out(
+    config: Run,
+    path: Path,
+    lesson: Callable[[Pictures, torch.device], Lesson],
+    arguments: argparse.Namespace,
+) -> None:
+    """A run from its data to its last step, alone or as a member of a team.
+
+    Args:
+        path: where the pictures are.
+        lesson: what is learned from them on this device.
+        arguments: the command line's `out`, `until`, `resume` and `device`.
+    """
+    until = config.train.steps if arguments.until is None else arguments.until
     _require_writable(arguments.out)
     device = pick_device(arguments.device)
     _require_something_to_do(arguments.out / config.name, resume=arguments.resume, until=until)
@@ -47,6 +66,7 @@ def train(arguments: argparse.Namespace) -> None:
         trainer = Trainer(
             config,
             data,
+            lesson(data, device),
             out=arguments.out,
             device=device,
             commit=_git_commit(),
@@ -63,7 +83,7 @@ def train(arguments: argparse.Namespace) -> None:
             trainer.close()
 
 
-def _load(path: Path, config: Config, split: Split, *, quiet: bool) -> Pictures:
+def _load(path: Path, config: Run, split: Split, *, quiet: bool) -> Pictures:
     return load_pictures(
         path,
         split=split,
@@ -76,7 +96,7 @@ def _load(path: Path, config: Config, split: Split, *, quiet: bool) -> Pictures:
     )
 
 
-def _gate(path: Path, config: Config, data: Pictures, device: torch.device) -> AgreementGate:
+def _gate(path: Path, config: Run, data: Pictures, device: torch.device) -> AgreementGate:
     test = _load(path, config, "test", quiet=False)
     return AgreementGate(data, test, images=config.publish.gate_images, device=device)
 
