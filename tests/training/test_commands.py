@@ -100,7 +100,7 @@ def test_evaluate_measures_everything_that_the_data_allows(trained: Path) -> Non
     for figure in (
         "120 pictures, dpmpp_2m, 5 steps, guidance 1.5; 10 evaluations a picture",
         "Fréchet distance",
-        "1000 KID",
+        "KID",
         "recall",
         "density",
         "classification accuracy score",
