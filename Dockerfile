@@ -46,6 +46,7 @@ COPY --from=requirements /emaki/worker.txt ./
 RUN pip install --constraint constraints.txt --requirement worker.txt
 COPY checkpoints shipped
 COPY deploy/seed.py deploy/
+COPY serve serve
 COPY wire wire
 COPY worker worker
 # An empty volume takes over this folder's owner.

@@ -4,9 +4,10 @@
         [--images 3000] [--dtype bf16] [--minutes 60] [--axis steps=2,4,8]... [--plot FILE.png]
 
 From the card's defaults each axis is walked alone, then steps with every sampler and with every
-guidance, as far as the model can draw so; `--axis` names values of its own (and, given, no other
-axis is walked). What stands in FILE.jsonl is not measured again, so a long sweep may be done in
-pieces. Prints the table; a star marks what nothing beats at as few evaluations or fewer.
+guidance, and guidance's scale with its interval, as far as the model can draw so; `--axis` names
+values of its own (and, given, no other axis is walked). What stands in FILE.jsonl is not measured
+again, so a long sweep may be done in pieces. Prints the table; a star marks what nothing beats at
+as few evaluations or fewer.
 """
 
 import argparse
@@ -37,7 +38,9 @@ AXES: dict[str, tuple[Any, ...]] = {
     "steps": (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 250, 1000),
     "sampler": ALL_SAMPLERS,
     "guidance_scale": (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0),
+    "guidance_interval": ((0.0, 1.0), (0.3, 0.9), (0.4, 0.85), (0.2, 0.8), (0.5, 1.0)),
 }
+GUIDANCE = {"guidance_scale", "guidance_interval"}
 MOST_STEPS_OF_PAIRS = 50  # more cost hours: walked with the other defaults alone
 METRICS: list[Metric] = ["distances", "agreement"]
 SHARES = ("precision", "recall", "density", "coverage")
@@ -50,12 +53,14 @@ def sweep(manifest: Manifest, axes: dict[str, tuple[Any, ...]]) -> list[Defaults
     """Every setting to measure, the fewest steps first; each once."""
     longest = manifest.diffusion.timesteps
     walks: list[tuple[str, ...]] = [(axis,) for axis in axes]
-    walks += [pair for pair in itertools.combinations(axes, 2) if "steps" in pair]
+    walks += [
+        pair for pair in itertools.combinations(axes, 2) if "steps" in pair or set(pair) == GUIDANCE
+    ]
     found = [manifest.defaults]
     for walk in walks:
         for values in itertools.product(*(axes[axis] for axis in walk)):
             changes = dict(zip(walk, values, strict=True))
-            if len(walk) > 1 and changes["steps"] > MOST_STEPS_OF_PAIRS:
+            if len(walk) > 1 and changes.get("steps", 0) > MOST_STEPS_OF_PAIRS:
                 continue
             changes["steps"] = min(changes.get("steps", manifest.defaults.steps), longest)
             with suppress(TrainingError):  # what the model cannot do is no setting of its

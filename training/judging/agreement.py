@@ -5,7 +5,7 @@ beside its share on unseen real pictures, which bounds what agreement can mean.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -39,13 +39,15 @@ class Agreement:
             "drawn": round(self.drawn, 4),
             "real": round(self.real, 4),
             "ratio": round(self.ratio, 4),
-            "images": self.images,
-            "sampler": self.settings.sampler,
-            "steps": self.settings.steps,
-            "guidance_scale": self.settings.guidance_scale,
-            "extractor": EXTRACTOR,
+            **conditions(self.settings, images=self.images),
             "per_class": {name: round(share, 4) for name, share in self.per_class.items()},
         }
+
+
+def conditions(settings: Defaults, *, images: int) -> dict[str, Any]:
+    """What must be the same for two figures to compare, as the manifest keeps it."""
+    plain = {**asdict(settings), "guidance_interval": list(settings.guidance_interval)}
+    return {**plain, "images": images, "extractor": EXTRACTOR}
 
 
 def judge_agreement(drawn: Drawn, *, classifier: Classifier, test: Pictures) -> Agreement:

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
-from models.distilled import ALL_SAMPLERS
 from models.manifest import Manifest
 from training.devices import pick_device
-from training.judging.drawing import chosen_settings
+from training.judging.drawing import add_settings, asked_settings
 from training.judging.features import FROM_FILE, NAMES
 from training.judging.figures import table
 from training.judging.judge import DEFAULT_IMAGES, METRICS, appoint_judge, default_metrics
@@ -49,9 +48,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help=f"{names}; may be given several times (default: classifier, efficientnet without "
         "classes)",
     )
-    parser.add_argument("--steps", type=int, help="default: the model's")
-    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
-    parser.add_argument("--guidance-scale", type=float, help="default: the model's")
+    add_settings(parser)
     parser.add_argument("--dtype", choices=_DTYPES, default="fp32", help="to draw in")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -65,12 +62,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     device = pick_device(arguments.device)
     model = load_model(folder, device=device, dtype=_DTYPES[arguments.dtype])
     manifest = model.manifest
-    settings = chosen_settings(
-        manifest,
-        steps=arguments.steps,
-        sampler=arguments.sampler,
-        guidance_scale=arguments.guidance_scale,
-    )
+    settings = asked_settings(manifest, arguments)
     train, test = (load_alike(arguments.data, manifest, split=split) for split in SPLITS)
     judge = appoint_judge(
         train,

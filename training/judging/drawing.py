@@ -4,6 +4,7 @@ Picture i comes from seed i, and the classes have the shares that they have in t
 Shapes: N pictures of (C, H, W), uint8, as they would be sent.
 """
 
+import argparse
 import dataclasses
 import time
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import Model
-from models.guidance import evaluations, needs_null_class
+from models.distilled import ALL_SAMPLERS
+from models.guidance import needs_null_class, run_evaluations
 from models.manifest import Defaults, Manifest
 from models.sample import draw, to_uint8
 from training.errors import TrainingError
@@ -70,6 +72,7 @@ def draw_pictures(
             seeds=seeds,
             labels=None if wanted is None else wanted[seeds],
             guidance_scale=settings.guidance_scale,
+            guidance_interval=settings.guidance_interval,
             clip=manifest.diffusion.clip,
         )
         parts.append(to_uint8(pictures).cpu())
@@ -80,8 +83,12 @@ def draw_pictures(
         labels=wanted,
         settings=settings,
         seconds=time.monotonic() - began,
-        evaluations=table.steps
-        * evaluations(settings.guidance_scale, conditional=wanted is not None),
+        evaluations=run_evaluations(
+            table.steps,
+            settings.guidance_scale,
+            settings.guidance_interval,
+            conditional=wanted is not None,
+        ),
     )
 
 
@@ -114,6 +121,32 @@ def pick_by_class(
     picked = np.concatenate(found)
     rest = order[~np.isin(order, picked)]
     return np.sort(np.concatenate([picked, rest[: len(wanted) - len(picked)]]))
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """How to draw, on a command line."""
+    parser.add_argument("--steps", type=int, help="default: the model's")
+    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
+    parser.add_argument("--guidance-scale", type=float, help="default: the model's")
+    parser.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        metavar=("FROM", "TO"),
+        help="share of the run in which guidance applies; default: the model's",
+    )
+
+
+def asked_settings(manifest: Manifest, arguments: argparse.Namespace) -> Defaults:
+    """What `add_settings` read, over the model's defaults."""
+    interval = arguments.guidance_interval
+    return chosen_settings(
+        manifest,
+        steps=arguments.steps,
+        sampler=arguments.sampler,
+        guidance_scale=arguments.guidance_scale,
+        guidance_interval=None if interval is None else tuple(interval),
+    )
 
 
 def chosen_settings(manifest: Manifest, **changes: Any) -> Defaults:

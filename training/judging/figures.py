@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from models.guidance import WHOLE
 from models.manifest import Manifest
 from training.judging.results import Evaluation
 
@@ -17,9 +18,11 @@ def table(manifest: Manifest, found: Evaluation) -> Iterator[str]:
 def heading(found: Evaluation) -> str:
     """What was drawn, how, and how fast."""
     drawn, settings = found.drawn, found.drawn.settings
+    start, stop = settings.guidance_interval
+    where = "" if (start, stop) == WHOLE else f" in {start:g} to {stop:g} of the run"
     return (
         f"{len(drawn.images)} pictures, {settings.sampler}, {settings.steps} steps, guidance "
-        f"{settings.guidance_scale:g}; {drawn.evaluations} evaluations a picture, "
+        f"{settings.guidance_scale:g}{where}; {drawn.evaluations} evaluations a picture, "
         f"{drawn.images_per_second:.1f} pictures/s in {found.dtype} on {found.device}"
     )
 
