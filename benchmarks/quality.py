@@ -11,7 +11,6 @@ as few evaluations or fewer.
 """
 
 import argparse
-import dataclasses
 import itertools
 import json
 import time
@@ -28,7 +27,7 @@ from models.distilled import ALL_SAMPLERS
 from models.manifest import Defaults, Manifest
 from training.charts import panels, to_image
 from training.errors import TrainingError
-from training.judging.drawing import chosen_settings
+from training.judging.drawing import chosen_settings, settings_to_json
 from training.judging.judge import Metric, appoint_judge
 from training.pictures.data import load_alike
 from training.pictures.sources import SPLITS
@@ -65,7 +64,7 @@ def sweep(manifest: Manifest, axes: dict[str, tuple[Any, ...]]) -> list[Defaults
             changes["steps"] = min(changes.get("steps", manifest.defaults.steps), longest)
             with suppress(TrainingError):  # what the model cannot do is no setting of its
                 found.append(chosen_settings(manifest, **changes))
-    unique = {json.dumps(dataclasses.asdict(settings)): settings for settings in found}
+    unique = {json.dumps(settings_to_json(settings)): settings for settings in found}
     return sorted(unique.values(), key=lambda settings: settings.steps)
 
 
@@ -79,7 +78,7 @@ def measure(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Row]:
     wanted = [
         settings
         for settings in sweep(model.manifest, axes)
-        if json.loads(json.dumps(dataclasses.asdict(settings))) not in known
+        if settings_to_json(settings) not in known
     ]
     if not wanted:
         return
@@ -104,7 +103,7 @@ def measure(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Row]:
         yield {
             **same,
             "machine": describe(),
-            "settings": dataclasses.asdict(settings),
+            "settings": settings_to_json(settings),
             "evaluations": found.drawn.evaluations,
             "images_per_second": found.drawn.images_per_second,
             "frechet_ratio": one.frechet_ratio,
@@ -135,7 +134,7 @@ def table(rows: list[Row], defaults: Defaults) -> Iterator[str]:
     for row in sorted(rows, key=lambda row: (row["evaluations"], row["frechet_ratio"])):
         settings = row["settings"]
         cells = [str(settings[axis]) for axis in AXES]
-        if settings == json.loads(json.dumps(dataclasses.asdict(defaults))):
+        if settings == settings_to_json(defaults):
             cells[0] += " (default)"
         cells += [str(row["evaluations"]), f"{row['images_per_second']:.1f}"]
         star = "\\* " if row in best else ""
@@ -148,7 +147,7 @@ def table(rows: list[Row], defaults: Defaults) -> Iterator[str]:
 def plot(rows: list[Row], defaults: Defaults, path: Path) -> None:
     """Quality over evaluations by sampler, what guidance does, and coverage over quality."""
     figure, (quality, guidance, trade) = panels(3)
-    usual = json.loads(json.dumps(dataclasses.asdict(defaults)))
+    usual = settings_to_json(defaults)
 
     def along(axis: str, **others: object) -> list[Row]:
         fixed = {**usual, **others}

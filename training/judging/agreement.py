@@ -5,7 +5,7 @@ beside its share on unseen real pictures, which bounds what agreement can mean.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from models.checkpoint import Model
 from models.manifest import Defaults, Manifest
 from training.errors import TrainingError
 from training.judging.classifier import EXTRACTOR, Classifier, cached_classifier, predict
-from training.judging.drawing import Drawn, draw_pictures
+from training.judging.drawing import Drawn, draw_pictures, settings_to_json
 from training.pictures.data import Pictures
 
 
@@ -46,8 +46,7 @@ class Agreement:
 
 def conditions(settings: Defaults, *, images: int) -> dict[str, Any]:
     """What must be the same for two figures to compare, as the manifest keeps it."""
-    plain = {**asdict(settings), "guidance_interval": list(settings.guidance_interval)}
-    return {**plain, "images": images, "extractor": EXTRACTOR}
+    return {**settings_to_json(settings), "images": images, "extractor": EXTRACTOR}
 
 
 def judge_agreement(drawn: Drawn, *, classifier: Classifier, test: Pictures) -> Agreement:
