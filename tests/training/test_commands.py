@@ -188,7 +188,8 @@ def test_what_cannot_be_measured_is_one_line_before_anything_is_drawn(
 def test_training_needs_no_service_package(trained: Path) -> None:
     listing = (
         "import sys, training.__main__; "
-        "print([m for m in ('fastapi', 'redis', 'rq', 'pydantic', 'diffusers', 'rich') "
+        "print([m for m in ('fastapi', 'redis', 'rq', 'pydantic', 'diffusers', 'rich', "
+        "'torchmetrics') "
         "if m in sys.modules])"
     )
     answer = subprocess.run(
