@@ -182,14 +182,14 @@ def plot(rows: list[Row], defaults: Defaults, path: Path) -> None:
     shown = trade.scatter(
         [row["frechet_ratio"] for row in rows],
         [row["coverage"]["drawn"] / row["coverage"]["real"] for row in rows],
-        c=[row["images_per_second"] for row in rows],
+        c=[row["evaluations"] for row in rows],
         norm="log",
         cmap="viridis",
     )
     trade.set_xscale("log")
     trade.set_xlabel("Fréchet distance / floor")
     trade.set_ylabel("coverage / real")
-    figure.colorbar(shown, ax=trade, label="pictures/s")
+    figure.colorbar(shown, ax=trade, label="evaluations, a picture")
     save_png(to_image(figure), path)
 
 
