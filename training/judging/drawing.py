@@ -149,6 +149,14 @@ def asked_settings(manifest: Manifest, arguments: argparse.Namespace) -> Default
     )
 
 
+def settings_to_json(settings: Defaults) -> dict[str, Any]:
+    """As a manifest gives them back, so that what was noted can be compared."""
+    return {
+        **dataclasses.asdict(settings),
+        "guidance_interval": list(settings.guidance_interval),
+    }
+
+
 def chosen_settings(manifest: Manifest, **changes: Any) -> Defaults:
     """The model's defaults with what is changed (None: not), if the model can draw so.
 
