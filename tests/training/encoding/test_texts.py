@@ -6,13 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models.checkpoint import load_model, read_manifest, resolve
 from models.companions import Text
 from models.encoder import TextEncoder
 from models.sample import draw
-from tests.companions import WIDTH, write_bert
+from tests.companions import WIDTH, write_bert, write_text_checkpoint
+from tests.support import write_checkpoint
 from tests.training.encoding.data import COLOURS, trainer, write_squares
+from training.__main__ import main
+from training.autoencoder.settings import load_settings
+from training.config import load_config
+from training.encoding.inputs import network_shape
 from training.errors import TrainingError
 from training.pictures.captions import captions_of
 from training.pictures.data import load_pictures
@@ -204,3 +210,41 @@ def test_a_text_section_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match=message):
         trainer(tmp_path, override)
+
+
+def test_sample_draws_from_prompts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_text_checkpoint(tmp_path, latent=True)
+    model, out = f"{tmp_path}/words", tmp_path / "grid.png"
+    common = ["sample", model, "--steps", "2", "--out", str(out)]
+    assert main([*common, "--batch", "3", "--prompt", "red", "--prompt", "blue"]) == 0
+    with Image.open(out) as image:
+        assert image.size == (3 * 36 - 4, 2 * 36 - 4)  # of 16x16 pictures, twice as large
+    assert main([*common, "--prompt", "red", "--negative-prompt", "blue", "--strip", "3"]) == 0
+    with Image.open(out) as image:
+        assert image.mode == "RGB"
+    capsys.readouterr()
+    assert main([*common, "--class", "0"]) == 2
+    assert "draws from texts; give one with --prompt" in capsys.readouterr().err
+    assert main([*common, "--prompt", "\ud800"]) == 2
+    assert "surrogate pair" in capsys.readouterr().err
+    write_checkpoint(tmp_path, "classes")
+    assert main(["sample", f"{tmp_path}/classes", "--out", str(out), "--prompt", "red"]) == 2
+    assert "does not draw from texts" in capsys.readouterr().err
+
+
+def test_the_presets_that_need_encoders_are_whole(tmp_path: Path) -> None:
+    presets = Path(__file__).parents[3] / "configs"
+    settings = load_settings(presets / "cars-64-vae.toml", name=None, overrides=[])
+    vae = tmp_path / "vae"
+    vae.mkdir()
+    (vae / "config.json").write_text(json.dumps(settings.autoencoder.words(settings.data)))
+    latent = load_config(presets / "cars-64-latent.toml", overrides=[f"latent.autoencoder={vae}"])
+    shape = network_shape(latent, 196)
+    assert (shape.size, shape.channels, shape.null_class) == ((16, 16), 4, 196)
+    bert = write_bert(tmp_path / "bert", width=384)
+    emoji = load_config(
+        presets / "emoji-64.toml", overrides=[f"text.encoder={bert}", "text.store=copy"]
+    )
+    shape = network_shape(emoji, 0)
+    assert shape.text is not None
+    assert (shape.text.width, shape.size) == (384, (64, 64))
