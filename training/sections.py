@@ -191,6 +191,8 @@ class Train:
         bf16: multiply in bfloat16 (autocast); weights, EMA and optimizer stay float32.
         report_every: steps between denoising strips.
         save_every: steps between checkpoints.
+        snapshot_every: steps between snapshots of two power-function averages, from which
+            `average` makes an EMA of any length afterwards; 0: none.
     """
 
     steps: int
@@ -214,6 +216,7 @@ class Train:
     seed: int = 0
     report_every: int = 500
     save_every: int = 1000
+    snapshot_every: int = 0
 
     def __post_init__(self) -> None:
         limits: list[tuple[str, float, float]] = [
@@ -234,6 +237,7 @@ class Train:
             ("seed", 0, 2**63 - 1),
             ("report_every", 1, 1e9),
             ("save_every", 1, 1e9),
+            ("snapshot_every", 0, 1e9),
         ]
         for name, low, high in limits:
             value = getattr(self, name)

@@ -272,8 +272,14 @@ class Catalog:
                 self._said.pop(version, None)
             else:
                 self._refuse(version, fault)
-        # As it is on disk now: `evaluate` notes figures in a manifest that is being served.
+        # As it is on disk now: `evaluate` notes figures, and `distill tables` a table, while it is
+        # being served.
         manifest = self._look(folder / step_name(served.manifest.step)).manifest
+        if manifest is not None and manifest.files == served.manifest.files:
+            if manifest != served.manifest:
+                served = replace(served, manifest=manifest)
+            with self._lock:
+                self._served[folder.name] = served
         return _card(manifest or served.manifest, sorted(usable), int(served.written))
 
 

@@ -5,5 +5,6 @@ options      a run's configuration: TOML sections, defaults that depend on the t
 teacher      a frozen network and its guidance
 guidance     guided in one evaluation instead of two
 consistency  the picture in one evaluation, or in a few
-tables       a sampler's coefficients, learned for one number of steps
+tables       a solver's coefficients, learned for one number of steps
+learn        the command that learns them
 """

@@ -1,4 +1,4 @@
-"""`python -m training distill guidance|consistency MODEL`."""
+"""`python -m training distill guidance|consistency|tables MODEL`."""
 
 import argparse
 from dataclasses import replace
@@ -11,6 +11,7 @@ from models.checkpoint import load_model, read_manifest, resolve
 from models.manifest import Manifest
 from training.distillation.consistency import ConsistencyObjective
 from training.distillation.guidance import GuidanceObjective
+from training.distillation.learn import learn
 from training.distillation.options import Distillation, Method, distilled_by, load_distillation
 from training.distillation.teacher import Teacher
 from training.pictures.data import Pictures
@@ -44,6 +45,16 @@ def add_parser(subparsers: Any) -> None:
         parser.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
         parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
         parser.set_defaults(run=teach, method=method)
+    tables = methods.add_parser("tables", help="a solver's coefficients, for a few steps")
+    tables.add_argument("model", type=Path, help="a model's folder or a step's")
+    tables.add_argument("--steps", type=int, required=True, help="that the table is learned for")
+    tables.add_argument("--guidance-scale", type=float, help="default: the model's")
+    tables.add_argument("--config", type=Path, help="a TOML file: [tables]")
+    tables.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    tables.add_argument("--resume", action="store_true", help="go on where a signal stopped it")
+    tables.add_argument("--replace", action="store_true", help="a table that is there already")
+    tables.add_argument("--set", action="append", default=[], metavar="tables.KEY=VALUE")
+    tables.set_defaults(run=learn)
 
 
 def teach(arguments: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from models.unet import UNet
 from training.config import Run
 from training.encoding.inputs import Inputs
 from training.pictures.data import Pictures
+from training.run.averages import PowerAverages
 from training.run.cpu.attention import use_plain_attention
 from training.run.cpu.cores import Cores
 from training.run.dropout import batch_part, use_picture_dropout
@@ -71,6 +72,7 @@ class Learner:
         if self.parts is not None:
             self._parameters += self.parts.parameters()
         self.ema = EMA(self.network, decay=train.ema_decay)
+        self.averages = PowerAverages(self.network) if train.snapshot_every else None
         self.optimizer = torch.optim.AdamW(
             self._parameters,
             lr=train.learning_rate,
@@ -114,6 +116,8 @@ class Learner:
         self.optimizer.step()
         self.ema.update()
         self.step += 1
+        if self.averages is not None:
+            self.averages.update(self.step)
         return Outcome(loss, norm, stops)
 
     def _sum_of_shares(self, batch: _Batch) -> list[Tensor]:

@@ -21,6 +21,7 @@ from training.errors import TrainingError
 from training.pictures.data import Pictures
 from training.run.learner import Learner
 from training.run.lesson import Lesson
+from training.run.posthoc import save_snapshot
 from training.run.progress import Progress
 from training.run.saving import Gate, Saver
 from training.run.scalars import Scalars
@@ -103,6 +104,8 @@ class Trainer:
                     )
                 if leads and (self.step % train.report_every == 0 or self.step == until):
                     self._write(lambda: f"strip: {self.report()}", progress, last=False)
+                if leads and train.snapshot_every and self.step % train.snapshot_every == 0:
+                    self._write(self._snapshot_line, progress, last=False)
                 if leads and (saving or ending):
                     self._write(self._save_line, progress, last=ending)
             if self.step < until:
@@ -164,6 +167,10 @@ class Trainer:
     def close(self) -> None:
         """End the run's threads."""
         self.learner.close()
+
+    def _snapshot_line(self) -> str:
+        assert self.learner.averages is not None
+        return f"snapshot: {save_snapshot(self.folder, self.step, self.learner.averages)}"
 
     def _save_line(self) -> str:
         return f"checkpoint: {self.save()}{self.saver.verdict}"

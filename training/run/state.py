@@ -31,6 +31,8 @@ def resume_state(learner: Learner) -> dict[str, Tensor]:
     for name, parameter in _parts(learner):
         state[name] = parameter
         state |= _moments(learner, name, parameter)
+    if learner.averages is not None:
+        state |= learner.averages.state()
     return state
 
 
@@ -48,6 +50,14 @@ def load_state(folder: Path, learner: Learner) -> None:
         parameter.copy_(state[f"network.{name}"])
         learner.ema.weights[name].copy_(state[f"ema.{name}"])
         _load_moments(learner, name, parameter, state)
+    if learner.averages is not None:
+        try:
+            learner.averages.load(state)
+        except KeyError as error:
+            raise TrainingError(
+                f"{folder} was trained without snapshots; start with another --name, or set "
+                "train.snapshot_every = 0"
+            ) from error
     for name, parameter in _parts(learner):
         if name not in state:
             raise TrainingError(

@@ -59,6 +59,22 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path: Path) -> N
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_what_is_learned_beside_the_network_resumes_too(tmp_path: Path) -> None:
+    options = ["train.uncertainty=true", "train.noise_density=lognormal"]
+    whole = trainer(tmp_path, "whole", *options)
+    whole.run(until=6)
+    trainer(tmp_path, "parts", *options).run(until=3)
+    second = trainer(tmp_path, "parts", *options)
+    second.resume()
+    second.run(until=6)
+    files = [run.folder / "0000006" / RESUME for run in (whole, second)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    trainer(tmp_path, "plain").run(until=2)
+    other = trainer(tmp_path, "plain", *options)
+    with pytest.raises(TrainingError, match="trained without parts.*train.uncertainty = false"):
+        other.resume()
+
+
 def test_checkpoints_are_published_and_the_oldest_dropped(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     run.run(until=12)
@@ -73,6 +89,7 @@ def test_checkpoints_are_published_and_the_oldest_dropped(tmp_path: Path) -> Non
         "pictures": 96,
         "unreadable": 0,
         "resize": "crop",
+        "held_out": 0,
         "sha256": run.data.fingerprint,
     }
     for name, value in model.network.named_parameters():
