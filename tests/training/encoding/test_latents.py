@@ -13,6 +13,8 @@ from models.sample import draw
 from tests.companions import write_autoencoder
 from tests.training.encoding.data import trainer
 from training.errors import TrainingError
+from training.judging.drawing import draw_pictures
+from training.pictures.data import load_alike
 
 
 @pytest.fixture
@@ -87,6 +89,31 @@ def test_a_checkpoint_carries_the_autoencoder_and_draws_pictures(tmp_path: Path,
         frame = (8 + 2) * 4  # latents are shown as large as their pictures would be
         assert image.size == (3 * frame - 8, 10 * frame - 8)
         assert image.mode == "RGB"
+
+
+def test_what_is_judged_is_decoded_and_drawn_from_the_datas_captions(
+    tmp_path: Path, vae: Path
+) -> None:
+    run = trainer(tmp_path, f"latent.autoencoder={vae}", *SETTINGS)
+    run.run(until=1)
+    model = load_model(run.folder)
+    data = load_alike(tmp_path / "squares", model.manifest, split="train")
+    assert data.images.shape == (64, 3, 16, 16)
+    assert data.captions == ("a blue square", "a red square")
+    said: list[str] = []
+    drawn = draw_pictures(
+        model,
+        model.manifest.defaults,
+        images=4,
+        real_labels=data.labels,
+        captions=data.captions,
+        say=said.append,
+    )
+    assert (drawn.images.shape, drawn.labels, drawn.evaluations) == ((4, 3, 16, 16), None, 4)
+    with pytest.raises(TrainingError, match="draws from texts, and the data has no captions"):
+        draw_pictures(
+            model, model.manifest.defaults, images=1, real_labels=data.labels, say=said.append
+        )
 
 
 def test_another_autoencoder_is_another_run(tmp_path: Path, vae: Path) -> None:
