@@ -10,8 +10,9 @@ from PIL import Image
 from models.autoencoder import Autoencoder, load_autoencoder, preview
 from models.checkpoint import load_model, read_manifest, resolve
 from models.sample import draw
-from tests.companions import write_autoencoder
+from tests.companions import write_autoencoder, write_text_checkpoint
 from tests.training.encoding.data import trainer
+from training.__main__ import main
 from training.errors import TrainingError
 from training.judging.drawing import draw_pictures
 from training.pictures.data import load_alike
@@ -140,3 +141,15 @@ def test_a_latent_section_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match=message):
         trainer(tmp_path, f"latent.autoencoder={vae}", *SETTINGS, *overrides)
+
+
+def test_a_model_of_latents_or_texts_is_not_distilled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_text_checkpoint(tmp_path, latent=True)
+    model = f"{tmp_path}/words"
+    common = ["--name", "student", "--data", str(tmp_path), "--out", str(tmp_path)]
+    assert main(["distill", "guidance", model, *common]) == 2
+    assert "works with latents, which students do not learn" in capsys.readouterr().err
+    assert main(["distill", "tables", model, "--steps", "2"]) == 2
+    assert "draws from texts, for which no tables" in capsys.readouterr().err
