@@ -12,6 +12,7 @@ from models.checkpoint import load_model, read_manifest, resolve
 from models.companions import Text
 from models.encoder import TextEncoder, load_encoder
 from models.sample import draw
+from models.unet import UNet, UNetConfig
 from tests.companions import WIDTH, write_bert, write_text_checkpoint
 from tests.support import write_checkpoint
 from tests.training.encoding.data import COLOURS, trainer, write_squares
@@ -243,13 +244,18 @@ def test_the_presets_that_need_encoders_are_whole(tmp_path: Path) -> None:
     latent = load_config(presets / "cars-64-latent.toml", overrides=[f"latent.autoencoder={vae}"])
     shape = network_shape(latent, 196)
     assert (shape.size, shape.channels, shape.null_class) == ((16, 16), 4, 196)
+    assert _millions(shape) == pytest.approx(4.04, abs=0.005)
     bert = write_bert(tmp_path / "bert", width=384)
-    emoji = load_config(
-        presets / "emoji-64.toml", overrides=[f"text.encoder={bert}", "text.store=copy"]
-    )
+    emoji = load_config(presets / "emoji-64.toml", overrides=[f"text.encoder={bert}"])
     shape = network_shape(emoji, 0)
     assert shape.text is not None
     assert (shape.text.width, shape.size) == (384, (64, 64))
+    assert _millions(shape) == pytest.approx(5.91, abs=0.005)
+
+
+def _millions(shape: UNetConfig) -> float:
+    with torch.device("meta"):
+        return sum(p.numel() for p in UNet(shape).parameters()) / 1e6
 
 
 def test_a_compact_encoder_says_nearly_the_same_of_the_captions_in_less(tmp_path: Path) -> None:
