@@ -182,6 +182,9 @@ def _data(teacher: Manifest) -> Data:
 
 def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> None:
     scale, name = run.guidance.scale, teacher.version
+    if teacher.latent is not None or teacher.text is not None:
+        what = "latents" if teacher.latent is not None else "texts"
+        raise TrainingError(f"{name} works with {what}, which students do not learn yet")
     if teacher.distilled.consistency is not None:
         raise TrainingError(f"{name} is a consistency model already; give the one it came from")
     if teacher.distilled.guidance is not None and (method == "guidance" or scale != 1):
