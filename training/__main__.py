@@ -11,6 +11,7 @@ from training.conversion import command as conversion
 from training.distillation import command as distillation
 from training.errors import TrainingError
 from training.inspection import command as inspection
+from training.judging import command as judging
 from training.run import job, posthoc
 
 
@@ -42,15 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     sample.add_argument("--out", type=Path, required=True, help="the PNG to write")
     sample.set_defaults(run=commands.sample)
 
-    evaluate = subparsers.add_parser(
-        "evaluate", help="measure class agreement; at the defaults, note it in the manifest"
-    )
-    evaluate.add_argument("model", type=Path, help="a model's folder or one checkpoint's")
-    evaluate.add_argument("--data", type=Path, required=True, help="the data it was trained on")
-    evaluate.add_argument("--images", type=int, default=2000, help="default: 2000")
-    evaluate.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    _add_settings(evaluate)
-    evaluate.set_defaults(run=commands.evaluate)
+    judging.add_parser(subparsers)
 
     publish = subparsers.add_parser("publish", help="move LATEST, forward or back")
     publish.add_argument("name")

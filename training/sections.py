@@ -9,6 +9,7 @@ from typing import Literal
 from models.manifest import Defaults
 from models.unet import UNetConfig
 from training.errors import TrainingError
+from training.pictures.data import HOLD_OUT
 from training.pictures.decode import Resize
 
 
@@ -19,6 +20,8 @@ class Data:
     Attributes:
         size: (height, width) of what the network sees; pictures of another size are resized.
         resize: "crop" cuts out the middle, "squash" keeps all of it and changes the proportions.
+        hold_out: share of the pictures that is kept out of training to judge by, where the data has
+            no test split of its own; 0 trains on all.
     """
 
     size: tuple[int, int]
@@ -27,6 +30,7 @@ class Data:
     class_names: tuple[str, ...] = ()
     resize: Resize = "crop"
     flip: bool = False
+    hold_out: float = HOLD_OUT
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3, 4):
@@ -35,6 +39,8 @@ class Data:
             )
         if not all(1 <= side <= 4096 for side in self.size):
             raise TrainingError(f"data.size = {list(self.size)} is not within 1 ... 4096 pixels")
+        if not 0 <= self.hold_out <= 0.5:
+            raise TrainingError(f"data.hold_out = {self.hold_out} is not in 0 ... 0.5")
         twice = [name for name in self.class_names if self.class_names.count(name) > 1]
         if twice:
             raise TrainingError(f"data.class_names has {twice[0]!r} twice; every class is another")

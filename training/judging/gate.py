@@ -1,6 +1,6 @@
 """The gate before LATEST: a new checkpoint must not draw its classes worse than the published one.
 
-Off unless `publish.gate` is true. It judges with `evaluate`'s class agreement.
+Off unless `publish.gate` is true. It judges by class agreement.
 """
 
 import dataclasses
@@ -11,8 +11,8 @@ import torch
 
 from models.checkpoint import load_model, read_manifest, write_manifest
 from training.errors import TrainingError
+from training.judging.agreement import measure_agreement
 from training.judging.classifier import EXTRACTOR
-from training.judging.evaluate import measure_agreement
 from training.pictures.data import Pictures
 
 

@@ -16,6 +16,8 @@ from training.pictures.cache import decoded
 from training.pictures.decode import Resize
 from training.pictures.sources import Split, open_source
 
+HOLD_OUT = 0.1  # of data without a test split
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -27,6 +29,8 @@ class Pictures:
         classes: names in label order.
         fingerprint: sha256 over pixels and labels; the same data has the same one everywhere.
         unreadable: files that were left out because they could not be read.
+        held_out: share of the data that is kept out of training, where it has no test split of its
+            own; else 0.
     """
 
     images: npt.NDArray[np.uint8]
@@ -34,6 +38,7 @@ class Pictures:
     classes: tuple[str, ...]
     fingerprint: str
     unreadable: int = 0
+    held_out: float = 0.0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,6 +52,7 @@ def load_pictures(
     channels: int,
     class_names: tuple[str, ...] = (),
     resize: Resize = "crop",
+    hold_out: float = HOLD_OUT,
     quiet: bool = False,
 ) -> Pictures:
     """Load a split of a data set; see `training.pictures.sources` for the layouts.
@@ -55,6 +61,8 @@ def load_pictures(
         size: (height, width) in pixels; pictures of another size are resized.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         class_names: names in label order; empty: the data's own.
+        hold_out: share that is kept out of training where the data has no test split, and is the
+            test split then; 0: all is trained on, and there is no test split.
         quiet: say nothing of what was decoded or left out.
 
     Raises:
@@ -67,7 +75,22 @@ def load_pictures(
             f"{len(source.others)} files in {path} have no picture's suffix and are passed over, "
             f"for example {source.others[0]}"
         )
-    cached = decoded(source, size=size, channels=channels, resize=resize, say=say)
+    held_out = hold_out if source.whole else 0.0
+    if source.whole and not held_out and split == "test":
+        raise TrainingError(
+            f"{path} has no test pictures, and none were held out: put some into the folders train "
+            f"and test in it, or into {path.stem}-test{path.suffix} beside "
+            f"{path.stem}-train{path.suffix}"
+        )
+    cached = decoded(
+        source,
+        split=split,
+        held_out=held_out,
+        size=size,
+        channels=channels,
+        resize=resize,
+        say=say,
+    )
     if cached.unreadable:
         say(
             f"{cached.unreadable} of {len(source.names)} files in {path} cannot be read and are "
@@ -80,24 +103,33 @@ def load_pictures(
             "data.class_names, or add some"
         )
     return Pictures(
-        cached.images, cached.labels, source.classes, cached.fingerprint, cached.unreadable
+        cached.images,
+        cached.labels,
+        source.classes,
+        cached.fingerprint,
+        cached.unreadable,
+        held_out,
     )
 
 
 def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:
-    """Load a split as the model's own pictures were: its size, channels, classes and resizing.
+    """Load a split as the model's own pictures were: size, channels, classes, resizing, hold-out.
+
+    What the manifest does not say was held out was not: a model of before there was a hold-out has
+    seen everything.
 
     Raises:
         TrainingError: as `load_pictures`.
     """
-    squashed = manifest.training.get("data", {}).get("resize") == "squash"
+    trained = manifest.training.get("data", {})
     return load_pictures(
         path,
         split=split,
         size=manifest.network.size,
         channels=manifest.network.channels,
         class_names=manifest.classes,
-        resize="squash" if squashed else "crop",
+        resize="squash" if trained.get("resize") == "squash" else "crop",
+        hold_out=float(trained.get("held_out", 0)),
     )
 
 

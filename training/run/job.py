@@ -91,6 +91,7 @@ def _load(path: Path, config: Run, split: Split, *, quiet: bool) -> Pictures:
         channels=config.data.channels,
         class_names=config.data.class_names,
         resize=config.data.resize,
+        hold_out=config.data.hold_out,
         quiet=quiet,
     )
 

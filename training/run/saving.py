@@ -99,6 +99,7 @@ class Saver:
                     "pictures": len(self._data),
                     "unreadable": self._data.unreadable,
                     "resize": self._run.data.resize,
+                    "held_out": self._data.held_out,
                     "sha256": self._data.fingerprint,
                 },
                 "pictures_seen": step * train.batch_size,

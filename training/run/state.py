@@ -125,6 +125,14 @@ def require_same_run(model_folder: Path, config: Run, lesson: Lesson, data: Pict
                 f"{folder} was trained with train.{name} = {train[name]}, not {wanted}: the "
                 "order of the pictures would change; keep it, or start with another --name"
             )
-    if manifest.training.get("data", {}).get("sha256") != data.fingerprint:
-        raise TrainingError(f"{folder} was trained on other data; start with another --name")
+    trained = manifest.training.get("data", {})
+    if trained.get("sha256") != data.fingerprint:
+        why = ""
+        if trained.get("held_out", 0) != data.held_out:
+            why = (
+                f" (it held out a share of {trained.get('held_out', 0):g}, now {data.held_out:g}: "
+                f"keep it with --set data.hold_out={trained.get('held_out', 0):g}, and leave the "
+                "data's folders as they were)"
+            )
+        raise TrainingError(f"{folder} was trained on other data{why}; start with another --name")
     return folder

@@ -89,6 +89,7 @@ def test_checkpoints_are_published_and_the_oldest_dropped(tmp_path: Path) -> Non
         "pictures": 96,
         "unreadable": 0,
         "resize": "crop",
+        "held_out": 0,
         "sha256": run.data.fingerprint,
     }
     for name, value in model.network.named_parameters():

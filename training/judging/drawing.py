@@ -1,0 +1,123 @@
+"""The pictures that are judged: drawn from a model as it would be asked for them, and timed.
+
+Picture i comes from seed i, and the classes have the shares that they have in the training data.
+Shapes: N pictures of (C, H, W), uint8, as they would be sent.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.checkpoint import Model
+from models.guidance import evaluations, needs_null_class
+from models.manifest import Defaults, Manifest
+from models.sample import draw, to_uint8
+from training.errors import TrainingError
+
+_BATCH = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Drawn pictures and what they took.
+
+    Attributes:
+        images: (N, C, H, W) uint8, on the CPU.
+        labels: (N,) int64, the class that each was drawn for; None without classes.
+        seconds: of drawing alone.
+        evaluations: of the network, for one picture.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    settings: Defaults
+    seconds: float
+    evaluations: int
+
+    @property
+    def images_per_second(self) -> float:
+        """How fast they came."""
+        return len(self.images) / self.seconds
+
+
+def draw_pictures(
+    model: Model,
+    settings: Defaults,
+    *,
+    images: int,
+    real_labels: npt.NDArray[np.int64],
+    say: Callable[[str], None],
+) -> Drawn:
+    """Draw ``images`` pictures with the classes' shares in ``real_labels``."""
+    manifest = model.manifest
+    table = manifest.build_table(settings.sampler, settings.steps, guidance_scale=settings.guidance_scale)
+    wanted = torch.from_numpy(class_turns(real_labels, images)) if manifest.classes else None
+    parts: list[Tensor] = []
+    began = time.monotonic()
+    for seeds in torch.split(torch.arange(images), _BATCH):
+        pictures = draw(
+            model.network,
+            table,
+            seeds=seeds,
+            labels=None if wanted is None else wanted[seeds],
+            guidance_scale=settings.guidance_scale,
+            clip=manifest.diffusion.clip,
+        )
+        parts.append(to_uint8(pictures).cpu())
+        done = int(seeds[-1]) + 1
+        say(f"drew {done} of {images}, {done / (time.monotonic() - began):.1f} pictures/s")
+    return Drawn(
+        images=torch.cat(parts),
+        labels=wanted,
+        settings=settings,
+        seconds=time.monotonic() - began,
+        evaluations=table.steps
+        * evaluations(settings.guidance_scale, conditional=wanted is not None),
+    )
+
+
+def class_turns(real_labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """(count,) classes in turn, each as often as its share of ``real_labels`` asks.
+
+    Equal shares give 0, 1, ... over and over. Else each class gets its share rounded down, and the
+    largest remainders one more; a class's turns lie evenly over the whole.
+    """
+    shares = np.bincount(real_labels) / len(real_labels) * count
+    turns = np.floor(shares).astype(np.int64)
+    largest = np.argsort(turns - shares, kind="stable")
+    turns[largest[: count - turns.sum()]] += 1
+    labels = np.repeat(np.arange(len(turns)), turns)
+    places = np.concatenate([(np.arange(n) + 0.5) / max(n, 1) for n in turns])
+    # Rounded, so that classes of equal shares come in their order, not in that of rounding errors.
+    return labels[np.lexsort((labels, places.round(9)))]
+
+
+def chosen_settings(manifest: Manifest, **changes: Any) -> Defaults:
+    """The model's defaults with what is changed (None: not), if the model can draw so.
+
+    Raises:
+        TrainingError: it cannot.
+    """
+    try:
+        settings = dataclasses.replace(
+            manifest.defaults, **{k: v for k, v in changes.items() if v is not None}
+        )
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
+    longest = manifest.diffusion.timesteps
+    if not 1 <= settings.steps <= longest:
+        raise TrainingError(f"--steps {settings.steps}: {manifest.version} takes 1 to {longest}")
+    lacks = manifest.null_class is None and bool(manifest.classes)
+    if lacks and needs_null_class(settings.guidance_scale):
+        raise TrainingError(
+            f"--guidance-scale {settings.guidance_scale} needs a null class, which "
+            f"{manifest.version} lacks; use 1"
+        )
+    return settings
