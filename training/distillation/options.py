@@ -177,6 +177,7 @@ def _data(teacher: Manifest) -> Data:
         class_names=teacher.classes,
         resize="squash" if facts.get("data", {}).get("resize") == "squash" else "crop",
         flip=bool(config.get("flip", False)),
+        hold_out=float(facts.get("data", {}).get("held_out", 0)),
     )
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
-from models.manifest import Manifest
 from models.distilled import ALL_SAMPLERS
+from models.manifest import Manifest
 from training.devices import pick_device
 from training.judging.drawing import chosen_settings
 from training.judging.features import FROM_FILE, NAMES

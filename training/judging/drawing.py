@@ -57,7 +57,9 @@ def draw_pictures(
 ) -> Drawn:
     """Draw ``images`` pictures with the classes' shares in ``real_labels``."""
     manifest = model.manifest
-    table = manifest.build_table(settings.sampler, settings.steps, guidance_scale=settings.guidance_scale)
+    table = manifest.build_table(
+        settings.sampler, settings.steps, guidance_scale=settings.guidance_scale
+    )
     wanted = torch.from_numpy(class_turns(real_labels, images)) if manifest.classes else None
     parts: list[Tensor] = []
     began = time.monotonic()
@@ -111,6 +113,10 @@ def chosen_settings(manifest: Manifest, **changes: Any) -> Defaults:
         )
     except ValueError as error:
         raise TrainingError(str(error)) from error
+    try:
+        manifest.distilled.check(settings.sampler, settings.steps, settings.guidance_scale)
+    except ValueError as error:
+        raise TrainingError(f"{manifest.version} cannot draw this: {error}") from error
     longest = manifest.diffusion.timesteps
     if not 1 <= settings.steps <= longest:
         raise TrainingError(f"--steps {settings.steps}: {manifest.version} takes 1 to {longest}")

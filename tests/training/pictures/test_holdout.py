@@ -13,6 +13,7 @@ from tests.training.pictures.test_sources import load, png, write
 from training.config import load_config
 from training.errors import TrainingError
 from training.pictures.data import Pictures, load_alike
+from training.run.lesson import denoising
 from training.run.loop import Trainer
 from training.run.state import require_same_run
 
@@ -80,7 +81,9 @@ def old_run(tmp_path: Path) -> tuple[Trainer, Path]:
     settings = ["data.hold_out=0", "train.steps=1", "train.batch_size=4"]
     config = load_config(tmp_path / "shapes.toml", overrides=settings)
     data = load(write(tmp_path, SOME), size=(8, 8))
-    run = Trainer(config, data, out=tmp_path / "out", device=torch.device("cpu"), commit="")
+    cpu = torch.device("cpu")
+    lesson = denoising(config, data, cpu)
+    run = Trainer(config, data, lesson, out=tmp_path / "out", device=cpu, commit="")
     run.run(until=1)
     run.close()
     return run, tmp_path
@@ -90,12 +93,11 @@ def test_an_old_run_goes_on_as_it_was_and_is_refused_otherwise(
     old_run: tuple[Trainer, Path],
 ) -> None:
     run, folder = old_run
-    shape = run.learner.network.config
     same = load(folder / "pictures", size=(8, 8))
-    assert require_same_run(folder / "out/shapes", run.config, shape, same).name == "0000001"
+    assert require_same_run(folder / "out/shapes", run.config, run.lesson, same).name == "0000001"
     other = load(folder / "pictures", size=(8, 8), hold_out=0.1)
     with pytest.raises(TrainingError, match="keep it with --set data.hold_out=0, and leave the"):
-        require_same_run(folder / "out/shapes", run.config, shape, other)
+        require_same_run(folder / "out/shapes", run.config, run.lesson, other)
 
 
 def test_a_model_that_has_seen_every_picture_is_not_judged_by_any_of_them(
