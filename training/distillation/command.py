@@ -53,6 +53,7 @@ def add_parser(subparsers: Any) -> None:
     tables.add_argument("--config", type=Path, help="a TOML file: [tables]")
     tables.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     tables.add_argument("--resume", action="store_true", help="go on where a signal stopped it")
+    tables.add_argument("--replace", action="store_true", help="a table that is there already")
     tables.add_argument("--set", action="append", default=[], metavar="tables.KEY=VALUE")
     tables.set_defaults(run=learn)
     levels = methods.add_parser("levels", help="a consistency model's levels, found by drawing")

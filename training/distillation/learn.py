@@ -24,7 +24,7 @@ def learn(arguments: argparse.Namespace) -> None:
     scale = arguments.guidance_scale
     if scale is None:
         scale = manifest.defaults.guidance_scale
-    _require_learnable(manifest, steps, scale)
+    _require_learnable(manifest, steps, scale, replacing=arguments.replace)
     raw = read_toml(arguments.config, arguments.set)
     sections = build_sections(arguments.config or "the command line", raw, {"tables": Budget})
     budget: Budget = sections["tables"]
@@ -79,8 +79,14 @@ def _note(folder: Path, learner: TableLearner) -> None:
     write_manifest(folder, replace(manifest, distilled=distilled))
 
 
-def _require_learnable(manifest: Manifest, steps: int, scale: float) -> None:
+def _require_learnable(manifest: Manifest, steps: int, scale: float, *, replacing: bool) -> None:
     name, distilled = manifest.version, manifest.distilled
+    known = [(table.steps, table.guidance_scale) for table in distilled.tables]
+    if (steps, scale) in known and not replacing:
+        raise TrainingError(
+            f"{name} has a table for {steps} steps at guidance {scale:g}; what was drawn with it "
+            "could not be drawn again with another: --replace learns one all the same"
+        )
     if distilled.consistency is not None:
         raise TrainingError(f"{name} is a consistency model, which has its own table")
     if not 2 <= steps <= min(50, manifest.diffusion.timesteps):

@@ -197,8 +197,8 @@ def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> 
         )
     if teacher.classes and teacher.null_class is None and needs_null_class(scale):
         raise TrainingError(f"guidance {scale:g} needs a null class, which {name} lacks; use 1")
-    if method == "consistency" and teacher.diffusion.prediction == "eps":
+    if method == "consistency" and teacher.diffusion.prediction != "v":
         raise TrainingError(
-            f"{name} predicts eps, whose estimates of the picture divide by alpha, nearly zero "
-            'where drawing begins; train a teacher with diffusion.prediction = "v"'
+            f"{name} predicts {teacher.diffusion.prediction}, and only v gives good estimates at "
+            'every noise level; train a teacher with diffusion.prediction = "v"'
         )

@@ -90,7 +90,10 @@ def test_the_command_notes_the_table_in_the_manifest(
     assert sheet.is_file()
     assert main([*drawing, "--steps", "5"]) == 2
     assert "sampler learned takes 4 at guidance 1.5" in capsys.readouterr().err
-    assert main(["distill", "tables", folder, "--steps", "4", *SET]) == 0  # replaces it
+    again = ["distill", "tables", folder, "--steps", "4", *SET]
+    assert main(again) == 2
+    assert "has a table for 4 steps at guidance 1.5" in capsys.readouterr().err
+    assert main([*again, "--replace"]) == 0
     assert len(read_manifest(resolve(teacher(tmp_path))).distilled.tables) == 1
 
 
