@@ -63,6 +63,7 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         classes=classes,
         class_names=[None if index is None else card.classes[index] for index in classes],
         guidance_scale=drawing.guidance_scale,
+        guidance_interval=_interval(request, card),
         sampler=sampler,
         eta=request.eta or 0.0,
         scale=request.scale,
@@ -131,6 +132,18 @@ def _require_guidable(request: GenerationRequest, card: ModelCard) -> None:
         raise InvalidField(
             "guidance_scale", f"{asked} needs a null class, which {card.id} lacks; send 1"
         )
+
+
+def _interval(request: GenerationRequest, card: ModelCard) -> list[float]:
+    interval = request.guidance_interval
+    if interval is None:
+        return card.defaults.guidance_interval
+    if interval[0] > interval[1]:
+        raise InvalidField(
+            "guidance_interval",
+            f"{interval} ends before it begins; send [from, to] with from at most to",
+        )
+    return [float(share) for share in interval]
 
 
 def _some(names: list[str]) -> str:

@@ -1,8 +1,8 @@
 """Dataclasses from plain data (JSON, TOML), checked field by field without a library.
 
 Knows scalars, choices among words, tuples of scalars, and some of these that may be left out
-(None). Mappings, dataclasses and tuples of them are the caller's to convert; only that they are
-such is checked.
+(None). A dataclass that may be left out is built of its table in turn. Other mappings, dataclasses
+and tuples of them are the caller's to convert; only that they are such is checked.
 ``Any`` says in so many words that the caller checks a field. One of any other type is a mistake in
 the program, and said to be one: never passed unchecked.
 """
@@ -56,6 +56,8 @@ def _value(where: str, target: "dataclasses.Field[Any]", value: object) -> objec
         if value is None:
             return None
         (expected,) = (kind for kind in get_args(expected) if kind is not type(None))
+        if dataclasses.is_dataclass(expected) and isinstance(value, dict):
+            return build(name, expected, value)  # type: ignore[arg-type]  # a class, not one of it
     return _checked(name, expected, value)
 
 

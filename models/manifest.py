@@ -8,11 +8,13 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from models.companions import Latent, Text
 from models.distilled import ALL_SAMPLERS, AnySampler, Distilled
 from models.fields import build
-from models.guidance import needs_null_class
+from models.guidance import WHOLE, check_interval, needs_null_class
 from models.prediction import PREDICTIONS, Prediction
 from models.sampler import VARIANCES, Sampler, Table, Variance, build_table
 from models.schedule import Schedule
@@ -57,26 +59,21 @@ class Diffusion:
 
     def build_table(self, sampler: Sampler, steps: int, *, eta: float = 0.0) -> Table:
         """A sampler's table for this process; ValueError as `models.sampler.build_table`."""
-        return build_table(
-            self.build_schedule(),
-            prediction=self.prediction,
-            sampler=sampler,
-            steps=steps,
-            eta=eta,
-            variance=self.variance,
-        )
+        return _table(self, sampler, steps, eta)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a request gets when it does not ask: sampler, its steps, guidance lambda."""
+    """What a request gets when it does not ask: sampler, its steps, guidance and where."""
 
     sampler: AnySampler = "dpmpp_2m"
     steps: int = 20
     guidance_scale: float = 1.0
+    guidance_interval: tuple[float, float] = WHOLE
 
     def __post_init__(self) -> None:
         _choice("defaults.sampler", self.sampler, ALL_SAMPLERS)
+        check_interval("defaults.guidance_interval", self.guidance_interval)
         if not 0 <= self.guidance_scale <= 20:
             raise ValueError(f"defaults.guidance_scale {self.guidance_scale} is not in 0 ... 20")
 
@@ -100,7 +97,9 @@ class Manifest:
         files: digest and size of every file beside the manifest.
         training: free-form facts for people: data fingerprint, EMA, commit, configuration.
         quality: free-form measured figures, each with its conditions.
-        pixel_range: what the network's input pixels span.
+        pixel_range: what the pictures' pixels span.
+        latent: of a network whose pictures are an autoencoder's latents.
+        text: of a network that is conditioned on text.
     """
 
     name: str
@@ -114,6 +113,8 @@ class Manifest:
     training: Mapping[str, Any] = field(default_factory=dict)
     quality: Mapping[str, Any] = field(default_factory=dict)
     pixel_range: tuple[float, float] = (-1.0, 1.0)
+    latent: Latent | None = None
+    text: Text | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -143,11 +144,26 @@ class Manifest:
             raise ValueError(
                 f"{len(self.classes)} classes for {self.network.num_class_embeds} class embeddings"
             )
+        self._check_companions()
+
+    def _check_companions(self) -> None:
+        if (self.text is None) != (self.network.text is None):
+            raise ValueError("text and network.text belong together; one of them is missing")
+        if self.latent is not None:
+            self.latent.check(channels=self.network.channels, size=self.network.size)
+            if self.diffusion.clip:
+                raise ValueError("diffusion.clip is for pixels; latents have no such bounds")
 
     @property
     def null_class(self) -> int | None:
         """The label that means "unconditional", or None."""
         return self.network.null_class
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what is drawn in the end."""
+        of = self.latent or self.network
+        return (of.channels, *of.size)
 
     @property
     def version(self) -> str:
@@ -233,3 +249,16 @@ def step_name(step: int) -> str:
 def _choice(where: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{where} {value!r} is not one of {', '.join(known)}")
+
+
+@lru_cache(maxsize=256)
+def _table(diffusion: Diffusion, sampler: Sampler, steps: int, eta: float) -> Table:
+    """Requests are many, their samplers and steps few."""
+    return build_table(
+        diffusion.build_schedule(),
+        prediction=diffusion.prediction,
+        sampler=sampler,
+        steps=steps,
+        eta=eta,
+        variance=diffusion.variance,
+    )

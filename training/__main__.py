@@ -4,14 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.distilled import ALL_SAMPLERS
 from models.manifest import CheckpointError
 from training import commands
+from training.autoencoder import command as autoencoder
 from training.conversion import command as conversion
 from training.distillation import command as distillation
 from training.errors import TrainingError
 from training.inspection import command as inspection
 from training.judging import command as judging
+from training.judging.drawing import add_settings
 from training.run import job, posthoc
 
 
@@ -39,7 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     sample.add_argument("--class", dest="class_name", help="a class's name or index, or 'all'")
     sample.add_argument("--strip", type=int, default=0, help="frames of a denoising strip instead")
     sample.add_argument("--scale", type=int, default=2, help="enlargement, without smoothing")
-    _add_settings(sample)
+    add_settings(sample)
+    sample.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     sample.add_argument("--out", type=Path, required=True, help="the PNG to write")
     sample.set_defaults(run=commands.sample)
 
@@ -53,17 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     posthoc.add_parser(subparsers)
     distillation.add_parser(subparsers)
+    autoencoder.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
     return parser
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """How to draw."""
-    parser.add_argument("--steps", type=int, help="default: the model's")
-    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
-    parser.add_argument("--guidance-scale", type=float, help="default: the model's")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from models.manifest import Manifest
 from models.sample import draw
 from training.devices import pick_device
 from training.errors import TrainingError
-from training.judging.drawing import chosen_settings
+from training.judging.drawing import asked_settings
 from training.sheets import grid, save_png, strip
 
 
@@ -19,12 +19,7 @@ def sample(arguments: argparse.Namespace) -> None:
     """`sample MODEL`: draw a grid, or a denoising strip, without the service."""
     model = load_model(arguments.model, device=pick_device(arguments.device))
     manifest = model.manifest
-    settings = chosen_settings(
-        manifest,
-        steps=arguments.steps,
-        sampler=arguments.sampler,
-        guidance_scale=arguments.guidance_scale,
-    )
+    settings = asked_settings(manifest, arguments)
     if arguments.batch < 1 or arguments.scale < 1 or arguments.strip < 0:
         raise TrainingError("--batch and --scale are at least 1, --strip at least 0")
     if not 0 <= arguments.seed <= 2**63 - arguments.batch:
@@ -38,6 +33,7 @@ def sample(arguments: argparse.Namespace) -> None:
         "seeds": arguments.seed + torch.arange(arguments.batch).repeat(max(1, len(classes))),
         "labels": torch.tensor(classes).repeat_interleave(arguments.batch) if classes else None,
         "guidance_scale": settings.guidance_scale,
+        "guidance_interval": settings.guidance_interval,
         "clip": manifest.diffusion.clip,
     }
     table = manifest.build_table(

@@ -15,7 +15,7 @@ from models.guidance import needs_null_class
 from models.manifest import Diffusion, check_name
 from models.sampler import SAMPLERS
 from training.errors import TrainingError
-from training.sections import Data, Network, Publish, Train
+from training.sections import Data, Latents, Network, Publish, Texts, Train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,19 @@ class Run:
         """Plain data, as the manifest keeps it."""
         return dataclasses.asdict(self)
 
+    @property
+    def captions(self) -> Texts | None:
+        """How captions are made, where the network learns from them."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Run):
     """A run that learns from pictures alone."""
 
     network: Network
+    latent: Latents | None = None
+    text: Texts | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +69,16 @@ class Config(Run):
                 f"publish.guidance_scale = {self.publish.guidance_scale} needs a null class, which "
                 "train.label_dropout = 0 does not train; use 1, or drop some labels"
             )
+        if self.latent is not None and self.diffusion.clip:
+            raise TrainingError("diffusion.clip is for pixels; with [latent] set clip = false")
+        if (self.latent is not None or self.text is not None) and self.publish.gate:
+            raise TrainingError(
+                "publish.gate judges classes of pixels; not with [latent] or [text]"
+            )
+
+    @property
+    def captions(self) -> Texts | None:
+        return self.text
 
 
 def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -80,8 +97,10 @@ def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str]
             "diffusion": Diffusion,
             "train": Train,
             "publish": Publish,
+            "latent": Latents,
+            "text": Texts,
         },
-        optional=("publish",),
+        optional=("publish", "latent", "text"),
     )
     return Config(name=name or path.stem, **built)
 

@@ -100,7 +100,7 @@ def test_evaluate_measures_everything_that_the_data_allows(trained: Path) -> Non
     for figure in (
         "120 pictures, dpmpp_2m, 5 steps, guidance 1.5; 10 evaluations a picture",
         "Fréchet distance",
-        "1000 KID",
+        "KID",
         "recall",
         "density",
         "classification accuracy score",
@@ -115,6 +115,19 @@ def test_evaluate_measures_everything_that_the_data_allows(trained: Path) -> Non
     assert one["frechet_ratio"] > 5
     assert one["precision"]["real"] > 0.7 > one["precision"]["drawn"]
     assert noted["class_agreement"]["images"] == 120
+
+    # Another extractor, as many pictures: its figures come beside what is there.
+    arguments = [*EVALUATE, "--metrics", "distances", "--extractor", "efficientnet"]
+    assert training(trained, *arguments).returncode == 0
+    both = read_manifest(trained / "checkpoints/shapes/0000012").quality["evaluation"]
+    assert set(both["features"]) == {"classifier", "efficientnet"}
+    assert both["classification_accuracy"] == noted["evaluation"]["classification_accuracy"]
+    # Agreement alone leaves an evaluation of more pictures as it is.
+    arguments = [*EVALUATE, "--metrics", "agreement", "--images", "30"]
+    assert training(trained, *arguments).returncode == 0
+    after = read_manifest(trained / "checkpoints/shapes/0000012").quality
+    assert after["evaluation"] == both
+    assert after["class_agreement"]["images"] == 30
 
 
 @pytest.mark.parametrize(
@@ -151,7 +164,7 @@ def test_mistakes_are_one_line_and_exit_code_two(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--images", "99"], "--images 99: too few for coverage and distances, which need 100"),
+        (["--images", "99"], "--images 99: too few for distances, which need 100"),
         (["--images", "121"], "--images 121: there are only 120 unseen real pictures and 600"),
         (["--images", "0"], "--images 0 is not at least 1"),
         (["--extractor", "inception=x"], "x does not exist; give a file of weights"),
@@ -175,7 +188,8 @@ def test_what_cannot_be_measured_is_one_line_before_anything_is_drawn(
 def test_training_needs_no_service_package(trained: Path) -> None:
     listing = (
         "import sys, training.__main__; "
-        "print([m for m in ('fastapi', 'redis', 'rq', 'pydantic', 'diffusers', 'rich') "
+        "print([m for m in ('fastapi', 'redis', 'rq', 'pydantic', 'diffusers', 'rich', "
+        "'torchmetrics') "
         "if m in sys.modules])"
     )
     answer = subprocess.run(

@@ -39,6 +39,7 @@ def find(arguments: argparse.Namespace) -> None:
         train,
         test,
         images=arguments.images,
+        by_class=bool(model.manifest.classes),
         metrics=["distances"],
         extractors=[],
         device=device,

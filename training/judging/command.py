@@ -10,15 +10,14 @@ from typing import Any
 import torch
 
 from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
-from models.distilled import ALL_SAMPLERS
 from models.manifest import Manifest
 from training.devices import pick_device
-from training.judging.drawing import chosen_settings
+from training.judging.drawing import add_settings, asked_settings
 from training.judging.features import FROM_FILE, NAMES
 from training.judging.figures import table
-from training.judging.judge import DEFAULT_IMAGES, METRICS, appoint_judge
+from training.judging.judge import DEFAULT_IMAGES, METRICS, appoint_judge, default_metrics
 from training.judging.report import write_report
-from training.judging.results import Evaluation
+from training.judging.results import MEASURED, VARYING, Evaluation
 from training.pictures.data import load_alike
 from training.pictures.sources import SPLITS
 
@@ -49,9 +48,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help=f"{names}; may be given several times (default: classifier, efficientnet without "
         "classes)",
     )
-    parser.add_argument("--steps", type=int, help="default: the model's")
-    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
-    parser.add_argument("--guidance-scale", type=float, help="default: the model's")
+    add_settings(parser)
     parser.add_argument("--dtype", choices=_DTYPES, default="fp32", help="to draw in")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
@@ -65,18 +62,14 @@ def evaluate(arguments: argparse.Namespace) -> None:
     device = pick_device(arguments.device)
     model = load_model(folder, device=device, dtype=_DTYPES[arguments.dtype])
     manifest = model.manifest
-    settings = chosen_settings(
-        manifest,
-        steps=arguments.steps,
-        sampler=arguments.sampler,
-        guidance_scale=arguments.guidance_scale,
-    )
+    settings = asked_settings(manifest, arguments)
     train, test = (load_alike(arguments.data, manifest, split=split) for split in SPLITS)
     judge = appoint_judge(
         train,
         test,
         images=arguments.images,
-        metrics=arguments.metrics,
+        by_class=bool(manifest.classes),
+        metrics=arguments.metrics or default_metrics(classes=bool(manifest.classes)),
         extractors=arguments.extractor,
         device=device,
         say=_say,
@@ -84,15 +77,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     found = judge.measure(model, settings)
     if settings == manifest.defaults:
         _note(folder, manifest, found)
+    if arguments.json:
+        print(json.dumps({"model": manifest.version, **_quality(found)}))
+    else:
+        print("\n".join(table(manifest, found)))
     if arguments.html:
         write_report(
             arguments.html, manifest, found, train=train, chosen=judge.chosen_test, test=test
         )
         _say(f"wrote {arguments.html}")
-    if arguments.json:
-        print(json.dumps({"model": manifest.version, **_quality(found)}))
-    else:
-        print("\n".join(table(manifest, found)))
 
 
 def _quality(found: Evaluation) -> dict[str, Any]:
@@ -101,8 +94,17 @@ def _quality(found: Evaluation) -> dict[str, Any]:
 
 
 def _note(folder: Path, manifest: Manifest, found: Evaluation) -> None:
-    quality = {**manifest.quality, **_quality(found)}
-    write_manifest(folder, dataclasses.replace(manifest, quality=quality))
+    """Keep the figures; what else was measured under the same conditions stays beside them."""
+    fresh = _quality(found)
+    old, new = manifest.quality.get("evaluation", {}), fresh.pop("evaluation")
+    measured = {name: new.pop(name) for name in MEASURED if name in new}
+    if any(measured.values()):
+        same = all(old.get(name) == value for name, value in new.items() if name not in VARYING)
+        kept = {name: old.get(name) for name in MEASURED} if same else {}
+        features = {**(kept.pop("features", None) or {}), **measured.pop("features")}
+        others = {name: value or kept.get(name) for name, value in measured.items()}
+        fresh["evaluation"] = {**new, "features": features, **others}
+    write_manifest(folder, dataclasses.replace(manifest, quality={**manifest.quality, **fresh}))
     _say(f"noted in {folder / MANIFEST}")
 
 

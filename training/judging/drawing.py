@@ -4,6 +4,7 @@ Picture i comes from seed i, and the classes have the shares that they have in t
 Shapes: N pictures of (C, H, W), uint8, as they would be sent.
 """
 
+import argparse
 import dataclasses
 import time
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import Model
-from models.guidance import evaluations, needs_null_class
+from models.distilled import ALL_SAMPLERS
+from models.guidance import needs_null_class, run_evaluations
 from models.manifest import Defaults, Manifest
 from models.sample import draw, to_uint8
 from training.errors import TrainingError
@@ -70,6 +72,7 @@ def draw_pictures(
             seeds=seeds,
             labels=None if wanted is None else wanted[seeds],
             guidance_scale=settings.guidance_scale,
+            guidance_interval=settings.guidance_interval,
             clip=manifest.diffusion.clip,
         )
         parts.append(to_uint8(pictures).cpu())
@@ -80,8 +83,12 @@ def draw_pictures(
         labels=wanted,
         settings=settings,
         seconds=time.monotonic() - began,
-        evaluations=table.steps
-        * evaluations(settings.guidance_scale, conditional=wanted is not None),
+        evaluations=run_evaluations(
+            table.steps,
+            settings.guidance_scale,
+            settings.guidance_interval,
+            conditional=wanted is not None,
+        ),
     )
 
 
@@ -99,6 +106,55 @@ def class_turns(real_labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[n
     places = np.concatenate([(np.arange(n) + 0.5) / max(n, 1) for n in turns])
     # Rounded, so that classes of equal shares come in their order, not in that of rounding errors.
     return labels[np.lexsort((labels, places.round(9)))]
+
+
+def pick_by_class(
+    labels: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Indices of pictures, by chance but always the same: of each class as many as ``wanted`` has.
+
+    Where a class has too few, others take their place; there are as many as ``wanted`` in all.
+    """
+    order = np.random.default_rng(0).permutation(len(labels))
+    counts = np.bincount(wanted)
+    found = [order[labels[order] == label][:count] for label, count in enumerate(counts)]
+    picked = np.concatenate(found)
+    rest = order[~np.isin(order, picked)]
+    return np.sort(np.concatenate([picked, rest[: len(wanted) - len(picked)]]))
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """How to draw, on a command line."""
+    parser.add_argument("--steps", type=int, help="default: the model's")
+    parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
+    parser.add_argument("--guidance-scale", type=float, help="default: the model's")
+    parser.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        metavar=("FROM", "TO"),
+        help="share of the run in which guidance applies; default: the model's",
+    )
+
+
+def asked_settings(manifest: Manifest, arguments: argparse.Namespace) -> Defaults:
+    """What `add_settings` read, over the model's defaults."""
+    interval = arguments.guidance_interval
+    return chosen_settings(
+        manifest,
+        steps=arguments.steps,
+        sampler=arguments.sampler,
+        guidance_scale=arguments.guidance_scale,
+        guidance_interval=None if interval is None else tuple(interval),
+    )
+
+
+def settings_to_json(settings: Defaults) -> dict[str, Any]:
+    """As a manifest gives them back, so that what was noted can be compared."""
+    return {
+        **dataclasses.asdict(settings),
+        "guidance_interval": list(settings.guidance_interval),
+    }
 
 
 def chosen_settings(manifest: Manifest, **changes: Any) -> Defaults:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from models.guidance import WHOLE
 from models.manifest import Manifest
 from training.judging.results import Evaluation
 
@@ -17,9 +18,11 @@ def table(manifest: Manifest, found: Evaluation) -> Iterator[str]:
 def heading(found: Evaluation) -> str:
     """What was drawn, how, and how fast."""
     drawn, settings = found.drawn, found.drawn.settings
+    start, stop = settings.guidance_interval
+    where = "" if (start, stop) == WHOLE else f" in {start:g} to {stop:g} of the run"
     return (
         f"{len(drawn.images)} pictures, {settings.sampler}, {settings.steps} steps, guidance "
-        f"{settings.guidance_scale:g}; {drawn.evaluations} evaluations a picture, "
+        f"{settings.guidance_scale:g}{where}; {drawn.evaluations} evaluations a picture, "
         f"{drawn.images_per_second:.1f} pictures/s in {found.dtype} on {found.device}"
     )
 
@@ -33,12 +36,10 @@ def figures(found: Evaluation) -> Iterator[tuple[str, str, str, str]]:
         if one.features >= len(found.drawn.images):
             ratio += f"; fewer pictures than its {one.features} features: compare only at this many"
         yield "Fréchet distance", f"{distance.frechet:.4g}", f"{floor.frechet:.4g}", ratio
-        yield (
-            "1000 KID",
-            f"{1000 * distance.kernel:.3f}",
-            f"{1000 * floor.kernel:.3f}",
-            f"± {1000 * distance.kernel_deviation:.3f} between subsets",
-        )
+        # Up to a thousand pictures every subset is the whole.
+        spread = distance.kernel_deviation
+        remark = f"± {spread:.2g} between subsets" if spread > 1e-6 * abs(distance.kernel) else ""
+        yield "KID", f"{distance.kernel:.4g}", f"{floor.kernel:.4g}", remark
         for name in ("precision", "recall", "density", "coverage"):
             yield name, f"{getattr(coverage, name):.3f}", f"{getattr(ceiling, name):.3f}", ""
     if accuracy := found.accuracy:

@@ -22,16 +22,15 @@ from training.judging.agreement import judge_agreement, require_classes
 from training.judging.classifier import cached_classifier
 from training.judging.coverage import Coverage, measure_coverage
 from training.judging.distances import Distances, measure_distances
-from training.judging.drawing import Drawn, draw_pictures
+from training.judging.drawing import Drawn, class_turns, draw_pictures, pick_by_class
 from training.judging.features import CLASSIFIER, Extractor, of_classifier, open_extractor
 from training.judging.neighbours import find_nearest, measure_copying
 from training.judging.results import Evaluation, InFeatures
 from training.pictures.data import Pictures
 
-Metric = Literal["distances", "coverage", "agreement", "cas", "neighbours"]
+Metric = Literal["distances", "agreement", "cas", "neighbours"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 _OF_CLASSES = frozenset[Metric](["agreement", "cas"])
-_OF_FEATURES = frozenset[Metric](["distances", "coverage"])
 DEFAULT_IMAGES = 3000
 _FEWEST = 100  # fewer say nothing about a distribution
 
@@ -44,6 +43,8 @@ class Judge:
         train, test: what the model was trained on, and what it has not seen.
         images: how many pictures to draw.
         chosen_train, chosen_test: which real ones, as many, are held against them and each other.
+            By class where classes are drawn: how many of each a sample happens to have would move
+            distances by more than what is to be measured.
         real: of each extractor the unseen features, and what the training pictures reach.
     """
 
@@ -125,12 +126,18 @@ class Judge:
         )
 
 
+def default_metrics(*, classes: bool) -> list[Metric]:
+    """All that a model with classes, or one without, can be measured by."""
+    return [metric for metric in METRICS if classes or metric not in _OF_CLASSES]
+
+
 def appoint_judge(
     train: Pictures,
     test: Pictures,
     *,
     images: int | None,
-    metrics: Sequence[Metric] | None,
+    by_class: bool,
+    metrics: Sequence[Metric],
     extractors: Sequence[str],
     device: torch.device,
     say: Callable[[str], None],
@@ -139,24 +146,27 @@ def appoint_judge(
 
     Args:
         images: how many are to be drawn; None: 3,000, or as many as there are unseen.
-        metrics: None: all that the data allows.
+        by_class: whether they are drawn class by class.
         extractors: as `training.judging.features` names them; none: the data's own classifier where
             it has classes, else EfficientNet.
 
     Raises:
         TrainingError: too few pictures, no classes where they are needed, or a bad extractor.
     """
-    wanted = frozenset(metrics or (set(METRICS) if train.classes else set(METRICS) - _OF_CLASSES))
+    wanted = frozenset(metrics)
     if wanted & _OF_CLASSES and not train.classes:
         raise TrainingError(
             f"--metrics {min(wanted & _OF_CLASSES)} needs data with classes, and this has none; "
             "ask for the other metrics"
         )
     count = _count(images, train, test, wanted)
-    judges = _extractors(extractors, train, device=device, say=say) if wanted & _OF_FEATURES else []
-    chosen = np.random.default_rng(0)
+    judges = _extractors(extractors, train, device=device, say=say) if "distances" in wanted else []
+    turns = class_turns(train.labels, count) if by_class else np.zeros(count, dtype=np.int64)
     chosen_train, chosen_test = (
-        np.sort(chosen.choice(len(data), min(count, len(data)), replace=False))
+        pick_by_class(
+            data.labels if by_class else np.zeros_like(data.labels),
+            turns[: len(data)],  # agreement alone may ask for more than there are
+        )
         for data in (train, test)
     )
     return Judge(
@@ -181,12 +191,12 @@ def _count(images: int | None, train: Pictures, test: Pictures, metrics: frozens
     count = min(DEFAULT_IMAGES, most) if images is None else images
     if count < 1:
         raise TrainingError(f"--images {count} is not at least 1")
-    if count < _FEWEST and metrics & _OF_FEATURES:
+    if count < _FEWEST and "distances" in metrics:
         given = f"--images {count}" if images is not None else f"{count} unseen real pictures"
-        rest = " ".join(metric for metric in METRICS if metric in metrics - _OF_FEATURES)
+        rest = " ".join(metric for metric in METRICS if metric in metrics - {"distances"})
         raise TrainingError(
-            f"{given}: too few for {' and '.join(sorted(metrics & _OF_FEATURES))}, which need "
-            f"{_FEWEST}; give more, or ask for --metrics {rest or 'neighbours'}"
+            f"{given}: too few for distances, which need {_FEWEST}; give more, or ask for "
+            f"--metrics {rest or 'neighbours'}"
         )
     if count > most and metrics - {"agreement"}:
         raise TrainingError(

@@ -6,5 +6,6 @@ decode    one file's bytes to pixels of the wanted size
 sources   a folder, a zip, or IDX files: which pictures there are
 holdout   which are kept out of training, where the data has no test split
 labels    which class each has
+captions  what is said about each
 idx       MNIST's file format
 """

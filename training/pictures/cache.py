@@ -82,7 +82,7 @@ def decoded(
             say(f"decoding {len(labels)} pictures (once, cached in {folder})")
             if held_out:
                 source = _only(source, part_of(source, split=split, share=held_out))
-            with _fresh_folder(folder, key) as fresh, _bombs_are_errors():
+            with fresh_folder(folder, key) as fresh, _bombs_are_errors():
                 _decode_all(
                     source,
                     fresh,
@@ -105,6 +105,7 @@ def _only(source: Source, chosen: Sequence[int]) -> Source:
         source,
         names=[source.names[index] for index in chosen],
         labels=[source.labels[index] for index in chosen],
+        groups=[source.groups[index] for index in chosen] if source.groups else (),
         read=lambda index: source.read(chosen[index]),
     )
 
@@ -134,7 +135,7 @@ def _decode_all(
     images = np.lib.format.open_memmap(
         fresh / "images.npy", mode="w+", dtype=np.uint8, shape=(count, channels, *size)
     )
-    _reserve(fresh / "images.npy")
+    reserve(fresh / "images.npy")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, count, _CHUNK):
             chunk = range(start, min(start + _CHUNK, count))
@@ -167,12 +168,12 @@ def _require_enough(source: Source, good: list[int], unreadable: list[str], repo
             f"more than {_MOST_UNREADABLE:.0%} of all {count}; {report} names them"
         )
     lost = set(source.labels) - {source.labels[index] for index in good}
-    if lost:
+    if lost and (source.classes or not good):
         name = source.classes[min(lost)] if source.classes else "all"
         raise TrainingError(f"no picture of class {name!r} can be read; {report} names them")
 
 
-def _reserve(path: Path) -> None:
+def reserve(path: Path) -> None:
     """Take the file's space on disk now: a mapped write that finds none kills the process."""
     with path.open("r+b") as file:
         if hasattr(os, "posix_fallocate"):
@@ -205,7 +206,7 @@ def _report(folder: Path) -> Path:
 
 
 @contextmanager
-def _fresh_folder(parent: Path, key: str) -> Iterator[Path]:
+def fresh_folder(parent: Path, key: str) -> Iterator[Path]:
     """A folder to fill, renamed to ``key`` at the end unless another process was faster."""
     fresh = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=parent))
     try:

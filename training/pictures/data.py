@@ -3,6 +3,8 @@
 Shapes: N pictures of (C, H, W).
 """
 
+import dataclasses
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +15,9 @@ import numpy.typing as npt
 from models.manifest import Manifest
 from training.errors import TrainingError
 from training.pictures.cache import decoded
+from training.pictures.captions import captions_of
 from training.pictures.decode import Resize
-from training.pictures.sources import Split, open_source
+from training.pictures.sources import Source, Split, open_source
 
 HOLD_OUT = 0.1  # of data without a test split
 
@@ -31,6 +34,8 @@ class Pictures:
         unreadable: files that were left out because they could not be read.
         held_out: share of the data that is kept out of training, where it has no test split of its
             own; else 0.
+        captions: each once; where there are some, ``labels`` says which is each picture's, and
+            there are no classes.
     """
 
     images: npt.NDArray[np.uint8]
@@ -39,6 +44,7 @@ class Pictures:
     fingerprint: str
     unreadable: int = 0
     held_out: float = 0.0
+    captions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,6 +59,8 @@ def load_pictures(
     class_names: tuple[str, ...] = (),
     resize: Resize = "crop",
     hold_out: float = HOLD_OUT,
+    caption: str | None = None,
+    caption_group: str | None = None,
     quiet: bool = False,
 ) -> Pictures:
     """Load a split of a data set; see `training.pictures.sources` for the layouts.
@@ -63,6 +71,9 @@ def load_pictures(
         class_names: names in label order; empty: the data's own.
         hold_out: share that is kept out of training where the data has no test split, and is the
             test split then; 0: all is trained on, and there is no test split.
+        caption: a template for captions of `metadata.jsonl`'s fields, which take the classes'
+            place; None: there are no captions.
+        caption_group: what is held out together; None: pictures with the same caption.
         quiet: say nothing of what was decoded or left out.
 
     Raises:
@@ -70,6 +81,9 @@ def load_pictures(
     """
     source = open_source(path, split=split, class_names=class_names)
     say = _silence if quiet else _say
+    captions: tuple[str, ...] = ()
+    if caption is not None:
+        source, captions = _captioned(source, caption, caption_group)
     if source.others:
         say(
             f"{len(source.others)} files in {path} have no picture's suffix and are passed over, "
@@ -102,14 +116,36 @@ def load_pictures(
             f"{path}: the class {source.classes[min(missing)]!r} has no pictures; remove it from "
             "data.class_names, or add some"
         )
+    fingerprint = cached.fingerprint
+    if captions:
+        said = "\n".join([fingerprint, *captions])
+        fingerprint = hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()
     return Pictures(
         cached.images,
         cached.labels,
         source.classes,
-        cached.fingerprint,
+        fingerprint,
         cached.unreadable,
         held_out,
+        captions,
     )
+
+
+def _captioned(source: Source, template: str, group: str | None) -> tuple[Source, tuple[str, ...]]:
+    """The source with captions for labels, and the captions in label order."""
+    each = captions_of(source.names, source.metadata, template=template, group=group)
+    captions = tuple(sorted({caption.text for caption in each}))
+    order = {caption: label for label, caption in enumerate(captions)}
+    groups = [caption.group for caption in each]
+    said = "\n".join([source.fingerprint, *groups])
+    captioned = dataclasses.replace(
+        source,
+        labels=[order[caption.text] for caption in each],
+        classes=(),
+        fingerprint=hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest(),
+        groups=groups,
+    )
+    return captioned, captions
 
 
 def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:

@@ -2,7 +2,8 @@
 
 A picture is held out by the hash of its bytes, so the choice depends on nothing else: not on the
 picture's name, its place, or what is beside it. More pictures change nothing about the others, and
-a picture that is there twice is on one side only. Knows nothing of pixels or caches.
+a picture that is there twice is on one side only. Pictures of a group are held out together, by
+the hash of its name. Knows nothing of pixels or caches.
 """
 
 import hashlib
@@ -24,7 +25,8 @@ def part_of(source: Source, *, split: Split, share: float) -> Sequence[int]:
     """
     held_out = {index for index in range(len(source.labels)) if _is_held_out(source, index, share)}
     trained = {source.labels[i] for i in range(len(source.labels)) if i not in held_out}
-    held_out = {index for index in held_out if source.labels[index] in trained}
+    if source.classes:
+        held_out = {index for index in held_out if source.labels[index] in trained}
     if split == "train":
         return [index for index in range(len(source.labels)) if index not in held_out]
     if not held_out:
@@ -37,7 +39,7 @@ def part_of(source: Source, *, split: Split, share: float) -> Sequence[int]:
 
 def _is_held_out(source: Source, index: int, share: float) -> bool:
     try:
-        data = source.read(index)
+        data = source.groups[index].encode() if source.groups else source.read(index)
     except Unreadable:
         return False
     digest = hashlib.sha256(data if isinstance(data, bytes) else data.tobytes()).digest()

@@ -9,12 +9,13 @@ import dataclasses
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from training.errors import TrainingError
+from training.pictures.captions import METADATA
 from training.pictures.decode import SUFFIXES, Unreadable
 from training.pictures.idx import read_idx
 from training.pictures.labels import LABELS_FILE, common_folder, from_folders, from_json, numbered
@@ -40,6 +41,8 @@ class Source:
         others: files that are passed over, because their suffix is no picture's.
         whole: whether these are all pictures there are, in no split; `training.pictures.holdout`
             says which of them are kept out of training.
+        metadata: files of captions, by their names.
+        groups: what pictures are held out together by, where not each by itself.
     """
 
     names: Sequence[str]
@@ -49,6 +52,8 @@ class Source:
     read: Callable[[int], Any]
     others: Sequence[str] = ()
     whole: bool = False
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    groups: Sequence[str] = ()
 
 
 def open_source(path: Path, *, split: Split, class_names: tuple[str, ...]) -> Source:
@@ -170,6 +175,8 @@ def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[s
         for name in files.sizes
         if name.startswith(root) and name not in pictures and name not in lists
     ]
+    metadata = [name for name in others if PurePosixPath(name).name == METADATA]
+    others = [name for name in others if name not in metadata]
     if not found:
         where = f"{path}/{root}" if root else path
         raise TrainingError(
@@ -194,6 +201,7 @@ def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[s
         lambda index: files.read(found[index]),
         others,
         whole,
+        {name: _read_labels(files, name) for name in metadata},
     )
 
 

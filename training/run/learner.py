@@ -10,18 +10,21 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from models.cores import Cores
 from models.ema import EMA
 from models.unet import UNet
 from training.config import Run
+from training.encoding.inputs import Inputs
 from training.pictures.data import Pictures
 from training.run.averages import PowerAverages
 from training.run.cpu.attention import use_plain_attention
-from training.run.cpu.cores import Cores
 from training.run.dropout import batch_part, use_picture_dropout
 from training.run.lesson import Lesson
 from training.run.loader import Loader
 from training.run.objective import Draws, Forward, step_seed
 from training.run.team import Team, micro_batches
+
+_MOST_CORES = 4  # each holds the network's gradients once more
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Batch:
-    """This member's pictures (B, C, H, W) and labels (B,), and the whole batch's draws."""
+    """This member's pictures and labels, as `Loader.batch` gives them, and the batch's draws."""
 
     pixels: Tensor
     labels: Tensor
@@ -80,7 +83,7 @@ class Learner:
             fused=True,
         )
         self._loader = Loader(
-            data,
+            lesson.inputs or Inputs(data.images, data.labels),
             batch_size=train.batch_size,
             seed=train.seed,
             device=device,
@@ -93,7 +96,7 @@ class Learner:
             use_picture_dropout(self.network)
         # Compiled code is made for one size of batch, and shares out each operation's work itself.
         plain = device.type == "cpu" and not train.compile
-        self._cores = Cores(torch.get_num_threads() if plain else 1)
+        self._cores = Cores(torch.get_num_threads() if plain else 1, most=_MOST_CORES)
         if plain and train.bf16:
             use_plain_attention(self.network)
 

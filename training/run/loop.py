@@ -6,11 +6,14 @@ would have done, and there is no generator state to save.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 
+from models.autoencoder import preview
 from models.manifest import step_name
 from models.unet import UNet
 from training.config import Run
@@ -117,19 +120,32 @@ class Trainer:
         table = manifest.build_table(
             defaults.sampler, defaults.steps, guidance_scale=defaults.guidance_scale
         )
-        classes = len(self.data.classes)
-        guided = network.config.null_class is not None
+        inputs, latent = self.lesson.inputs, manifest.latent
+        null = inputs.null if inputs else None
+        guided = network.config.null_class is not None or null is not None
         image = strip(
             network,
             table,
             seeds=torch.arange(_STRIP_ROWS),
-            labels=torch.arange(_STRIP_ROWS) % classes if classes else None,
+            labels=self._strip_conditions(),
+            null=null,
             guidance_scale=defaults.guidance_scale if guided else 1.0,
+            guidance_interval=defaults.guidance_interval,
             clip=self.config.diffusion.clip,
+            show=partial(preview, weights=latent.preview) if latent else None,
+            scale=2 * latent.size[0] // network.config.size[0] if latent else 2,
         )
         path = self.folder / REPORTS / f"{step_name(self.step)}.png"
         save_png(image, path)
         return path
+
+    def _strip_conditions(self) -> torch.Tensor | None:
+        """What the rows of a strip are told: the first classes, or captions from all over."""
+        inputs, classes = self.lesson.inputs, len(self.data.classes)
+        if inputs is not None and inputs.states is not None:
+            some = np.linspace(0, len(inputs.states) - 1, _STRIP_ROWS).astype(np.int64)
+            return inputs.conditions(some)
+        return torch.arange(_STRIP_ROWS) % classes if classes else None
 
     def save(self) -> Path:
         """Write a checkpoint, publish it if it may be, and drop all but the newest few."""

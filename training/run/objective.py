@@ -65,10 +65,24 @@ class Objective:
     parts: nn.Module | None = None
 
     def __init__(
-        self, run: Run, *, classes: bool, null_class: int | None, device: torch.device
+        self,
+        run: Run,
+        *,
+        classes: bool,
+        null_class: int | Tensor | None,
+        device: torch.device,
+        shape: tuple[int, int, int] | None = None,
     ) -> None:
+        """Prepare the tables.
+
+        Args:
+            classes: whether the network is told anything.
+            null_class: what it is told instead, where a row's class or caption is left out.
+            shape: (C, H, W) of what it sees; None: of the pictures.
+        """
         self._run, self._device = run, device
         self._classes, self._null_class = classes, null_class
+        self._shape = shape or (run.data.channels, *run.data.size)
         train, schedule = run.train, run.diffusion.build_schedule()
 
         def table(values: Floats) -> Tensor:
@@ -108,9 +122,7 @@ class Objective:
             t = self._levels.timesteps(half_log_snr)
             alpha, sigma = alpha_sigma(half_log_snr)
             weight = self._weights[t.round().long()]
-        noise = torch.randn(
-            (rows, data.channels, *data.size), device=self._device, generator=generator
-        )
+        noise = torch.randn((rows, *self._shape), device=self._device, generator=generator)
         unlabelled = uniform() < self._run.train.label_dropout
         return Draws(flip, t, alpha, sigma, weight, noise, unlabelled)
 
@@ -122,7 +134,8 @@ class Objective:
         May be called from several threads at once.
 
         Args:
-            pixels: (B, C, H, W) uint8 of the rows alone, as are labels (B,).
+            pixels: (B, C, H, W) uint8 of the rows alone, as are labels (B,); or latents
+                (B, M, C, H, W), where M is 2 those of the mirrored pictures too, and (B, L, S).
             draws: of the whole batch.
         """
         noised = self.noised(pixels, labels, draws, rows)
@@ -133,11 +146,17 @@ class Objective:
 
     def noised(self, pixels: Tensor, labels: Tensor, draws: Draws, rows: slice) -> Noised:
         """These rows as the network gets them; arguments as those of `loss`."""
-        x_0 = pixels.float() / 127.5 - 1
+        flip = draws.flip[rows][:, None, None, None]
+        if pixels.dtype == torch.uint8:
+            x_0 = pixels.float() / 127.5 - 1
+            mirrored = x_0.flip(-1)
+        else:
+            x_0, mirrored = pixels[:, 0].float(), pixels[:, -1].float()
         if self._run.data.flip:
-            x_0 = torch.where(draws.flip[rows][:, None, None, None], x_0.flip(-1), x_0)
+            x_0 = torch.where(flip, mirrored, x_0)
         if self._null_class is not None:
-            labels = torch.where(draws.unlabelled[rows], self._null_class, labels)
+            unlabelled = draws.unlabelled[rows].view(-1, *[1] * (labels.ndim - 1))
+            labels = torch.where(unlabelled, self._null_class, labels)
         alpha, sigma = (v[rows][:, None, None, None] for v in (draws.alpha, draws.sigma))
         noise = draws.noise[rows]
         return Noised(

@@ -72,6 +72,7 @@ class Saver:
                 self.manifest(step, network, ema),
                 weights={name: value.to(dtype) for name, value in ema.weights.items()},
                 resume=state,
+                companions=self._lesson.inputs.companions if self._lesson.inputs else None,
             )
         except BaseException:
             remove_leftovers(self.folder)
@@ -92,6 +93,8 @@ class Saver:
             classes=self._data.classes,
             defaults=self._run.publish.defaults(),
             distilled=self._lesson.distilled,
+            latent=self._lesson.inputs.latent if self._lesson.inputs else None,
+            text=self._lesson.inputs.text if self._lesson.inputs else None,
             training={
                 **self._lesson.facts,
                 "ema": {"decay": train.ema_decay, "updates": ema.updates},

@@ -17,7 +17,7 @@ from training.judging.classifier import (
     predict,
     train_classifier,
 )
-from training.judging.drawing import Drawn, class_turns
+from training.judging.drawing import Drawn, class_turns, pick_by_class
 from training.judging.features import of_classifier
 from training.pictures.data import Pictures, load_pictures
 
@@ -30,7 +30,7 @@ def quiet(_text: str) -> None:
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Pictures, Pictures]:
-    folder = write_idx(tmp_path_factory.mktemp("shapes"), train=300, test=120)
+    folder = write_idx(tmp_path_factory.mktemp("shapes"), train=330, test=120)
     train, test = (
         load_pictures(folder, split=split, size=(8, 8), channels=1, class_names=NAMES)
         for split in ("train", "test")
@@ -129,3 +129,15 @@ def test_classes_come_in_turn_and_in_their_shares() -> None:
     uneven = class_turns(np.array([0] * 6 + [1] * 3 + [2]), 20)
     assert np.bincount(uneven).tolist() == [12, 6, 2]
     assert np.bincount(uneven[:10]).tolist() == [6, 3, 1]
+
+
+def test_real_pictures_are_picked_class_by_class_while_there_are_enough() -> None:
+    labels = np.array([0] * 50 + [1] * 3 + [2] * 40)
+    wanted = class_turns(np.arange(30) % 3, 15)
+    picked = pick_by_class(labels, wanted)
+    assert len(set(picked.tolist())) == 15
+    counts = np.bincount(labels[picked])
+    assert counts[1] == 3
+    assert counts.sum() == 15
+    assert counts.min() >= 3
+    assert np.array_equal(picked, pick_by_class(labels, wanted))

@@ -10,7 +10,7 @@ from models.manifest import Defaults
 from tests.training.data import NAMES, write_idx
 from training.errors import TrainingError
 from training.judging.drawing import Drawn
-from training.judging.judge import Judge, Metric, appoint_judge
+from training.judging.judge import Judge, Metric, appoint_judge, default_metrics
 from training.pictures.data import Pictures, load_pictures
 
 CPU = torch.device("cpu")
@@ -37,7 +37,13 @@ def appoint(
     extractors: tuple[str, ...] = (),
 ) -> Judge:
     return appoint_judge(
-        *data, images=images, metrics=metrics, extractors=extractors, device=CPU, say=quiet
+        *data,
+        images=images,
+        by_class=bool(data[0].classes),
+        metrics=metrics or default_metrics(classes=bool(data[0].classes)),
+        extractors=extractors,
+        device=CPU,
+        say=quiet,
     )
 
 
@@ -54,7 +60,7 @@ def as_if_drawn(data: Pictures, count: int) -> Drawn:
 def test_data_without_classes_is_judged_by_what_needs_none(tmp_path: Path) -> None:
     data = load(tmp_path, classes=False)
     judge = appoint(data)
-    assert judge.metrics == {"distances", "coverage", "neighbours"}
+    assert judge.metrics == {"distances", "neighbours"}
     found = judge.judge(as_if_drawn(data[0], 120), dtype="torch.float32")
     assert list(found.features) == ["efficientnet"]
     assert (found.agreement, found.accuracy) == (None, None)
@@ -68,7 +74,7 @@ def test_data_without_classes_is_judged_by_what_needs_none(tmp_path: Path) -> No
 
 def test_real_pictures_in_place_of_drawn_ones_are_at_the_floor(tmp_path: Path) -> None:
     data = load(tmp_path)
-    judge = appoint(data, metrics=["distances", "coverage", "agreement"])
+    judge = appoint(data, metrics=["distances", "agreement"])
     chosen = dataclasses.replace(
         data[0],
         images=data[0].images[judge.chosen_train],
@@ -82,7 +88,9 @@ def test_real_pictures_in_place_of_drawn_ones_are_at_the_floor(tmp_path: Path) -
 def test_too_few_unseen_pictures_are_said_and_other_metrics_go_on(tmp_path: Path) -> None:
     train, test = load(tmp_path)
     few = dataclasses.replace(test, images=test.images[:40], labels=test.labels[:40])
-    with pytest.raises(TrainingError, match="^40 unseen real pictures: too few for coverage and"):
+    with pytest.raises(
+        TrainingError, match="^40 unseen real pictures: too few for distances, which need"
+    ):
         appoint((train, few))
     assert appoint((train, few), metrics=["neighbours"]).images == 40
     assert appoint((train, few), metrics=["agreement"], images=90).images == 90

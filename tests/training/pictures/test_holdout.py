@@ -4,18 +4,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-import torch
 
-from models.checkpoint import read_manifest
-from models.manifest import Manifest
+from models.checkpoint import latest_step, read_manifest
 from tests.training.data import CONFIG, idx_bytes, pictures, write_idx
 from tests.training.pictures.test_sources import load, png, write
-from training.config import load_config
+from training.__main__ import main
 from training.errors import TrainingError
 from training.pictures.data import Pictures, load_alike
-from training.run.lesson import denoising
-from training.run.loop import Trainer
-from training.run.state import require_same_run
 
 SOME = {f"{'cat' if i % 2 else 'dog'}/{i}.png": png(i) for i in range(200)}
 
@@ -75,40 +70,35 @@ def test_idx_files_without_test_files_are_held_out_from_too(tmp_path: Path) -> N
 
 
 @pytest.fixture
-def old_run(tmp_path: Path) -> tuple[Trainer, Path]:
-    """A run on all of some pictures, as before there was a hold-out."""
-    (tmp_path / "shapes.toml").write_text(CONFIG.replace('["Circle", "Square", "Cross"]', "[]"))
-    settings = ["data.hold_out=0", "train.steps=1", "train.batch_size=4"]
-    config = load_config(tmp_path / "shapes.toml", overrides=settings)
-    data = load(write(tmp_path, SOME), size=(8, 8))
-    cpu = torch.device("cpu")
-    lesson = denoising(config, data, cpu)
-    run = Trainer(config, data, lesson, out=tmp_path / "out", device=cpu, commit="")
-    run.run(until=1)
-    run.close()
-    return run, tmp_path
+def old_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A run's first step on all of some pictures, as before there was a hold-out; to go on."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, SOME)
+    names = '["Circle", "Square", "Cross"]'
+    Path("shapes.toml").write_text(CONFIG.replace(names, "[]"))
+    command = ["train", "shapes.toml", "--data", "pictures", "--set", "train.steps=2"]
+    assert main([*command, "--set", "data.hold_out=0", "--until", "1"]) == 0
+    return [*command, "--resume"]
 
 
-def test_an_old_run_goes_on_as_it_was_and_is_refused_otherwise(
-    old_run: tuple[Trainer, Path],
+def test_an_old_run_is_refused_with_what_to_do_and_goes_on_so(
+    old_run: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, folder = old_run
-    same = load(folder / "pictures", size=(8, 8))
-    assert require_same_run(folder / "out/shapes", run.config, run.lesson, same).name == "0000001"
-    other = load(folder / "pictures", size=(8, 8), hold_out=0.1)
-    with pytest.raises(TrainingError, match="keep it with --set data.hold_out=0, and leave the"):
-        require_same_run(folder / "out/shapes", run.config, run.lesson, other)
+    assert main(old_run) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "was trained on other data (it held out a share of 0, now 0.1: keep it with" in said
+    assert main([*old_run, "--set", "data.hold_out=0"]) == 0
+    assert latest_step(Path("checkpoints/shapes")) == 2
 
 
-def test_a_model_that_has_seen_every_picture_is_not_judged_by_any_of_them(
-    old_run: tuple[Trainer, Path],
-) -> None:
-    manifest: Manifest = read_manifest(old_run[1] / "out/shapes/0000001")
+@pytest.mark.usefixtures("old_run")
+def test_a_model_that_has_seen_every_picture_is_not_judged_by_any_of_them() -> None:
+    manifest = read_manifest(Path("checkpoints/shapes/0000001"))
     with pytest.raises(TrainingError, match="no test pictures, and none were held out"):
-        load_alike(old_run[1] / "pictures", manifest, split="test")
+        load_alike(Path("pictures"), manifest, split="test")
     held_out = {**manifest.training["data"], "held_out": 0.1}
     later = dataclasses.replace(manifest, training={**manifest.training, "data": held_out})
-    assert len(load_alike(old_run[1] / "pictures", later, split="test")) > 0
+    assert len(load_alike(Path("pictures"), later, split="test")) > 0
 
 
 def test_data_with_test_files_keeps_its_fingerprint(tmp_path: Path) -> None:
