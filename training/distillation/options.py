@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.distilled import BakedGuidance, Consistency, Distilled
-from models.guidance import needs_null_class
+from models.guidance import WHOLE, needs_null_class
 from models.manifest import Manifest
 from training.config import Run, build_sections, read_toml
 from training.errors import TrainingError
@@ -136,6 +136,9 @@ def load_distillation(
     raw.setdefault("distill", {}).setdefault(
         "guidance_scale", 1.0 if baked or not teacher.classes else teacher.defaults.guidance_scale
     )
+    interval = teacher.defaults.guidance_interval
+    if interval != WHOLE and not baked:
+        raw["distill"].setdefault("guidance_interval", list(interval))
     kinds = {"train": Train, "publish": Publish, "distill": _KINDS[method]}
     sections = build_sections(path or "the command line", raw, kinds)
     run = Distillation(name=name, data=_data(teacher), diffusion=teacher.diffusion, **sections)
@@ -177,6 +180,7 @@ def _data(teacher: Manifest) -> Data:
         class_names=teacher.classes,
         resize="squash" if facts.get("data", {}).get("resize") == "squash" else "crop",
         flip=bool(config.get("flip", False)),
+        hold_out=float(facts.get("data", {}).get("held_out", 0)),
     )
 
 
