@@ -18,7 +18,7 @@ COPY pyproject.toml deploy/requirements.py ./
 RUN python requirements.py app s3 > api.txt \
     && python requirements.py > models.txt \
     && python requirements.py worker s3 > worker.txt \
-    && python requirements.py train > train.txt
+    && python requirements.py train evaluate > train.txt
 
 FROM base AS api
 COPY constraints.txt ./
@@ -46,6 +46,7 @@ COPY --from=requirements /emaki/worker.txt ./
 RUN pip install --constraint constraints.txt --requirement worker.txt
 COPY checkpoints shipped
 COPY deploy/seed.py deploy/
+COPY serve serve
 COPY wire wire
 COPY worker worker
 # An empty volume takes over this folder's owner.

@@ -2,7 +2,8 @@
 # make test    all tests that need no GPU        make check   format, lint, types, import rules
 # (the web page's tests drive Debian's chromium and are skipped, by name, where there is none)
 # make chaos   kills, sleeps and restarts under load for minutes; counts what was lost (nothing)
-# make gpu     the tests that need a CUDA GPU    make install set up .venv for all of these
+# make gpu     the tests that need a CUDA GPU    make gpu-bench   what one does, in minutes
+# make install set up .venv for all of these
 # make test-compose   builds, starts and breaks the containers; needs a Docker engine
 # make audit   known vulnerabilities of what is pinned   make sbom   what it all is, as CycloneDX
 #
@@ -17,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Torch's threads must not spin while they wait: processes share the cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: install serve test test-compose check format chaos gpu bench audit sbom clean
+.PHONY: install serve test test-compose check format chaos gpu gpu-bench bench audit sbom clean
 
 install: $(BIN)/.dev
 
@@ -45,6 +46,9 @@ chaos: $(BIN)/.dev
 
 gpu: $(BIN)/.dev
 	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+gpu-bench: $(BIN)/.dev
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 bench: $(BIN)/.dev
 	$(BIN)/python -m benchmarks.overhead

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import redis
 import redis.asyncio
 from fastapi import FastAPI, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -81,7 +82,11 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         offers = OfferBook(client, model_ttl=settings.model_ttl)
         store = Store(client, offers, images)
         lapses = Lapses(client, offers, settings)
-        tasks = [asyncio.create_task(wakes.listen()), asyncio.create_task(lapses.watch())]
+        tasks = [
+            asyncio.create_task(wakes.listen()),
+            asyncio.create_task(lapses.watch()),
+            asyncio.create_task(_warm_up(blocking)),
+        ]
         app.state.stop_waiting = wakes.stop  # for the server, before it closes connections
         try:
             yield {"service": Service(settings, client, store, offers, queue, wakes, telemetry)}
@@ -127,6 +132,12 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
     app.add_middleware(Secure)
     app.add_middleware(Observe, telemetry=telemetry)
     return app
+
+
+async def _warm_up(blocking: redis.Redis) -> None:
+    """A thread and its connection, which the first submit would wait for."""
+    with suppress(redis.exceptions.RedisError):
+        await run_in_threadpool(blocking.ping)
 
 
 class _PageFiles(StaticFiles):

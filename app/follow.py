@@ -7,6 +7,7 @@ from redis.exceptions import RedisError
 
 from app.exceptions import ServiceError, TooManyStreams
 from app.state import Service
+from app.store import STREAM_PAGE
 from app.wakes import Wakes
 from wire.record import Record
 
@@ -46,8 +47,12 @@ async def follow(
         while not service.wakes.stopped:
             news.clear()
             try:
-                over = await _is_over(service, record)
                 page = await service.store.events(record.id, after)
+                if not page and await _is_over(service, record):
+                    # No event will be added; one may have been, since the events were read.
+                    page = await service.store.events(record.id, after)
+                    if not page:
+                        return
             except RedisError:
                 await Wakes.wait(news, seconds=_AWAY_SECONDS)
                 continue
@@ -56,15 +61,12 @@ async def follow(
                 if name == "done":
                     return
                 after = id_
-            if not page:
-                if over:
-                    return
-                if not await Wakes.wait(news):
-                    yield None
+            if len(page) < STREAM_PAGE and not await Wakes.wait(news):
+                yield None
 
 
 async def _is_over(service: Service, record: Record) -> bool:
-    """Whether no event will be added: looked at before the events are read."""
+    """Whether no event will be added any more."""
     try:
         return (await service.store.record(record.id, record.owner)).status.finished
     except ServiceError:

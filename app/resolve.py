@@ -6,6 +6,7 @@ Pure: the card and the limits come in, a `ResolvedRequest` or a typed error goes
 import difflib
 import secrets
 
+from app.abilities import choose_drawing
 from app.exceptions import InvalidField, ModelNotFound
 from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
 
@@ -25,7 +26,8 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         ModelNotFound: the model has no such version.
         InvalidField: a value that this model or server cannot draw.
     """
-    steps = card.defaults.steps if request.steps is None else request.steps
+    drawing = choose_drawing(request, card)
+    steps, sampler = drawing.steps, drawing.sampler
     if steps > card.timesteps:
         raise InvalidField(
             "steps",
@@ -47,13 +49,12 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         raise InvalidField(
             "seed", f"the last image's, {last}, is above {MAX_SEED}; send a smaller seed"
         )
-    sampler = request.sampler or card.defaults.sampler
     if request.eta and sampler != "ddim":
         raise InvalidField(
             "eta", f"{request.eta} is of use to the sampler ddim only, not {sampler}; leave it out"
         )
     classes = _classes(request, card)
-    guidance_scale = _guidance(request, card)
+    _require_guidable(request, card)
     return ResolvedRequest(
         model=_version(request, card),
         seed=seed,
@@ -61,7 +62,8 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         batch=request.batch,
         classes=classes,
         class_names=[None if index is None else card.classes[index] for index in classes],
-        guidance_scale=guidance_scale,
+        guidance_scale=drawing.guidance_scale,
+        guidance_interval=_interval(request, card),
         sampler=sampler,
         eta=request.eta or 0.0,
         scale=request.scale,
@@ -124,15 +126,24 @@ def _class(wanted: ClassRef, card: ModelCard) -> int | None:
     )
 
 
-def _guidance(request: GenerationRequest, card: ModelCard) -> float:
-    if request.guidance_scale is None:
-        return card.defaults.guidance_scale
-    if request.guidance_scale != 1 and card.classes and not card.null_class:
+def _require_guidable(request: GenerationRequest, card: ModelCard) -> None:
+    asked = request.guidance_scale
+    if asked not in (None, 1) and card.classes and not card.null_class:
         raise InvalidField(
-            "guidance_scale",
-            f"{request.guidance_scale} needs a null class, which {card.id} lacks; send 1",
+            "guidance_scale", f"{asked} needs a null class, which {card.id} lacks; send 1"
         )
-    return float(request.guidance_scale)
+
+
+def _interval(request: GenerationRequest, card: ModelCard) -> list[float]:
+    interval = request.guidance_interval
+    if interval is None:
+        return card.defaults.guidance_interval
+    if interval[0] > interval[1]:
+        raise InvalidField(
+            "guidance_interval",
+            f"{interval} ends before it begins; send [from, to] with from at most to",
+        )
+    return [float(share) for share in interval]
 
 
 def _some(names: list[str]) -> str:

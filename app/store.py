@@ -13,11 +13,11 @@ from app.exceptions import GenerationExpired, GenerationNotFound
 from app.offers import OfferBook
 from wire import keys, life
 from wire.images import Images, image_name, strip_name
-from wire.life import AsyncLife, Canceled
+from wire.life import AsyncLife, Canceled, Looked
 from wire.record import Record, image_field
 from wire.schemas import Generation, Status
 
-_STREAM_PAGE = 200
+STREAM_PAGE = 200  # events read at once
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -43,15 +43,15 @@ class Store:
         """`record` and `view` in one round trip to Redis."""
         if not _ID.fullmatch(id_):
             raise GenerationNotFound(id_)
-        data, place, evaluations = await self._life(life.look(id_))
-        return await self._shown(await self._parsed(id_, owner, data), place, evaluations)
+        looked = await self._life(life.look(id_))
+        return await self._shown(await self._parsed(id_, owner, looked.fields), looked)
 
     async def view(self, record: Record) -> Generation:
         """The object that clients see, with the place in the queue and an estimate of the end."""
-        place, evaluations = 0, 0.0
+        looked = Looked({})
         if record.status is Status.QUEUED:
-            _, place, evaluations = await self._life(life.look(record.id))
-        return await self._shown(record, place, evaluations)
+            looked = await self._life(life.look(record.id))
+        return await self._shown(record, looked)
 
     async def _parsed(self, id_: str, owner: str, data: dict[Any, Any]) -> Record:
         if not data:
@@ -63,16 +63,17 @@ class Store:
             raise GenerationNotFound(id_)
         return record
 
-    async def _shown(self, record: Record, place: int, evaluations: float) -> Generation:
-        now = time.time()
+    async def _shown(self, record: Record, looked: Looked) -> Generation:
+        now, request = time.time(), record.request
         if record.status is not Status.QUEUED:
             return record.generation(now=now)
-        position = place or 1  # a worker has popped it, a moment ago
+        position = looked.place or 1  # a worker has popped it, a moment ago
         eta = seconds_left(
             (await self._offers.now()).workers,
-            version=record.request.model,
-            evaluations=evaluations or record.request.evaluations,
-            steps=record.request.steps,
+            version=request.model,
+            evaluations=looked.evaluations or request.evaluations,
+            backlog=looked.backlog or request.evaluations,
+            steps=request.steps,
         )
         return record.generation(now=now, queue_position=position, queue_eta=eta)
 
@@ -137,7 +138,7 @@ class Store:
     async def events(self, id_: str, after: str) -> list[tuple[str, str, str]]:
         """The next events after an event id, as (id, name, JSON)."""
         start = f"({after}"
-        page: Any = await self._redis.xrange(keys.events(id_), start, "+", count=_STREAM_PAGE)
+        page: Any = await self._redis.xrange(keys.events(id_), start, "+", count=STREAM_PAGE)
         return [
             (entry.decode(), fields[b"event"].decode(), fields[b"data"].decode())
             for entry, fields in page

@@ -91,7 +91,7 @@ async def accept(
 async def until_finished(service: Service, record: Record, *, seconds: float) -> Record:
     """The record when it is finished, after so many seconds, or as this process stops."""
     deadline = time.monotonic() + seconds
-    with service.wakes.watch(record.id) as news:
+    with service.wakes.watch(record.id, end=True) as news:
         while True:
             news.clear()
             try:

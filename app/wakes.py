@@ -1,7 +1,8 @@
 """News of generations: one subscription per process wakes whoever waits for an id.
 
 So a thousand open streams cost Redis one connection. A wake-up says "look again", nothing more;
-whoever waits also looks again by itself now and then, so a lost message only delays.
+whoever waits also looks again by itself now and then, so a lost message only delays. Who waits for
+the end alone is not woken by what comes before it.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ class Wakes:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self.stopped = False
+        # By what they wait for: "<id>" any news, "<id> done" the end.
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     async def listen(self) -> None:
@@ -57,16 +59,20 @@ class Wakes:
         self._wake_all()
 
     @contextmanager
-    def watch(self, id_: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the generation has news; clear it before looking."""
-        event = asyncio.Event()
-        self._waiting[id_].add(event)
+    def watch(self, id_: str, *, end: bool = False) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the generation has news; clear it before looking.
+
+        Args:
+            end: only the end is news.
+        """
+        event, what = asyncio.Event(), f"{id_} done" if end else id_
+        self._waiting[what].add(event)
         try:
             yield event
         finally:
-            self._waiting[id_].discard(event)
-            if not self._waiting[id_]:
-                del self._waiting[id_]
+            self._waiting[what].discard(event)
+            if not self._waiting[what]:
+                del self._waiting[what]
 
     @staticmethod
     async def wait(event: asyncio.Event, *, seconds: float = LOOK_AGAIN_SECONDS[1]) -> bool:
@@ -78,10 +84,11 @@ class Wakes:
         except TimeoutError:
             return False
 
-    def _wake(self, id_: str) -> None:
-        for event in self._waiting.get(id_, ()):
-            event.set()
+    def _wake(self, message: str) -> None:
+        for what in (message, message.partition(" ")[0]):
+            for event in self._waiting.get(what, ()):
+                event.set()
 
     def _wake_all(self) -> None:
-        for id_ in list(self._waiting):
-            self._wake(id_)
+        for what in list(self._waiting):
+            self._wake(what)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe, pick_device, settle
-from training.pictures.data import Pictures
+from training.encoding.inputs import Inputs
 from training.run.loader import Loader
 
 
@@ -37,9 +37,7 @@ def main() -> None:
         for start in range(0, len(images), 10_000):
             part = images[start : start + 10_000]
             part[...] = np.random.default_rng(start).integers(0, 256, part.shape, np.uint8)
-        data = Pictures(
-            np.load(path, mmap_mode="r"), np.zeros(len(images), np.int64), (), "benchmark"
-        )
+        data = Inputs(np.load(path, mmap_mode="r"), np.zeros(len(images), np.int64))
         loader = Loader(
             data, batch_size=arguments.batch, seed=0, device=device, rows=slice(arguments.batch)
         )

@@ -34,31 +34,40 @@ from benchmarks.machine import describe, pick_device
 from benchmarks.peers import SERVING, peers_python
 from benchmarks.serving import Emaki, drive
 from models import load_model
+from models.cores import Cores
 from worker.engine.engine import Engine
 from worker.engine.precision import Precision, plan
-from worker.engine.work import Weights, Work
+from worker.engine.probe import probe
+from worker.engine.weights import Condition, Weights
+from worker.engine.work import Work
 
 Draw = Callable[[], float]
-DEFAULT = "balanced"
+DEFAULT = "exact"
 
 
 def engine(checkpoint: Path, precision: Precision, *, pictures: int, steps: int) -> Draw:
     """The engine by itself: each picture a work."""
-    threads = 1 << (len(os.sched_getaffinity(0)).bit_length() - 1)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     device = pick_device()
-    chosen = plan(precision, device=device, threads=threads)
+    chosen = plan(precision, device=device, cores=len(os.sched_getaffinity(0)))
     model = load_model(checkpoint, device=device, dtype=chosen.dtype)
     network, diffusion = model.manifest.network, model.manifest.diffusion
-    shape = (network.channels, *network.size)
-    weights = Weights("bench", model.network, shape, True, network.null_class, chosen.dtype, device)
-    table = diffusion.build_table("ddim", steps)
+    weights = Weights(
+        "bench",
+        model.network,
+        (network.channels, *network.size),
+        Condition.of_classes(network.null_class),
+        chosen.dtype,
+        device,
+    )
+    weights = probe(weights, chosen, Cores(chosen.cores))
+    table, drawing = diffusion.build_table("ddim", steps), Engine(chosen)
 
     def draw() -> float:
-        drawing = Engine(chosen.buckets)
         began = time.perf_counter()
         for seed in range(pictures):
-            drawing.add(Work(str(seed), "", weights, table, (seed,), (seed % 10,), 1.0))
+            label = torch.tensor(seed % 10)
+            drawing.add(Work(str(seed), "", weights, table, (seed,), (label,)))
         while not drawing.idle:
             drawing.step()
         return time.perf_counter() - began

@@ -34,6 +34,7 @@ from training.config import load_config
 from training.pictures.data import load_pictures
 from training.run.cpu.memory import keep_freed_memory
 from training.run.learner import Learner
+from training.run.lesson import denoising
 from training.run.team import Team
 
 SIZE = 32
@@ -131,7 +132,8 @@ def ours(arguments: argparse.Namespace) -> None:
     )
     config = load_config(path)
     data = load_pictures(Path(arguments.folder), size=(SIZE, SIZE), channels=3)
-    learner = Learner(config, data, device=torch.device("cpu"), team=Team())
+    cpu = torch.device("cpu")
+    learner = Learner(config, data, denoising(config, data, cpu), device=cpu, team=Team())
     print(json.dumps({"parameters": sum(p.numel() for p in learner.network.parameters())}))
     sys.stdout.flush()
     for line in sys.stdin:

@@ -5,6 +5,7 @@
     <root>/<name>/<step>/ema.safetensors      all that a worker reads
     <root>/<name>/<step>/resume.safetensors   what training needs to go on; never shipped
 
+and what `models.companions` names, for networks that work with latents or text.
 No pickle is read or written. Names are looked up, never joined into a path unchecked.
 """
 
@@ -24,6 +25,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.autoencoder import Autoencoder
+from models.companions import PACKAGE
+from models.encoder import TextEncoder
+from models.loading import find, load_companions
 from models.manifest import CheckpointError, FileRecord, Manifest, check_name, step_name
 from models.unet import UNet
 
@@ -36,10 +41,17 @@ _STEP = re.compile(r"\d{7,12}")
 
 @dataclass(frozen=True)
 class Model:
-    """A verified network, in eval mode, and what its checkpoint says about it."""
+    """A verified network, in eval mode, and what its checkpoint says about it.
+
+    Attributes:
+        autoencoder: where the network's pictures are latents.
+        encoder: where it is conditioned on text. Both are in float32, whatever the network is.
+    """
 
     network: UNet
     manifest: Manifest
+    autoencoder: Autoencoder | None = None
+    encoder: TextEncoder | None = None
 
 
 def load_model(
@@ -55,7 +67,8 @@ def load_model(
     """
     folder = resolve(Path(path))
     manifest = read_manifest(folder)
-    verify(folder, manifest)
+    for name in {WEIGHTS, *manifest.files} - {RESUME}:
+        verify(folder, manifest, name=name)
     try:
         weights = load_file(folder / WEIGHTS)
         network = UNet(manifest.network)
@@ -66,7 +79,8 @@ def load_model(
             f"{folder / WEIGHTS} does not fit its manifest: {first_line}"
         ) from error
     network.requires_grad_(requires_grad=False)
-    return Model(network.to(device=device, dtype=dtype).eval(), manifest)
+    autoencoder, encoder = load_companions(folder, manifest, device)
+    return Model(network.to(device=device, dtype=dtype).eval(), manifest, autoencoder, encoder)
 
 
 def resolve(path: Path) -> Path:
@@ -120,7 +134,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def verify(folder: Path, manifest: Manifest, *, name: str = WEIGHTS) -> None:
     """Compare a file with the size and digest its manifest records."""
-    record, path = check_size(folder, manifest, name=name), folder / name
+    record, path = check_size(folder, manifest, name=name), find(folder, name)
     try:
         digest = file_sha256(path)
     except OSError as error:
@@ -134,7 +148,7 @@ def verify(folder: Path, manifest: Manifest, *, name: str = WEIGHTS) -> None:
 
 def check_size(folder: Path, manifest: Manifest, *, name: str = WEIGHTS) -> FileRecord:
     """Compare a file's size with what its manifest records, which costs nothing."""
-    path, record = folder / name, manifest.files.get(name)
+    path, record = find(folder, name), manifest.files.get(name)
     if record is None:
         raise CheckpointError(f"{folder / MANIFEST} records no {name}")
     try:
@@ -161,10 +175,15 @@ def save_checkpoint(
     *,
     weights: Mapping[str, Tensor],
     resume: Mapping[str, Tensor] | None = None,
+    companions: Mapping[str, Path] | None = None,
 ) -> Path:
     """Write a checkpoint into a temporary folder, sync it, and rename it into place.
 
     ``manifest.files`` is filled in here. LATEST does not move: see ``publish``.
+
+    Args:
+        companions: files to be copied into it, by their names there; what is called `package:...`
+            stays where it is and is only recorded.
 
     Returns:
         The checkpoint's folder, ``root/name/step``.
@@ -188,12 +207,27 @@ def save_checkpoint(
         path = temporary / name
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
         path.chmod(0o644)  # safetensors keeps new files to their owner; a worker may be another
-        files[name] = FileRecord(sha256=file_sha256(path), bytes=path.stat().st_size)
+        files[name] = _record(path)
         _sync(path)
+    for name, source in (companions or {}).items():
+        files[name] = _record(source)
+        if not name.startswith(PACKAGE):
+            _copy(source, temporary / name)
     write_manifest(temporary, dataclasses.replace(manifest, files=files))
     temporary.rename(final)
     _sync(model_folder)
     return final
+
+
+def _record(path: Path) -> FileRecord:
+    return FileRecord(sha256=file_sha256(path), bytes=path.stat().st_size)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+    _sync(target)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -1,7 +1,8 @@
 """Dataclasses from plain data (JSON, TOML), checked field by field without a library.
 
 Knows scalars, choices among words, tuples of scalars, and some of these that may be left out
-(None). Mappings and dataclasses are the caller's to convert; only that they are such is checked.
+(None). A dataclass that may be left out is built of its table in turn. Other mappings, dataclasses
+and tuples of them are the caller's to convert; only that they are such is checked.
 ``Any`` says in so many words that the caller checks a field. One of any other type is a mistake in
 the program, and said to be one: never passed unchecked.
 """
@@ -14,19 +15,8 @@ from typing import Any, Literal, get_args, get_origin
 _SCALARS: dict[Any, tuple[type, ...]] = {
     int: (int,),
     float: (int, float),
-    float | None: (int, float, type(None)),
     str: (str,),
     bool: (bool,),
-    int | None: (int, type(None)),
-    str | None: (str, type(None)),
-}
-_TUPLES: dict[Any, tuple[tuple[type, ...], int | None]] = {
-    tuple[int, int]: ((int,), 2),
-    tuple[float, float]: ((int, float), 2),
-    tuple[float, float] | None: ((int, float), 2),
-    tuple[int, ...]: ((int,), None),
-    tuple[bool, ...]: ((bool,), None),
-    tuple[str, ...]: ((str,), None),
 }
 
 
@@ -62,12 +52,22 @@ def build(where: str, kind: type[Any], data: object) -> Any:
 def _value(where: str, target: "dataclasses.Field[Any]", value: object) -> object:
     expected: Any = target.type
     name = f"{where}.{target.name}"
+    if _is_optional(expected):
+        if value is None:
+            return None
+        (expected,) = (kind for kind in get_args(expected) if kind is not type(None))
+        if dataclasses.is_dataclass(expected) and isinstance(value, dict):
+            return build(name, expected, value)  # type: ignore[arg-type]  # a class, not one of it
+    return _checked(name, expected, value)
+
+
+def _checked(name: str, expected: Any, value: object) -> object:
     if expected in _SCALARS:
         if not _is(value, _SCALARS[expected]):
             wanted = " or ".join(kind.__name__ for kind in _SCALARS[expected])
             raise ValueError(f"{name} = {value!r} is not {wanted}")
-    elif expected in _TUPLES:
-        return None if value is None and _is_optional(expected) else _tuple(name, expected, value)
+    elif get_origin(expected) is tuple:
+        return _tuple(name, get_args(expected), value)
     elif get_origin(expected) is Literal:
         if value not in get_args(expected):
             raise ValueError(f"{name} = {value!r} is not one of {', '.join(get_args(expected))}")
@@ -81,13 +81,14 @@ def _value(where: str, target: "dataclasses.Field[Any]", value: object) -> objec
     return value
 
 
-def _tuple(name: str, expected: Any, value: object) -> tuple[object, ...]:
-    kinds, length = _TUPLES[expected]
-    if not isinstance(value, list | tuple) or not all(_is(item, kinds) for item in value):
-        raise ValueError(f"{name} = {value!r} is not a list of {kinds[-1].__name__}")
-    if length is not None and len(value) != length:
-        raise ValueError(f"{name} has {len(value)} entries, not {length}")
-    return tuple(value)
+def _tuple(name: str, kinds: tuple[Any, ...], value: object) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{name} = {value!r} is not a list of {kinds[0].__name__}")
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    if len(value) != len(kinds):
+        raise ValueError(f"{name} has {len(value)} entries, not {len(kinds)}")
+    return tuple(_checked(name, kind, item) for kind, item in zip(kinds, value, strict=True))
 
 
 def _is_optional(expected: Any) -> bool:

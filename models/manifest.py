@@ -8,12 +8,15 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+from models.companions import Latent, Text
+from models.distilled import ALL_SAMPLERS, AnySampler, Distilled
 from models.fields import build
-from models.guidance import needs_null_class
+from models.guidance import WHOLE, check_interval, needs_null_class
 from models.prediction import PREDICTIONS, Prediction
-from models.sampler import SAMPLERS, VARIANCES, Sampler, Table, Variance, build_table
+from models.sampler import VARIANCES, Sampler, Table, Variance, build_table
 from models.schedule import Schedule
 from models.unet import UNetConfig
 
@@ -56,26 +59,21 @@ class Diffusion:
 
     def build_table(self, sampler: Sampler, steps: int, *, eta: float = 0.0) -> Table:
         """A sampler's table for this process; ValueError as `models.sampler.build_table`."""
-        return build_table(
-            self.build_schedule(),
-            prediction=self.prediction,
-            sampler=sampler,
-            steps=steps,
-            eta=eta,
-            variance=self.variance,
-        )
+        return _table(self, sampler, steps, eta)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a request gets when it does not ask: sampler, its steps, guidance lambda."""
+    """What a request gets when it does not ask: sampler, its steps, guidance and where."""
 
-    sampler: Sampler = "dpmpp_2m"
+    sampler: AnySampler = "dpmpp_2m"
     steps: int = 20
     guidance_scale: float = 1.0
+    guidance_interval: tuple[float, float] = WHOLE
 
     def __post_init__(self) -> None:
-        _choice("defaults.sampler", self.sampler, SAMPLERS)
+        _choice("defaults.sampler", self.sampler, ALL_SAMPLERS)
+        check_interval("defaults.guidance_interval", self.guidance_interval)
         if not 0 <= self.guidance_scale <= 20:
             raise ValueError(f"defaults.guidance_scale {self.guidance_scale} is not in 0 ... 20")
 
@@ -95,10 +93,13 @@ class Manifest:
     Attributes:
         name, step: which model, after how many optimizer steps.
         classes: names in label order; empty for a model without classes.
+        distilled: what it was made able to do besides, or instead.
         files: digest and size of every file beside the manifest.
         training: free-form facts for people: data fingerprint, EMA, commit, configuration.
         quality: free-form measured figures, each with its conditions.
-        pixel_range: what the network's input pixels span.
+        pixel_range: what the pictures' pixels span.
+        latent: of a network whose pictures are an autoencoder's latents.
+        text: of a network that is conditioned on text.
     """
 
     name: str
@@ -107,10 +108,13 @@ class Manifest:
     diffusion: Diffusion
     classes: tuple[str, ...] = ()
     defaults: Defaults = field(default_factory=Defaults)
+    distilled: Distilled = field(default_factory=Distilled)
     files: Mapping[str, FileRecord] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     quality: Mapping[str, Any] = field(default_factory=dict)
     pixel_range: tuple[float, float] = (-1.0, 1.0)
+    latent: Latent | None = None
+    text: Text | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -123,6 +127,11 @@ class Manifest:
             raise ValueError(
                 f"defaults.steps {self.defaults.steps} is not in 1 ... {self.diffusion.timesteps}"
             )
+        d = self.defaults
+        try:
+            self.distilled.check(d.sampler, d.steps, d.guidance_scale)
+        except ValueError as error:
+            raise ValueError(f"defaults: {error}") from error
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("two classes have the same name")
         unconditional = needs_null_class(self.defaults.guidance_scale)
@@ -135,6 +144,15 @@ class Manifest:
             raise ValueError(
                 f"{len(self.classes)} classes for {self.network.num_class_embeds} class embeddings"
             )
+        self._check_companions()
+
+    def _check_companions(self) -> None:
+        if (self.text is None) != (self.network.text is None):
+            raise ValueError("text and network.text belong together; one of them is missing")
+        if self.latent is not None:
+            self.latent.check(channels=self.network.channels, size=self.network.size)
+            if self.diffusion.clip:
+                raise ValueError("diffusion.clip is for pixels; latents have no such bounds")
 
     @property
     def null_class(self) -> int | None:
@@ -142,9 +160,34 @@ class Manifest:
         return self.network.null_class
 
     @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what is drawn in the end."""
+        of = self.latent or self.network
+        return (of.channels, *of.size)
+
+    @property
     def version(self) -> str:
         """``name@step``, as answers report it."""
         return f"{self.name}@{step_name(self.step)}"
+
+    def build_table(
+        self, sampler: AnySampler, steps: int, *, guidance_scale: float = 1.0, eta: float = 0.0
+    ) -> Table:
+        """A sampler's table for this network.
+
+        Raises:
+            ValueError: as `models.sampler.build_table`, or the network was not distilled for it.
+        """
+        if sampler == "learned" or sampler == "consistency":  # noqa: PLR1714 - narrows the type
+            return self.distilled.table(
+                sampler,
+                steps,
+                guidance_scale,
+                schedule=self.diffusion.build_schedule(),
+                prediction=self.diffusion.prediction,
+            )
+        self.distilled.check(sampler, steps, guidance_scale)
+        return self.diffusion.build_table(sampler, steps, eta=eta)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, ready for ``json.dumps``."""
@@ -173,6 +216,8 @@ class Manifest:
             ):
                 if key in parts:
                     parts[key] = build(key, kind, parts[key])
+            if "distilled" in parts:
+                parts["distilled"] = Distilled.from_json(parts["distilled"])
             for key in ("files", "training", "quality"):
                 if not isinstance(parts.setdefault(key, {}), dict):
                     raise ValueError(f"{key} is not an object")
@@ -204,3 +249,16 @@ def step_name(step: int) -> str:
 def _choice(where: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{where} {value!r} is not one of {', '.join(known)}")
+
+
+@lru_cache(maxsize=256)
+def _table(diffusion: Diffusion, sampler: Sampler, steps: int, eta: float) -> Table:
+    """Requests are many, their samplers and steps few."""
+    return build_table(
+        diffusion.build_schedule(),
+        prediction=diffusion.prediction,
+        sampler=sampler,
+        steps=steps,
+        eta=eta,
+        variance=diffusion.variance,
+    )

@@ -9,7 +9,9 @@ Index 0 draws x_T; index k + 1 belongs to row k of a sampler's table.
 """
 
 import math
+from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,13 @@ _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
+
+
+@cache
+def _constants(device: torch.device) -> tuple[Tensor, Tensor]:
+    """On the device once and for all: a captured graph cannot fetch them from the host."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(_MULTIPLIERS, device=device), torch.tensor(_WEYL, device=device)
 
 
 def philox(
@@ -27,13 +36,12 @@ def philox(
     Both halves of a round are one operation: small batches are bound by the number of operations.
     """
     words = (*counter, *key)
-    shape = torch.broadcast_shapes(*(w.shape for w in words))  # type: ignore[no-untyped-call]
+    shape = np.broadcast_shapes(*(w.shape for w in words))  # torch's loads half a second of sympy
     c0, c1, c2, c3, k0, k1 = (word.expand(shape) for word in words)
     device = c0.device
     multiplied, other = torch.stack([c0, c2]), torch.stack([c1, c3])
     ones = (1,) * c0.dim()
-    multipliers = torch.tensor(_MULTIPLIERS, device=device).view(2, *ones)
-    weyl = torch.tensor(_WEYL, device=device).view(1, 2, *ones)
+    multipliers, weyl = (constant.view(2, *ones) for constant in _constants(device))
     rounds = torch.arange(_ROUNDS, device=device).view(_ROUNDS, 1, *ones)
     for keys in (torch.stack([k0, k1]) + weyl * rounds) & _MASK:
         # A product of two 32-bit words wraps in int64, but its bits are right: mask every shift.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.guidance import evaluations, guide, needs_null_class
+from models.guidance import WHOLE, evaluations, guide, guides, needs_null_class
 from models.noise import normal
 from models.sampler import Table
 from models.step import Coefficients, advance
@@ -23,7 +23,9 @@ def draw(
     *,
     seeds: Tensor,
     labels: Tensor | None = None,
+    null: Tensor | None = None,
     guidance_scale: float = 1.0,
+    guidance_interval: tuple[float, float] = WHOLE,
     clip: bool = True,
     on_step: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
@@ -31,8 +33,11 @@ def draw(
 
     Args:
         seeds: (B,) int64; row i is the picture of its own seed, whatever the others are.
-        labels: (B,) int64 classes, or None to draw without a class.
+        labels: (B,) int64 classes, or None to draw without a class; or (B, L, S) text states.
+        null: what guidance leads away from, of one row's shape or of all rows'; None: the null
+            class.
         guidance_scale: lambda in eps = eps_uncond + lambda (eps_cond - eps_uncond).
+        guidance_interval: share of the run, [from, to), in which it applies.
         on_step: called after each step k with (k, x before the step, estimate of x_0).
 
     Returns:
@@ -48,13 +53,15 @@ def draw(
     if labels is not None:
         labels = labels.to(device)
         if needs_null_class(guidance_scale):
-            if config.null_class is None:
+            if null is None and config.null_class is None:
                 raise ValueError(
                     f"guidance_scale {guidance_scale} needs a null class, which this model lacks; "
                     "use 1"
                 )
-            null = torch.full_like(labels, config.null_class)
-            labels = torch.cat([null, labels]) if two_passes else null
+            null = torch.tensor(config.null_class) if null is None else null
+            without = null.to(labels).expand_as(labels)
+            both_labels = torch.cat([without, labels])
+            labels = labels if two_passes else without
 
     def column(values: float) -> Tensor:
         return torch.full((rows,), values, dtype=torch.float32, device=device)
@@ -63,8 +70,8 @@ def draw(
     previous = torch.zeros_like(x)
     for k in range(table.steps):
         t = column(float(table.t[k]))
-        if two_passes:
-            both = network(torch.cat([x, x]).to(dtype), torch.cat([t, t]), labels).float()
+        if two_passes and guides(k, table.steps, guidance_interval):
+            both = network(torch.cat([x, x]).to(dtype), torch.cat([t, t]), both_labels).float()
             output = guide(both[:rows], both[rows:], column(guidance_scale))
         else:
             output = network(x.to(dtype), t, labels)

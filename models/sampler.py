@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from models.prediction import Prediction, to_x0
-from models.schedule import Floats, Schedule
+from models.schedule import Floats, Schedule, alpha_sigma
 
 Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
@@ -127,13 +127,12 @@ def _log_snr_points(schedule: Schedule, steps: int) -> tuple[Floats, Floats, Flo
     lambdas = schedule.half_log_snr
     start, end = max(lambdas[-1], START_HALF_LOG_SNR), min(lambdas[0], END_HALF_LOG_SNR)
     wanted = np.linspace(start, end, steps)
-    whole = np.arange(schedule.timesteps, dtype=np.float64)
-    t = np.interp(wanted, lambdas[::-1], whole[::-1])
+    t = schedule.timestep_at(wanted)
     rounded = np.rint(t)
     if len(np.unique(rounded)) == steps:
         index = rounded.astype(int)
         return rounded, schedule.log_alphas[index], schedule.sigmas[index]
-    return t, -np.log1p(np.exp(-2 * wanted)) / 2, 1 / np.sqrt(1 + np.exp(2 * wanted))
+    return t, *alpha_sigma(wanted)
 
 
 @dataclass(frozen=True)

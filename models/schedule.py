@@ -107,6 +107,20 @@ class Schedule:
         """(T,) lambda_t = log(alpha_t / sigma_t), falling (Lu et al. 2022)."""
         return self.log_alphas - np.log(self.sigmas)
 
+    def timestep_at(self, half_log_snr: Floats) -> Floats:
+        """Timesteps with these lambdas, fractional between whole ones; held to 0 ... T-1."""
+        whole = np.arange(self.timesteps, dtype=np.float64)
+        return np.interp(half_log_snr, self.half_log_snr[::-1], whole[::-1])
+
+    def half_log_snr_at(self, t: Floats) -> Floats:
+        """The lambda at timesteps that may be fractional: the inverse of `timestep_at`."""
+        return np.interp(t, np.arange(self.timesteps, dtype=np.float64), self.half_log_snr)
+
+
+def alpha_sigma(half_log_snr: Floats) -> tuple[Floats, Floats]:
+    """Logarithm of alpha, and sigma, where lambda is this: alpha^2 + sigma^2 = 1."""
+    return -np.log1p(np.exp(-2 * half_log_snr)) / 2, 1 / np.sqrt(1 + np.exp(2 * half_log_snr))
+
 
 def rescaled_range(timesteps: int) -> tuple[float, float]:
     """First and last beta of "linear" at T steps: 1e-4 and 0.02, times 1000/T.

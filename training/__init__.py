@@ -3,6 +3,7 @@
     __main__, commands   the command line; what fits in no room
     inspection/          schedules, noising, networks and errors, to look at
     conversion/          diffusers' layout and ours
+    distillation/        fewer evaluations from a trained network
     run/                 the training run itself
     judging/             how good what a model draws is
     config, sections     a run's TOML file

@@ -5,12 +5,15 @@ import sys
 from pathlib import Path
 
 from models.manifest import CheckpointError
-from models.sampler import SAMPLERS
 from training import commands
+from training.autoencoder import command as autoencoder
 from training.conversion import command as conversion
+from training.distillation import command as distillation
 from training.errors import TrainingError
 from training.inspection import command as inspection
-from training.run import job
+from training.judging import command as judging
+from training.judging.drawing import add_settings
+from training.run import job, posthoc
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,21 +38,18 @@ def build_parser() -> argparse.ArgumentParser:
     sample.add_argument("--batch", type=int, default=1, help="pictures (per class of --class all)")
     sample.add_argument("--seed", type=int, default=0, help="picture i uses seed + i")
     sample.add_argument("--class", dest="class_name", help="a class's name or index, or 'all'")
+    sample.add_argument("--prompt", action="append", help="a text to draw from; may be repeated")
+    sample.add_argument(
+        "--negative-prompt", help="what guidance leads away from (default: no text)"
+    )
     sample.add_argument("--strip", type=int, default=0, help="frames of a denoising strip instead")
     sample.add_argument("--scale", type=int, default=2, help="enlargement, without smoothing")
-    _add_settings(sample)
+    add_settings(sample)
+    sample.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     sample.add_argument("--out", type=Path, required=True, help="the PNG to write")
     sample.set_defaults(run=commands.sample)
 
-    evaluate = subparsers.add_parser(
-        "evaluate", help="measure class agreement; at the defaults, note it in the manifest"
-    )
-    evaluate.add_argument("model", type=Path, help="a model's folder or one checkpoint's")
-    evaluate.add_argument("--data", type=Path, required=True, help="the data it was trained on")
-    evaluate.add_argument("--images", type=int, default=2000, help="default: 2000")
-    evaluate.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    _add_settings(evaluate)
-    evaluate.set_defaults(run=commands.evaluate)
+    judging.add_parser(subparsers)
 
     publish = subparsers.add_parser("publish", help="move LATEST, forward or back")
     publish.add_argument("name")
@@ -57,17 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
     publish.add_argument("--out", type=Path, default=Path("checkpoints"))
     publish.set_defaults(run=commands.publish)
 
+    posthoc.add_parser(subparsers)
+    distillation.add_parser(subparsers)
+    autoencoder.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
     return parser
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """How to draw."""
-    parser.add_argument("--steps", type=int, help="default: the model's")
-    parser.add_argument("--sampler", choices=SAMPLERS, help="default: the model's")
-    parser.add_argument("--guidance-scale", type=float, help="default: the model's")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
 
 
 def main(argv: list[str] | None = None) -> int:

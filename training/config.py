@@ -5,7 +5,7 @@ An unknown key or a value of the wrong type is refused by name.
 
 import dataclasses
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,36 +13,72 @@ from typing import Any
 from models.fields import build
 from models.guidance import needs_null_class
 from models.manifest import Diffusion, check_name
+from models.sampler import SAMPLERS
 from training.errors import TrainingError
-from training.sections import Data, Network, Publish, Train
+from training.sections import Data, Latents, Network, Publish, Texts, Train
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """One training run."""
+class Run:
+    """What every training run has, whatever its network learns from."""
 
     name: str
     data: Data
-    network: Network
     diffusion: Diffusion
     train: Train
     publish: Publish = field(default_factory=Publish)
 
     def __post_init__(self) -> None:
+        try:
+            check_name(self.name)
+        except ValueError as error:
+            raise TrainingError(f"{error}; choose one with --name") from error
         if not 1 <= self.publish.steps <= self.diffusion.timesteps:
             raise TrainingError(
                 f"publish.steps = {self.publish.steps} is not in 1 ... diffusion.timesteps = "
                 f"{self.diffusion.timesteps}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as the manifest keeps it."""
+        return dataclasses.asdict(self)
+
+    @property
+    def captions(self) -> Texts | None:
+        """How captions are made, where the network learns from them."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Run):
+    """A run that learns from pictures alone."""
+
+    network: Network
+    latent: Latents | None = None
+    text: Texts | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.publish.sampler not in SAMPLERS:
+            raise TrainingError(
+                f"publish.sampler = {self.publish.sampler!r} comes by distillation; use one of "
+                f"{', '.join(SAMPLERS)}"
             )
         if self.train.label_dropout == 0 and needs_null_class(self.publish.guidance_scale):
             raise TrainingError(
                 f"publish.guidance_scale = {self.publish.guidance_scale} needs a null class, which "
                 "train.label_dropout = 0 does not train; use 1, or drop some labels"
             )
+        if self.latent is not None and self.diffusion.clip:
+            raise TrainingError("diffusion.clip is for pixels; with [latent] set clip = false")
+        if (self.latent is not None or self.text is not None) and self.publish.gate:
+            raise TrainingError(
+                "publish.gate judges classes of pixels; not with [latent] or [text]"
+            )
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, as the manifest keeps it."""
-        return dataclasses.asdict(self)
+    @property
+    def captions(self) -> Texts | None:
+        return self.text
 
 
 def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -51,37 +87,65 @@ def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str]
     Raises:
         TrainingError: no such file, broken TOML, or a key or value that does not belong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"configuration {path} cannot be read: {error}") from error
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise TrainingError(f"{path} is not valid TOML: {error}") from error
+    raw = read_toml(path, overrides)
+    built = build_sections(
+        path,
+        raw,
+        {
+            "data": Data,
+            "network": Network,
+            "diffusion": Diffusion,
+            "train": Train,
+            "publish": Publish,
+            "latent": Latents,
+            "text": Texts,
+        },
+        optional=("publish", "latent", "text"),
+    )
+    return Config(name=name or path.stem, **built)
+
+
+def read_toml(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """A TOML file (None: an empty one) with ``section.key=value`` overrides applied.
+
+    Raises:
+        TrainingError: no such file, broken TOML, or an override that is not of that form.
+    """
+    raw = {} if path is None else _parsed(path)
     for override in overrides:
         _override(raw, override)
-    sections = {
-        "data": Data,
-        "network": Network,
-        "diffusion": Diffusion,
-        "train": Train,
-        "publish": Publish,
-    }
+    return raw
+
+
+def build_sections(
+    path: Path | str,
+    raw: Mapping[str, Any],
+    sections: Mapping[str, type[Any]],
+    *,
+    optional: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Each section's dataclass; TrainingError names what does not belong."""
     unknown = sorted(set(raw) - set(sections))
     if unknown:
         raise TrainingError(
             f"{path} has an unknown section [{unknown[0]}]; known: {', '.join(sections)}"
         )
-    built = {
+    return {
         key: _section(key, kind, raw.get(key, {}))
         for key, kind in sections.items()
-        if key in raw or key != "publish"
+        if key in raw or key not in optional
     }
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return Config(name=check_name(name or path.stem), **built)
-    except ValueError as error:
-        raise TrainingError(f"{error}; choose one with --name") from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"configuration {path} cannot be read: {error}") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TrainingError(f"{path} is not valid TOML: {error}") from error
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

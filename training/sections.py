@@ -4,10 +4,14 @@ Where they are read from is `training.config`'s to know.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
+from models.companions import PACKAGE
+from models.guidance import WHOLE
 from models.manifest import Defaults
-from models.unet import UNetConfig
+from models.unet import TextAttention, UNetConfig
 from training.errors import TrainingError
+from training.pictures.data import HOLD_OUT
 from training.pictures.decode import Resize
 
 
@@ -18,6 +22,8 @@ class Data:
     Attributes:
         size: (height, width) of what the network sees; pictures of another size are resized.
         resize: "crop" cuts out the middle, "squash" keeps all of it and changes the proportions.
+        hold_out: share of the pictures that is kept out of training to judge by, where the data has
+            no test split of its own; 0 trains on all.
     """
 
     size: tuple[int, int]
@@ -26,6 +32,7 @@ class Data:
     class_names: tuple[str, ...] = ()
     resize: Resize = "crop"
     flip: bool = False
+    hold_out: float = HOLD_OUT
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3, 4):
@@ -34,6 +41,8 @@ class Data:
             )
         if not all(1 <= side <= 4096 for side in self.size):
             raise TrainingError(f"data.size = {list(self.size)} is not within 1 ... 4096 pixels")
+        if not 0 <= self.hold_out <= 0.5:
+            raise TrainingError(f"data.hold_out = {self.hold_out} is not in 0 ... 0.5")
         twice = [name for name in self.class_names if self.class_names.count(name) > 1]
         if twice:
             raise TrainingError(f"data.class_names has {twice[0]!r} twice; every class is another")
@@ -41,7 +50,10 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """`[network]`: the U-Net's shape; `attention` lists the resolutions (height) that have it."""
+    """`[network]`: the U-Net's shape; `attention` lists the resolutions (height) that have it.
+
+    With `[text]`, `transformer_layers` blocks stand wherever there is attention.
+    """
 
     base: int
     multipliers: tuple[int, ...]
@@ -50,6 +62,7 @@ class Network:
     head_dim: int | None = None
     norm_groups: int = 32
     dropout: float = 0.0
+    transformer_layers: int = 1
 
     def __post_init__(self) -> None:
         if self.base < 2 or self.base % 2:
@@ -62,14 +75,27 @@ class Network:
         if not 0 <= self.dropout < 1:
             raise TrainingError(f"network.dropout = {self.dropout} is not in 0 ... below 1")
 
-    def build(self, data: Data, classes: int, *, null_class: bool) -> UNetConfig:
-        """The network for pictures of this size with this many classes."""
+    def build(
+        self,
+        data: Data,
+        classes: int,
+        *,
+        null_class: bool,
+        latent: tuple[int, int, int] | None = None,
+        text_width: int | None = None,
+    ) -> UNetConfig:
+        """The network for pictures of this size with this many classes.
+
+        Args:
+            latent: (channels, height, width) of the latents that stand for the pictures.
+            text_width: channels of the text states; None: no text.
+        """
+        channels, height, width = latent or (data.channels, *data.size)
         if min(self.multipliers, default=0) < 1:
             raise TrainingError(
                 f"network.multipliers = {list(self.multipliers)}: give one number >= 1 per level, "
                 "for example [1, 2, 4]"
             )
-        height = data.size[0]
         heights = [height // 2**level for level in range(len(self.multipliers))]
         unknown = set(self.attention) - set(heights)
         if unknown:
@@ -79,19 +105,79 @@ class Network:
             )
         try:
             return UNetConfig(
-                channels=data.channels,
-                size=data.size,
+                channels=channels,
+                size=(height, width),
                 block_channels=tuple(self.base * m for m in self.multipliers),
                 blocks_per_level=self.blocks_per_level,
                 attention_levels=tuple(h in self.attention for h in heights),
-                head_dim=self.head_dim,
+                head_dim=self.head_dim if text_width is None else None,
                 norm_groups=self.norm_groups,
                 dropout=self.dropout,
                 num_class_embeds=(classes + null_class) or None,
                 null_class=classes if null_class and classes else None,
+                text=None if text_width is None else self._text(text_width),
             )
         except ValueError as error:
             raise TrainingError(f"[network] {error}") from error
+
+    def _text(self, width: int) -> TextAttention:
+        widths = [self.base * m for m in self.multipliers]
+        return TextAttention(
+            width=width,
+            heads=tuple(max(1, w // (self.head_dim or w)) for w in widths),
+            layers=(self.transformer_layers,) * len(widths),
+            linear_projection=True,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latents:
+    """`[latent]`: the network learns an autoencoder's latents instead of pixels.
+
+    Attributes:
+        autoencoder: its folder, as diffusers or `python -m training autoencoder` writes it.
+    """
+
+    autoencoder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """`[text]`: the network learns what captions say instead of classes.
+
+    Attributes:
+        encoder: a text encoder's folder, as transformers writes it; `package:NAME/PATH` is a
+            folder in an installed Python package.
+        tokenizer: its folder; None: the encoder's.
+        tokens: captions are cut, or filled up, to so many.
+        caption: how a caption is made of `metadata.jsonl`'s fields.
+        group: captions that are held out together, made alike; None: the same caption's pictures.
+        store: "copy" puts the encoder into each checkpoint, "reference" leaves it in its package,
+            which must be installed where the model is served.
+        compact: whether the encoder, a BERT, is made small first: only the captions' tokens, in
+            eight bits. The network learns from what it says then.
+        examples: captions for people to try; empty: some of the data's.
+    """
+
+    encoder: str
+    tokenizer: str | None = None
+    tokens: int = 24
+    caption: str = "{text}"
+    group: str | None = None
+    store: Literal["copy", "reference"] = "copy"
+    compact: bool = False
+    examples: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.tokens <= 512:
+            raise TrainingError(f"text.tokens = {self.tokens} is not in 2 ... 512")
+        if self.store == "reference" and self.compact:
+            raise TrainingError('text.compact makes a new encoder: set text.store = "copy"')
+        if self.store == "reference" and not self.encoder.startswith(PACKAGE):
+            raise TrainingError(
+                f'text.store = "reference" needs an encoder in a package ({PACKAGE}NAME/PATH), '
+                f"not {self.encoder!r}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +190,15 @@ class Train:
         batch_size: pictures per optimizer step, over all processes and micro-batches.
         accumulate: micro-batches a process splits its part of a batch into, to save memory.
         min_snr_gamma: the loss weights of arXiv:2303.09556 (5 is usual); 0 weighs all t alike.
+        noise_density: "uniform" trains every timestep alike; "lognormal" draws the noise level
+            s = sigma / alpha from ln s ~ N(noise_mean, noise_std^2).
+        uncertainty: weigh each noise level by a learned guess of its error (arXiv:2312.02696).
         compile: run the network through torch.compile.
         bf16: multiply in bfloat16 (autocast); weights, EMA and optimizer stay float32.
         report_every: steps between denoising strips.
         save_every: steps between checkpoints.
+        snapshot_every: steps between snapshots of two power-function averages, from which
+            `average` makes an EMA of any length afterwards; 0: none.
     """
 
     steps: int
@@ -122,11 +213,16 @@ class Train:
     ema_decay: float = 0.9999
     label_dropout: float = 0.1
     min_snr_gamma: float = 0.0
+    noise_density: Literal["uniform", "lognormal"] = "uniform"
+    noise_mean: float = -0.4
+    noise_std: float = 1.0
+    uncertainty: bool = False
     bf16: bool = True
     compile: bool = False
     seed: int = 0
     report_every: int = 500
     save_every: int = 1000
+    snapshot_every: int = 0
 
     def __post_init__(self) -> None:
         limits: list[tuple[str, float, float]] = [
@@ -142,9 +238,12 @@ class Train:
             ("clip_norm", 1e-6, 1e6),
             ("ema_decay", 0, 0.999999),
             ("label_dropout", 0, 1),
+            ("noise_mean", -10, 10),
+            ("noise_std", 1e-3, 10),
             ("seed", 0, 2**63 - 1),
             ("report_every", 1, 1e9),
             ("save_every", 1, 1e9),
+            ("snapshot_every", 0, 1e9),
         ]
         for name, low, high in limits:
             value = getattr(self, name)
@@ -167,6 +266,7 @@ class Publish:
     sampler: str = "dpmpp_2m"
     steps: int = 20
     guidance_scale: float = 1.0
+    guidance_interval: tuple[float, float] = WHOLE
     dtype: str = "fp32"
     keep: int = 3
     keep_minutes: float = 30.0
@@ -191,6 +291,7 @@ class Publish:
                 sampler=self.sampler,  # type: ignore[arg-type]  # checked by Defaults itself
                 steps=self.steps,
                 guidance_scale=self.guidance_scale,
+                guidance_interval=self.guidance_interval,
             )
         except ValueError as error:
             raise TrainingError(f"[publish] {error}") from error

@@ -3,6 +3,7 @@
 Shapes: images (B, C, H, W) in [-1, 1]; C is 1 (grey), 3 (RGB) or 4 (RGBA).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from models.guidance import WHOLE
 from models.sample import draw, strip_steps, to_uint8
 from models.sampler import Table
 from models.unet import UNet
@@ -36,12 +38,19 @@ def strip(
     *,
     seeds: Tensor,
     labels: Tensor | None,
+    null: Tensor | None = None,
     guidance_scale: float,
+    guidance_interval: tuple[float, float] = WHOLE,
     clip: bool,
     frames: int = 9,
     scale: int = 2,
+    show: Callable[[Tensor], Tensor] | None = None,
 ) -> Image.Image:
-    """The denoising scroll: a row per seed, ``frames`` moments left to right, noise first."""
+    """The denoising scroll: a row per seed, ``frames`` moments left to right, noise first.
+
+    Args:
+        show: makes pictures of what the network draws, where these are latents.
+    """
     chosen = strip_steps(table.steps, frames)
     moments: list[Tensor] = []
 
@@ -54,13 +63,18 @@ def strip(
         table,
         seeds=seeds,
         labels=labels,
+        null=null,
         guidance_scale=guidance_scale,
+        guidance_interval=guidance_interval,
         clip=clip,
         on_step=keep,
     )
     # A moment is x_t, whose noise reaches far beyond the pixel range: show it clamped.
     sequence = torch.stack([*moments, final], dim=1)
-    return grid(sequence.flatten(0, 1), columns=sequence.shape[1], scale=scale)
+    frames_shown = sequence.flatten(0, 1)
+    if show is not None:
+        frames_shown = show(frames_shown)
+    return grid(frames_shown, columns=sequence.shape[1], scale=scale)
 
 
 def save_png(image: Image.Image, path: Path) -> None:

@@ -30,9 +30,11 @@ waiting = Key("emaki:waiting:{}:{}")  # list by version, owner: ids, oldest firs
 taken = Key("emaki:taken:{}:{}")  # list by version, owner: ids in a worker's hand and not begun
 WAITS = "emaki:waits"  # zset: id -> when it was accepted; until a worker begins it
 QUEUED = "emaki:queued"  # hash: "pictures" accepted and not begun; "pictures:<owner>" of each owner
+UNFINISHED = "emaki:unfinished"  # hash: owner -> generations accepted and not ended
 BACKLOG = "emaki:backlog"  # hash: owner -> network evaluations accepted and not made
 DRAWN = "emaki:drawn"  # hash: owner -> evaluations made or dropped since its backlog began
 CANCELS = "emaki:cancels"  # set: ids that a worker should stop
+took = Key("emaki:took:{}")  # hash by worker: its last take that found something, and the ids
 batch = Key("emaki:batch:{}")  # string by worker: the ids in its last step's batch
 
 # An owner: an API key, by the start of its digest; "" where the server has none.
@@ -51,12 +53,12 @@ worker = Key("emaki:worker:{}")  # string: its `WorkerState`, while it is alive
 
 METRICS = "emaki:metrics"  # hash: what workers count, for /metrics (`wire.metrics`)
 IMAGES_KEPT = "emaki:images"  # zset: ids with files outside Redis -> Unix time at which they may go
-WAKE = "emaki:wake"  # channel: ids whose stream has grown
+WAKE = "emaki:wake"  # channel: "<id> <event>", as its stream grows; "<id> done" as it goes
 
 # RQ's names for one queue, `QUEUE`; `tests/wire` compares them with RQ's.
 QUEUE = "emaki"
 QUEUE_LIST = "rq:queue:emaki"  # list: ids that wait, next first
-POPPED = "rq:queue:emaki:intermediate"  # list: ids that a worker has popped, for a moment
+POPPED = "rq:queue:emaki:intermediate"  # list: ids that RQ has popped, for a moment
 STARTED = "rq:wip:emaki"  # zset: "<id>:<execution>" -> when it counts as abandoned
 job = Key("rq:job:{}")  # hash: RQ's job
 FUNCTION = "emaki.generate"  # the job's function name: data, never imported or called

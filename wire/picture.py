@@ -5,6 +5,8 @@ No id, no time, nothing of the batch: so the same picture has the same bytes eve
 
 from dataclasses import dataclass
 
+WHOLE = (0.0, 1.0)  # of a run
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
@@ -14,6 +16,7 @@ class Picture:
         model: `name@step`.
         seed: its own.
         class_name: None draws without a class.
+        guidance_interval: share of the run, [from, to), in which guidance applies.
     """
 
     model: str
@@ -22,22 +25,24 @@ class Picture:
     steps: int
     sampler: str
     guidance_scale: float
+    guidance_interval: tuple[float, float]
     eta: float
     scale: int
 
     @property
     def guided(self) -> bool:
-        """Whether each step takes two evaluations, as `models.guidance` has it."""
+        """Whether a step may take two evaluations, as `models.guidance` has it."""
         return self.class_name is not None and self.guidance_scale not in (0, 1)
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations that it takes."""
-        return self.steps * (2 if self.guided else 1)
+        """Network evaluations that it takes; a step in the guided share of the run takes two."""
+        start, stop = (share * self.steps for share in self.guidance_interval)
+        return self.steps + self.guided * sum(start <= k < stop for k in range(self.steps))
 
     def text(self) -> dict[str, str]:
         """The PNG's text chunks: a file found on a disk can be drawn again."""
-        return {
+        text = {
             "Software": "Emaki",
             "model": self.model,
             "seed": str(self.seed),
@@ -48,3 +53,6 @@ class Picture:
             "eta": repr(float(self.eta)),
             "scale": str(self.scale),
         }
+        if self.guided and self.guidance_interval != WHOLE:
+            text["guidance_interval"] = "{!r}, {!r}".format(*self.guidance_interval)
+        return text

@@ -10,13 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from wire.picture import Picture
+from wire.picture import WHOLE, Picture
 
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 64
 MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[0-9]{1,12})?$"
 
-Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde"]
+Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "learned", "consistency"]
+SOLVERS: tuple[Sampler, ...] = ("ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde")  # for any model
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
 ClassRef = Annotated[str, Field(max_length=200)] | int | None
 
 
@@ -71,7 +74,14 @@ class GenerationRequest(BaseModel):
         allow_inf_nan=False,
         description="Classifier-free guidance: 1 is none, 0 ignores the class.",
     )
-    sampler: Sampler | None = Field(None, description="Default: the model's.")
+    guidance_interval: Interval | None = Field(
+        None,
+        description="[from, to]: the share of the run in which guidance applies. A step outside it "
+        "costs half. Default: the model's.",
+    )
+    sampler: Sampler | None = Field(
+        None, description="Default: the model's. One of its card's `samplers`."
+    )
     eta: float | None = Field(
         None, ge=0, le=1, allow_inf_nan=False, description="`ddim` only; default 0."
     )
@@ -103,6 +113,7 @@ class ResolvedRequest(BaseModel):
     classes: list[int | None] = Field(description="Class index per image, or null.")
     class_names: list[str | None] = Field(description="The same as names.")
     guidance_scale: float
+    guidance_interval: Interval = list(WHOLE)
     sampler: Sampler
     eta: float
     scale: int
@@ -123,6 +134,7 @@ class ResolvedRequest(BaseModel):
             steps=self.steps,
             sampler=self.sampler,
             guidance_scale=self.guidance_scale,
+            guidance_interval=(self.guidance_interval[0], self.guidance_interval[1]),
             eta=self.eta,
             scale=self.scale,
         )
@@ -144,6 +156,7 @@ class RequestView(BaseModel):
     batch: int
     class_: str | list[str | None] | None = Field(alias="class")
     guidance_scale: float
+    guidance_interval: Interval = list(WHOLE)
     sampler: Sampler
     eta: float
     scale: int
@@ -231,6 +244,14 @@ class CardDefaults(BaseModel):
     sampler: Sampler
     steps: int
     guidance_scale: float
+    guidance_interval: Interval = list(WHOLE)
+
+
+class LearnedOffer(BaseModel):
+    """A request that the sampler `learned` has a table for."""
+
+    steps: int
+    guidance_scale: float
 
 
 class ModelCard(BaseModel):
@@ -249,6 +270,14 @@ class ModelCard(BaseModel):
     channels: int
     timesteps: int = Field(description="T, the most steps a request may ask for.")
     defaults: CardDefaults
+    samplers: list[Sampler] = Field(list(SOLVERS), description="What it can be drawn with.")
+    learned: list[LearnedOffer] = Field([], description="What the sampler `learned` takes.")
+    consistency_steps: int = Field(
+        0, description="The most steps that the sampler `consistency` takes; 0: none."
+    )
+    baked_guidance: float | None = Field(
+        None, description="Guidance that the weights hold: then a request's is 1 and no other."
+    )
     quality: dict[str, Any] = Field(description="Measured figures, each with its conditions.")
 
 
@@ -272,7 +301,8 @@ class WorkerState(BaseModel):
     served: list[str] = Field(description="Each model's LATEST, `name@step`.")
     versions: list[str] = Field(description="All that it can draw, `name@step`.")
     pace: float = Field(description="Network evaluations a second, as measured; 0: not yet.")
-    step_seconds: float = Field(description="What a step takes lately; 0: not yet.")
+    full_step_seconds: float = Field(0.0, description="What a step takes when there is much to do.")
+    lone_step_seconds: float = Field(0.0, description="The same for a request alone; 0: not yet.")
 
     @property
     def models(self) -> set[str]:

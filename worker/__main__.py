@@ -20,15 +20,16 @@ from wire.connect import wait_for_redis_url, without_password
 from wire.images import Images, ImagesUrlError
 from wire.logs import configure
 from wire.settings import complain
-from worker.catalog import Catalog
+from worker.catalog import Catalog, Loaded
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
-from worker.engine.precision import plan
+from worker.engine.precision import choose, plan
 from worker.engine.runner import Runner
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
 from worker.meter import Meter
 from worker.settings import WorkerSettings
+from worker.warm import draw_one
 
 log = logging.getLogger("emaki.worker")
 _IMAGES_SECONDS = 4.0  # a heartbeat must not wait for a store that is away
@@ -68,19 +69,21 @@ def run() -> int:
     except ImagesUrlError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    # A power of two, so that every place of a batch is computed alike (`worker.engine.precision`).
-    threads = 1 << ((settings.threads or _cores()).bit_length() - 1)
-    torch.set_num_threads(threads)
-    chosen = plan(settings.precision, device=device, threads=threads)
-    log.info(
-        "%s, %d threads, %s, batches of %s", device, threads, settings.precision, chosen.buckets
-    )
+    torch.set_num_threads(1)  # of each thread: cores share out chunks, not operations
+    precision = settings.precision or choose(device=device)
+    cores = settings.threads or _cores()
+    chosen = plan(precision, device=device, cores=cores, chunk=settings.chunk)
+    log.info("%s, %d cores, %s, %s", device, chosen.cores, precision, chosen.dtype)
 
     redis = _connect(settings)
-    catalog = Catalog(settings.checkpoints, device=device, plan=chosen)
+    engine, meter = Engine(chosen), Meter()
+    catalog = Catalog(settings.checkpoints, device=device, plan=chosen, prepare=engine.prepare)
     catalog.watch()
-    meter = Meter()
-    runner = Runner(Engine(chosen.buckets), on_step=meter.step)
+    if catalog.cards():
+        loaded = catalog.find(catalog.cards()[0].version)
+        if isinstance(loaded, Loaded):
+            draw_one(engine, loaded)
+    runner = Runner(engine, on_step=meter.step)
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
     ledger = Ledger(redis, name, images)
@@ -89,7 +92,7 @@ def run() -> int:
         _exit_on_signals()
         time.sleep(1)
     try:
-        ledger.farewell()
+        ledger.presence.farewell()
     except RedisError:
         log.warning("Redis is away; it will forget this worker by itself")
     log.info("stopped")

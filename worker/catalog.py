@@ -10,11 +10,13 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from models.checkpoint import (
     LATEST,
@@ -27,11 +29,13 @@ from models.checkpoint import (
     read_manifest,
     steps_of,
 )
+from models.cores import Cores
 from models.manifest import NAME, CheckpointError, Manifest, step_name
-from wire.schemas import CardDefaults, ModelCard
+from wire.schemas import CardDefaults, LearnedOffer, ModelCard
 from worker.engine.memory import is_out_of_memory
 from worker.engine.precision import Plan
-from worker.engine.work import Weights
+from worker.engine.probe import probe
+from worker.engine.weights import Condition, Weights
 
 log = logging.getLogger("emaki.worker")
 _OLD_VERSIONS_KEPT = 4
@@ -52,6 +56,10 @@ class Loaded:
     weights: Weights
     written: float  # the weights' file's modification time, in Unix seconds
 
+    def condition(self, class_name: str | None) -> Tensor | None:
+        """What a picture of this class is drawn for; None: without a class."""
+        return None if class_name is None else torch.tensor(self.manifest.classes.index(class_name))
+
 
 @dataclass(frozen=True)
 class Loading:
@@ -70,11 +78,27 @@ class _Seen:
     until: float = float("inf")
 
 
-class Catalog:
-    """Models under one checkpoints folder."""
+def _nothing_to_prepare(_weights: Weights) -> None:
+    pass
 
-    def __init__(self, root: Path, *, device: torch.device, plan: Plan) -> None:
-        self._root, self._device, self._plan = root, device, plan
+
+class Catalog:
+    """Models under one checkpoints folder.
+
+    Args:
+        prepare: told of weights before they are served, in the loader's thread.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        device: torch.device,
+        plan: Plan,
+        prepare: Callable[[Weights], object] = _nothing_to_prepare,
+    ) -> None:
+        self._root, self._device, self._plan, self._prepare = root, device, plan, prepare
+        self._cores = Cores(plan.cores)
         self._served: dict[str, Loaded] = {}
         self._others: OrderedDict[str, Loaded] = OrderedDict()
         self._loading: set[str] = set()
@@ -179,7 +203,8 @@ class Catalog:
         try:
             written = (folder / WEIGHTS).stat().st_mtime
             model = load_model(folder, device=self._device, dtype=self._plan.dtype)
-            weights = self._warm_up(_weights(model, self._device, self._plan))
+            weights = probe(_weights(model, self._device, self._plan), self._plan, self._cores)
+            self._prepare(weights)
         except _UNUSABLE as error:
             passes = isinstance(error, OSError) or is_out_of_memory(error)
             passes = passes or isinstance(error.__cause__, OSError)
@@ -220,30 +245,6 @@ class Catalog:
         self._said.pop("", None)
         return [f for f in children if NAME.fullmatch(f.name) and (f / LATEST).is_file()]
 
-    @torch.inference_mode()
-    def _warm_up(self, weights: Weights) -> Weights:
-        """Evaluate at every size, the largest first; it may be that only smaller ones fit."""
-        began, fitting = time.monotonic(), list[int]()
-        sizes = self._plan.buckets
-        for size in reversed(sizes):
-            x = torch.zeros((size, *weights.shape), dtype=weights.dtype, device=weights.device)
-            labels = None
-            if weights.classes:
-                labels = torch.zeros(size, dtype=torch.int64, device=weights.device)
-            try:
-                weights.forward(x, torch.zeros(size, device=weights.device), labels)
-            except (MemoryError, RuntimeError) as error:
-                # A size that is the only one stays: with another, pictures would differ.
-                smaller = len(sizes) == 1 or fitting or size > sizes[0]
-                if not is_out_of_memory(error) or not smaller:
-                    raise
-                log.warning("%s: no memory for batches of %d", weights.version, size)
-            else:
-                fitting.append(size)
-        took = time.monotonic() - began
-        log.info("warmed %s up in %.1f s, batches of %s", weights.version, took, fitting[::-1])
-        return replace(weights, largest=max(fitting, default=None))
-
     def _remember(self, loaded: Loaded) -> None:
         self._others[loaded.manifest.version] = loaded
         while len(self._others) > _OLD_VERSIONS_KEPT:
@@ -272,8 +273,14 @@ class Catalog:
                 self._said.pop(version, None)
             else:
                 self._refuse(version, fault)
-        # As it is on disk now: `evaluate` notes figures in a manifest that is being served.
+        # As it is on disk now: `evaluate` notes figures, and `distill tables` a table, while it is
+        # being served.
         manifest = self._look(folder / step_name(served.manifest.step)).manifest
+        if manifest is not None and manifest.files == served.manifest.files:
+            if manifest != served.manifest:
+                served = replace(served, manifest=manifest)
+            with self._lock:
+                self._served[folder.name] = served
         return _card(manifest or served.manifest, sorted(usable), int(served.written))
 
 
@@ -291,6 +298,7 @@ def _stamp(folder: Path) -> _Stamp:
 
 def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
     height, width = manifest.network.size
+    distilled = manifest.distilled
     return ModelCard(
         id=manifest.name,
         created=created,
@@ -306,19 +314,30 @@ def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
             sampler=manifest.defaults.sampler,
             steps=manifest.defaults.steps,
             guidance_scale=manifest.defaults.guidance_scale,
+            guidance_interval=list(manifest.defaults.guidance_interval),
         ),
+        samplers=list(distilled.samplers),
+        learned=[
+            LearnedOffer(steps=table.steps, guidance_scale=table.guidance_scale)
+            for table in distilled.tables
+        ],
+        consistency_steps=len(distilled.consistency.levels) if distilled.consistency else 0,
+        baked_guidance=distilled.guidance.scale if distilled.guidance else None,
         quality=dict(manifest.quality),
     )
 
 
 def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:
     network = model.manifest.network
+    if device.type == "cuda":  # convolutions in bf16 use tensor cores without a transposition
+        model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    labelled = network.num_class_embeds is not None
+    condition = Condition.of_classes(network.null_class) if labelled else None
     return Weights(
         version=model.manifest.version,
         forward=model.network,
         shape=(network.channels, *network.size),
-        classes=network.num_class_embeds is not None,
-        null_class=network.null_class,
+        condition=condition,
         dtype=plan.dtype,
         device=device,
     )

@@ -7,8 +7,9 @@ import itertools
 import logging
 import time
 from collections import deque
-from enum import Enum, auto
 
+from wire.images import ImagesAway
+from wire.life import Call, Taken
 from wire.logs import fields
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
@@ -24,7 +25,7 @@ from worker.engine.work import (
     WorkDone,
     WorkFailed,
 )
-from worker.ledger import Ledger
+from worker.ledger import Heard, Ledger
 from worker.meter import Meter
 from worker.render import plain_png, png, strip_png
 
@@ -33,18 +34,11 @@ _STEPS_MISSED = 20  # a step may take so many times as long as usual
 _ASLEEP_SECONDS = 5.0
 _MOST_PREVIEWS = 256  # of one generation
 _MAX_STRIKES = 3
-_MOST_SECONDS_AT_ONCE = 0.5
+_MOST_SECONDS_AT_ONCE = 0.02  # of results, between two times that Redis is told and asked
+_IMAGES_PAUSE = 0.5  # before another try to write a picture outside Redis
 
 
 _Result = Started | Preview | ImageDone | WorkDone | WorkFailed | Canceled
-
-
-class Accepted(Enum):
-    """What became of a job that was taken from the queue."""
-
-    HELD = auto()
-    OVER = auto()  # nothing (more) to do
-    NOT_OURS = auto()  # another worker's model
 
 
 class Dispatch:
@@ -59,11 +53,17 @@ class Dispatch:
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
         self._loading: dict[str, Record] = {}  # their version is on its way into memory
-        self._elsewhere: list[str] = []  # that turned out not to be this worker's
+        self.elsewhere: list[str] = []  # let go of for another worker; the caller puts them back
         self._drawing: tuple[str, ...] = ()
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
         self._steps_seen, self._steps_seen_at = -1, time.monotonic()
         self._looked_at = time.monotonic()
+        self._images_at = 0.0  # when pictures can be written again
+
+    @property
+    def worker(self) -> str:
+        """This worker's name."""
+        return self._ledger.worker
 
     @property
     def room(self) -> int:
@@ -85,40 +85,40 @@ class Dispatch:
         """How many generations in hand each owner has."""
         return self._ledger.owners
 
-    def accept(self, id_: str) -> Accepted:
-        """Open a generation and hand it to the engine."""
-        record = self._ledger.open(id_)
+    def accept(self, taken: Taken) -> bool:
+        """Open a generation and hand it to the engine; False: another worker must draw it."""
+        record = self._ledger.open(taken)
         if record is None:
-            return Accepted.OVER
+            return True
         try:
             return self._accept(record)
         except BaseException:
-            self.drop(id_)  # whoever takes it up again starts afresh
+            self.drop(taken.id)  # whoever takes it up again starts afresh
             raise
 
-    def _accept(self, record: Record) -> Accepted:
+    def _accept(self, record: Record) -> bool:
         if record.strikes >= _MAX_STRIKES:
             detail = (
                 f"the worker died {record.strikes} times while drawing this alone; ask for fewer "
                 "images or steps, and tell whoever runs the server"
             )
             self._end(record.id, Status.FAILED, ErrorInfo(code="worker_died", detail=detail))
-            return Accepted.OVER
+            return True
         loaded = self._catalog.find(record.request.model)
         if isinstance(loaded, Loading):
             self._loading[record.id] = record
-            return Accepted.HELD
+            return True
         if loaded is None:
             self._ledger.drop(record.id)
-            return Accepted.NOT_OURS
+            return False
         work = self._work(record, loaded)
         if isinstance(work, ErrorInfo):
             log.error("%s", work.detail, extra=fields(generation_id=record.id))
             self._end(record.id, Status.FAILED, work)
-            return Accepted.OVER
+            return True
         self._runs[record.id] = work.id
         self._runner.submit(work)
-        return Accepted.HELD
+        return True
 
     def drop(self, id_: str) -> None:
         """Stop working on a generation without ending it."""
@@ -132,51 +132,61 @@ class Dispatch:
         for id_ in self._ledger.open_ids:
             self.drop(id_)
 
-    @property
-    def elsewhere(self) -> list[str]:
-        """Generations that another worker must draw, let go of here; the caller takes them off."""
-        return self._elsewhere
-
     def holds(self, id_: str) -> bool:
         """Whether a generation has not ended yet."""
         return self._ledger.holds(id_)
 
-    def serve(self, *, wait: float) -> None:
-        """Pass on what happened, waiting at most ``wait`` seconds for something to happen.
+    def gather(self, *, wait: float) -> None:
+        """Work on what happened, waiting at most ``wait`` seconds for something to happen.
 
-        Much is passed on in several calls, for heartbeats and cancels come between them. An event
-        stays until Redis has taken it: a lost connection loses none.
+        Much is worked on in several calls, for heartbeats and cancels come between them. An event,
+        or what became of it, stays until Redis has taken it: a lost connection loses none.
         """
         for event in self._runner.events(wait=wait):
             if isinstance(event, Drawing):
                 self._drawing = tuple(id_.partition("#")[0] for id_ in event.ids)
             else:
                 self._events.append(event)
-        self._ledger.drawing(self._drawing)  # first: the step may be this worker's last
-        until = time.monotonic() + _MOST_SECONDS_AT_ONCE
-        while self._events and time.monotonic() < until:
+        began = time.monotonic()
+        if began < self._images_at:
+            return
+        while self._events and time.monotonic() < began + _MOST_SECONDS_AT_ONCE:
             event = self._events[0]
             id_ = event.id.partition("#")[0]
             if self._runs.get(id_) == event.id:
-                self._pass_on(id_, event)
+                try:
+                    self._pass_on(id_, event)
+                except ImagesAway as error:  # Redis is there: heartbeats and all else go on
+                    log.warning("%s; drawing goes on, results wait", error)
+                    self._images_at = time.monotonic() + _IMAGES_PAUSE
+                    return
             self._events.popleft()
-        for id_, run in list(self._runs.items()):
-            if not self._ledger.progress(id_, self._runner.row_steps(run)):
-                log.warning("generation %s has ended or is another worker's now", id_)
-                self.drop(id_)
-        for id_ in self._ledger.canceled():
+
+    def talk(self, take: Call[list[Taken]] | None = None) -> Heard:
+        """Tell Redis what happened, and do what it says; all in one round trip, if there is little.
+
+        Returns:
+            What was lost to others has been let go of; what was taken in hand is to be accepted.
+        """
+        row_steps = {id_: self._runner.row_steps(run) for id_, run in self._runs.items()}
+        heard = self._ledger.talk(drawing=self._drawing, row_steps=row_steps, take=take)
+        for id_ in heard.lost:
+            log.warning("generation %s has ended or is another worker's now", id_)
+            self.drop(id_)
+        for id_ in heard.canceled:
             if id_ in self._loading:
                 self._end(id_, Status.CANCELED)  # it has not begun
             elif id_ in self._runs:
                 self._runner.cancel(self._runs[id_])
         self._begin_what_was_loading()
+        return heard
 
     def _begin_what_was_loading(self) -> None:
         for id_, record in list(self._loading.items()):
-            accepted = self._accept(record)
-            if accepted is Accepted.NOT_OURS:
-                self._elsewhere.append(id_)
-            if accepted is not Accepted.HELD or id_ in self._runs:
+            ours = self._accept(record)
+            if not ours:
+                self.elsewhere.append(id_)
+            if not ours or id_ in self._runs:
                 self._loading.pop(id_, None)
 
     def advancing(self) -> bool:
@@ -202,13 +212,16 @@ class Dispatch:
     def housekeeping(self) -> None:
         """Publish the models' cards, and say that this worker lives."""
         cards = self._catalog.cards()
-        self._ledger.offer(cards)
+        self._ledger.presence.offer(cards)
         self._ledger.count("checkpoints_refused", self._catalog.take_refusals())
         self._ledger.flush(*self._meter.take())
         self._ledger.forget_cancels()
         self._ledger.remove_old_images()
         if self.advancing():
-            self._ledger.heartbeat(cards, pace=self._meter.pace, step_seconds=self._meter.seconds)
+            speed = self._meter.speed
+            self._ledger.presence.heartbeat(
+                cards, pace=speed.pace, full=speed.full_step, lone=speed.lone_step
+            )
 
     def recovered(self) -> None:
         """A dead worker's request was put back into the queue."""
@@ -221,8 +234,7 @@ class Dispatch:
     def _pass_on(self, id_: str, event: _Result) -> None:
         ledger = self._ledger
         if isinstance(event, Started):
-            if not ledger.start(id_):
-                self.drop(id_)
+            ledger.start(id_)
         elif isinstance(event, Preview):
             ledger.preview(id_, event.index, event.step, plain_png(event.pixels))
         elif isinstance(event, ImageDone):
@@ -266,7 +278,7 @@ class Dispatch:
 
     def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo:
         request, pictures = record.request, record.request.pictures
-        manifest, diffusion = loaded.manifest, loaded.manifest.diffusion
+        manifest = loaded.manifest
         # By name: another version may have other classes, or another order.
         names = [picture.class_name for picture in pictures]
         lacking = set(names) - {None, *manifest.classes}
@@ -277,8 +289,13 @@ class Dispatch:
                 f"{', '.join(manifest.classes[:20])}",
             )
         try:
-            labels = [n if n is None else manifest.classes.index(n) for n in names]
-            table = diffusion.build_table(request.sampler, request.steps, eta=request.eta)
+            conditions = [loaded.condition(name) for name in names]
+            table = manifest.build_table(
+                request.sampler,
+                request.steps,
+                guidance_scale=request.guidance_scale,
+                eta=request.eta,
+            )
         except ValueError as error:
             return ErrorInfo(
                 code="invalid_request", detail=f"{manifest.version} cannot draw this: {error}"
@@ -292,9 +309,10 @@ class Dispatch:
             weights=loaded.weights,
             table=table,
             seeds=tuple(picture.seed for picture in pictures),
-            labels=tuple(labels),
+            conditions=tuple(conditions),
             guidance_scale=request.guidance_scale,
-            clip=diffusion.clip,
+            guidance_interval=pictures[0].guidance_interval,
+            clip=manifest.diffusion.clip,
             strip=request.strip,
             preview_every=every,
             isolated=record.suspected,

@@ -4,10 +4,13 @@ One RQ job per generation; the job is data (its id), never a function to call. `
 *busy period*: while rows are in the engine, this thread takes more jobs without blocking, applies
 cancels, passes results on and sends heartbeats, and the engine steps in its own thread.
 
-A job is in exactly one of three places: the queue's list, the intermediate list (popped, for a
-moment), or the started registry with a time at which it counts as abandoned. `recover` puts
-abandoned jobs back at the queue's front, so a killed worker's requests go on elsewhere. Delivery
-is at least once; `worker.ledger` makes repeats harmless.
+A job is in exactly one of three places: the queue's list, the started registry with a time at which
+it counts as abandoned, or between them the intermediate list, where RQ itself has popped it for an
+idle worker. `recover` puts abandoned jobs back at the queue's front, so a killed worker's requests
+go on elsewhere. Delivery is at least once; `worker.ledger` makes repeats harmless.
+
+Of RQ's data, a job's hash and the registries are kept as RQ's own tools read them; a hash for each
+execution, which only RQ's `Worker` reads back, is not written.
 """
 
 import logging
@@ -15,9 +18,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Literal
+from uuid import uuid4
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -25,49 +28,39 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
 from rq.exceptions import DequeueTimeout, DeserializationError, NoSuchJobError
-from rq.executions import Execution
 from rq.job import Job
-from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
-from rq.utils import now
+from rq.utils import now, utcformat
 from rq.worker import WorkerStatus
 
 from wire import keys, life
 from wire.connect import takes_no_writes
-from wire.images import ImagesAway
-from wire.life import Life
-from worker.dispatch import Accepted, Dispatch
+from wire.life import Hand, Life, Taken
+from worker.dispatch import Dispatch
 
 log = logging.getLogger("emaki.worker")
 
 _HOUSEKEEPING_EVERY = 2.0
 _SHORTEST_TICK, _LONGEST_TICK = 0.005, 0.05
 _OTHERS_WORK_PAUSE = 0.1  # between two looks at a queue that holds only other workers' models
-_IMAGES_PAUSE = 0.5  # before another try to write a picture outside Redis
 _HUNG_EXIT_CODE = 70
 # What reading a job can raise that a stranger has written.
 _NOT_A_JOB = (NoSuchJobError, DeserializationError, ValueError, TypeError, KeyError, AttributeError)
 _REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
-_OVERCOMMIT = 32  # requests of one owner that are taken although no place is free
 _MOST_HELD = 256
-
-
-@dataclass
-class _Held:
-    job: Job
-    execution: Execution
+_MOST_AT_ONCE = 16  # requests taken between two looks at results, cancels and heartbeats
 
 
 class DataQueue(Queue):
     """A queue whose jobs are data: what cannot be read as a job is dropped, with a line.
 
-    A worker takes the jobs that are its own by `take`; it blocks for any job only while the queue
-    is empty. (Two workers that took whatever comes first, and gave back what is the other's, could
-    go on swapping two jobs for ever.)
+    A worker takes the jobs that are its own by `take`, which names one that it has in hand then; it
+    blocks for any job only while the queue is empty. (Two workers that took whatever comes first,
+    and gave back what is the other's, could go on swapping two jobs for ever.)
     """
 
-    take: Callable[[], Job | None]
+    take: Callable[[], str | None]
     lost: Callable[[], None]  # told when Redis does not answer
 
     @classmethod
@@ -84,9 +77,9 @@ class DataQueue(Queue):
     def _next(self, timeout: int | None, *args: Any, **kwargs: Any) -> tuple[Job, Queue] | None:
         patience = time.monotonic() + (timeout or 0)
         while True:
-            job = self.take()
-            if job is not None:
-                return job, self
+            id_ = self.take()
+            if id_ is not None:
+                return Job(id_, self.connection, JSONSerializer), self
             if self.count:
                 if time.monotonic() > patience:
                     raise DequeueTimeout(timeout, self.key)
@@ -124,7 +117,9 @@ class EngineWorker(SimpleWorker):
         self._drain_seconds = drain_seconds
         self._abandoned_after = math.ceil(worker_ttl)
         self._heartbeat_every = worker_ttl / 4
-        self._held: dict[str, _Held] = {}
+        self._execution = uuid4().hex  # names what is taken next, until that is answered
+        self._held: dict[str, str] = {}  # id -> its place among the started jobs
+        self._more = False  # whether there may be more for this worker in the queue
         self._popped_before: set[str] = set()
         self._beat_at = self._kept_at = 0.0
         self._life = Life(redis)
@@ -149,14 +144,16 @@ class EngineWorker(SimpleWorker):
     def execute_job(self, job: Job, _queue: Queue) -> None:
         """Run a busy period that begins with this job."""
         try:
-            self.accept(job)
+            self.set_state(WorkerStatus.BUSY)
+            if job.id not in self._held:  # RQ has popped it
+                hand = self._hand()
+                self._accept(hand, self._life(life.open_(job.id, hand)))
         except RedisError as error:
             if not _passes(error):
                 raise
             log.warning(
                 "Redis is away or full (%s); generation %s is taken up again later", error, job.id
             )
-            return
         deadline: float | None = None
         while self._held:
             try:
@@ -184,18 +181,11 @@ class EngineWorker(SimpleWorker):
     def tick(self) -> None:
         # Half a step: cancels and newcomers are seen before the step after next.
         tick = min(max(self._dispatch.step_seconds / 2, _SHORTEST_TICK), _LONGEST_TICK)
-        try:
-            self._dispatch.serve(wait=tick)
-        except ImagesAway as error:  # Redis is there: heartbeats and all else go on
-            log.warning("%s; drawing goes on, results wait", error)
-            time.sleep(_IMAGES_PAUSE)
+        self._serve(wait=0.0 if self._more else tick)
         while self._dispatch.elsewhere:
-            self._pass_over(self._held[self._dispatch.elsewhere[-1]])
-            del self._held[self._dispatch.elsewhere.pop()]
+            self._pass_over(self._dispatch.elsewhere.pop())
         for id_ in [id_ for id_ in self._held if not self._dispatch.holds(id_)]:
-            self._release(self._held.pop(id_))
-        while not self.stopping and (job := self.take()) is not None:
-            self.accept(job)
+            del self._held[id_]
         moment = time.monotonic()
         if moment - self._beat_at > self._heartbeat_every:
             self._beat_at = moment
@@ -207,76 +197,70 @@ class EngineWorker(SimpleWorker):
         """Redis does not answer: from when it does again, others get a TTL to say they live."""
         self._connected_at = time.monotonic()
 
-    def take(self) -> Job | None:
-        """The next job that should join, without waiting; None when nobody else may."""
-        if len(self._held) >= _MOST_HELD:
-            return None
+    def take(self) -> str | None:
+        """Take in hand what should join, without waiting; one of what is in hand then."""
         while True:
-            taken = self._life(
-                life.take(
-                    self._dispatch.versions,
-                    self._dispatch.owners,
-                    now=time.time(),
-                    room=self._dispatch.room > 0,
-                    overcommit=_OVERCOMMIT,
-                )
+            self._serve(wait=0.0)
+            if self._held or not self._more:
+                return next(iter(self._held), None)
+
+    def _serve(self, *, wait: float) -> None:
+        """Pass on what happens, and take in hand what should join."""
+        self._dispatch.gather(wait=wait)
+        most = min(_MOST_AT_ONCE, _MOST_HELD - len(self._held))
+        hand, take = self._hand(), None
+        if most > 0 and not self.stopping:
+            take = life.take(
+                self._dispatch.versions,
+                self._dispatch.owners,
+                hand,
+                now=time.time(),
+                room=self._dispatch.room,
+                most=most,
             )
-            if taken is None:
-                return None
-            try:
-                return Job.fetch(str(taken), self.connection, JSONSerializer)
-            except _NOT_A_JOB as error:
-                log.error("job %r in the queue makes no sense (%s); dropping it", taken, error)
-            self.connection.lrem(keys.POPPED, 1, taken)  # type: ignore[arg-type]
+        heard = self._dispatch.talk(take)
+        self._execution = uuid4().hex  # answered: the next is another
+        self._more = take is not None and len(heard.taken) == most
+        gone = [life.forget(id_, self._held.pop(id_, "")) for id_ in heard.lost]
+        for one in heard.taken:
+            self._accept(hand, one)
+        if gone:
+            self._life(life.together(gone))
 
-    def accept(self, job: Job) -> None:
-        """Move a popped job into the started registry and open its generation."""
-        with self.connection.pipeline() as pipe:
-            execution = Execution.create(job, self._abandoned_after, pipe, worker_name=self.name)
-            job.prepare_for_execution(self.name, pipeline=pipe)
-            pipe.lrem(keys.POPPED, 1, job.id)
-            self.set_state(WorkerStatus.BUSY, pipeline=pipe)
-            pipe.execute()
-        held = _Held(job, execution)
-        if self._dispatch.holds(job.id):
-            # This worker was taken for dead, and popped its own job again: it begins anew.
-            self._dispatch.drop(job.id)
-            if (before := self._held.pop(job.id, None)) is not None:
-                self._drop_execution(before)
-        outcome = self._dispatch.accept(job.id)
-        if outcome is Accepted.HELD:
-            self._held[job.id] = held
-        elif outcome is Accepted.NOT_OURS:
-            self._pass_over(held)
-        else:
-            self._release(held)
+    def _hand(self) -> Hand:
+        """This worker's, for what it takes now."""
+        return Hand(
+            worker=self._dispatch.worker,
+            rq_worker=self.name,
+            execution=self._execution,
+            abandoned_at=time.time() + self._abandoned_after,
+            moment=utcformat(now()),
+        )
 
-    def _pass_over(self, held: _Held) -> None:
+    def _accept(self, hand: Hand, taken: Taken) -> None:
+        """What was taken in hand is drawn here, unless it turns out to be another worker's."""
+        if not taken.fields:
+            log.warning("job %r in the queue is no generation that waits; dropped", taken.id)
+            return
+        if self._dispatch.holds(taken.id):
+            # This worker was taken for dead, and took its own job again: it begins anew.
+            self._dispatch.drop(taken.id)
+        self._held[taken.id] = hand.entry(taken.id)
+        if not self._dispatch.accept(taken):
+            self._pass_over(taken.id)
+
+    def _pass_over(self, id_: str) -> None:
         """Leave it to a worker that can draw it."""
-        self._requeue(held.job.id, keys.STARTED, held.execution.composite_key, "elsewhere")
-        self._drop_execution(held)
-
-    def _release(self, held: _Held) -> None:
-        """Let go of a job: for good if its generation has ended, else it is another worker's."""
-        with self.connection.pipeline() as pipe:
-            held.execution.delete(job=held.job, pipeline=pipe)
-            life.append(pipe, life.forget(held.job.id))
-            pipe.execute()
+        self._requeue(id_, keys.STARTED, self._held[id_], "elsewhere")
+        del self._held[id_]
 
     def give_back(self) -> None:
         """Out of time: what is unfinished goes to the queue's front, for another worker."""
         log.info("giving %d unfinished requests back to the queue", len(self._held))
-        for id_, held in list(self._held.items())[::-1]:
+        for id_, entry in list(self._held.items())[::-1]:
             self._dispatch.drop(id_)
-            self._requeue(id_, keys.STARTED, held.execution.composite_key, "back")
-            self._drop_execution(held)
+            self._requeue(id_, keys.STARTED, entry, "back")
             del self._held[id_]
-
-    def _drop_execution(self, held: _Held) -> None:
-        """Remove what RQ keeps of an attempt that was given back."""
-        with self.connection.pipeline() as pipe:
-            held.execution.delete(job=held.job, pipeline=pipe)
-            pipe.execute()
 
     def _keep_alive(self) -> None:
         """Heartbeats for everything held, but only while the engine's steps advance."""
@@ -288,11 +272,11 @@ class EngineWorker(SimpleWorker):
             stalled = self._dispatch.stalled_seconds()
             log.error("no step for %.0f s; heartbeats stop, so others take over", stalled)
             return
-        registry = self._registry(self.queues[0])
+        abandoned_at = time.time() + self._abandoned_after
         with self.connection.pipeline() as pipe:
             self.heartbeat(pipeline=pipe)
-            for held in self._held.values():
-                held.execution.heartbeat(registry, self._abandoned_after, pipeline=pipe)
+            if self._held:
+                pipe.zadd(keys.STARTED, dict.fromkeys(self._held.values(), abandoned_at), xx=True)
             pipe.execute()
 
     def keep_house(self) -> None:
@@ -335,9 +319,6 @@ class EngineWorker(SimpleWorker):
         self, id_: str, place: str, entry: str, how: Literal["abandoned", "back", "elsewhere"]
     ) -> bool:
         return self._life(life.requeue(id_, place=place, entry=entry, now=time.time(), how=how))
-
-    def _registry(self, queue: Queue) -> StartedJobRegistry:
-        return StartedJobRegistry(queue=queue, serializer=JSONSerializer)
 
 
 def _passes(error: RedisError) -> bool:

@@ -1,14 +1,15 @@
 """What Redis is told about each generation that this worker holds: state, progress, images.
 
 Every change is a transition of `wire.life`, which applies once, so a repeat after a crash is
-harmless. Knows Redis and wire; knows no RQ and no torch.
+harmless. What happens waits in the outbox until `talk`, once between two steps, tells it all.
+Knows Redis and wire; knows no RQ and no torch.
 """
 
 import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +18,19 @@ from redis.exceptions import RedisError
 
 from wire import keys, life
 from wire.images import Images, ImagesAway, image_name, strip_name
-from wire.life import Life
+from wire.life import Call, Life, Taken
 from wire.logs import fields
 from wire.metrics import Tally
 from wire.record import Record
-from wire.schemas import ErrorInfo, ModelCard, Status, WorkerState
+from wire.schemas import ErrorInfo, Status
+from worker.outbox import Outbox
+from worker.presence import Presence
 
 log = logging.getLogger("emaki.worker")
 PROGRESS_SECONDS = 0.1  # between two progress events of a generation, at least
 PROGRESS_PER_SECOND = 50  # of all generations in hand together, at most
-WORKER_TTL = 15
 _TTL_UNKNOWN = 3600
 _MOST_REMOVED = 16  # generations whose files are removed at once
-_BATCH_SECONDS = 24 * 3600  # what was in a dead worker's last step is known for so long
-_OFFERS_SECONDS = 30 * 24 * 3600  # a model that nobody has had for so long is forgotten
 
 
 @dataclass
@@ -41,82 +41,124 @@ class _Open:
     told_at: float = 0.0
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What Redis had to say: ids to let go of, ids that clients want stopped, jobs taken."""
+
+    lost: list[str]
+    canceled: list[str]
+    taken: list[Taken]
+
+
 class Ledger:
     """Records of the generations in hand.
 
     Args:
-        worker: this worker's name; a generation is told about by the worker that opened it last.
+        worker: this worker's name; a generation is told about by the worker that has it in hand.
         images: where pictures go; None: into Redis.
     """
 
     def __init__(self, redis: Redis, worker: str, images: Images | None = None) -> None:
-        self._redis, self._worker, self._images = redis, worker, images
+        self.worker = worker
+        self.presence = Presence(redis, worker)
+        self._redis, self._images = redis, images
         self._life = Life(redis)
+        self._outbox = Outbox(self._life)
         self._open: dict[str, _Open] = {}
+        self._lost: list[str] = []
         self._drawing: tuple[str, ...] = ()
         self._tally = Tally()
 
-    def open(self, id_: str) -> Record | None:
-        """Read a generation that has been taken from the queue.
+    def open(self, taken: Taken) -> Record | None:
+        """Read a generation that was taken in hand.
 
         Returns:
-            None when there is nothing to do: unknown, expired, finished or canceled already.
+            None when there is nothing to draw: expired, unreadable, or canceled already.
         """
-        data, canceled = self._life(life.open_(id_, self._worker))
-        if not data:
+        if not taken.fields:
             return None
         try:
-            record = Record.from_hash(data)
+            record = Record.from_hash(taken.fields)
         except (KeyError, ValueError) as error:
-            log.error("the record of generation %s makes no sense: %s", id_, error)
-            self._abort(id_, data)
+            log.error("the record of generation %s makes no sense: %s", taken.id, error)
+            self._abort(taken.id, taken.fields)
             return None
-        if record.status.finished:
-            return None
-        self._open[id_] = _Open(record)
-        if canceled:
-            self.finish(id_, Status.CANCELED)
+        self._open[taken.id] = _Open(record)
+        if taken.canceled:
+            self.finish(taken.id, Status.CANCELED)
             return None
         return record
 
-    def drawing(self, ids: tuple[str, ...]) -> None:
-        """These are in the step that begins: if this worker dies, it may be their doing."""
-        if ids != self._drawing:
-            self._redis.set(keys.batch(self._worker), " ".join(ids), ex=_BATCH_SECONDS)
-            self._drawing = ids  # only now: a lost connection must not lose it
+    def talk(
+        self,
+        *,
+        drawing: tuple[str, ...] = (),
+        row_steps: Mapping[str, int] | None = None,
+        take: Call[list[Taken]] | None = None,
+    ) -> Heard:
+        """Tell all that waits to be told, and hear what there is to know: in one go.
 
-    def start(self, id_: str) -> bool:
-        """The first step is made; False when somebody ended it meanwhile."""
+        Args:
+            drawing: what the step that runs is of; told first, it may be this worker's last.
+            row_steps: image-steps made, by generation.
+            take: takes jobs in hand.
+
+        Raises:
+            RedisError: nothing is forgotten; try again.
+        """
+        progress = self._progress(row_steps or {})
+        first = None if drawing == self._drawing else life.drawing(self.worker, drawing)
+        asked: list[Call[Any]] = [*progress.values(), life.cancels()]
+        answers = self._outbox.send(first=first, last=[*asked, *([take] if take else [])])
+        self._drawing = drawing  # only now: a lost connection must not lose it
+        for id_, counted in zip(progress, answers, strict=False):
+            if not counted:
+                self._lost.append(id_)
+        lost, self._lost = list(dict.fromkeys(self._lost)), []
+        wanted: set[str] = answers[len(progress)]
+        return Heard(
+            lost=lost,
+            canceled=[id_ for id_ in self._open if id_ in wanted],
+            taken=answers[-1] if take else [],
+        )
+
+    def start(self, id_: str) -> None:
+        """The first step is made."""
         record, now = self._open[id_].record, time.time()
         if record.status is Status.QUEUED:
             record.status, record.started = Status.RUNNING, now
             self._tally.observe("first_step_seconds", max(0.0, now - record.created))
-        return self._life(life.start(record, self._worker, now=now))
 
-    def progress(self, id_: str, row_steps: int) -> bool:
-        """Tell how far it is, at most ten times a second.
+        def told(counted: bool) -> None:
+            if not counted:
+                self._lost.append(id_)
 
-        Returns:
-            False when this worker should let go: it has ended, or another worker has it.
-        """
-        entry = self._open[id_]
-        record, now = entry.record, time.time()
-        if record.status is not Status.RUNNING or row_steps <= record.row_steps:
-            return True
+        self._outbox.add(id_, life.start(record, self.worker, now=now), told)
+
+    def _progress(self, row_steps: Mapping[str, int]) -> dict[str, Call[bool]]:
+        """How far those are that are further, each at most ten times a second."""
+        now, calls = time.time(), {}
         pause = max(PROGRESS_SECONDS, len(self._open) / PROGRESS_PER_SECOND)
-        if now - entry.told_at < pause:
-            return True
-        entry.told_at, record.row_steps = now, row_steps
-        if entry.began_at is None:
-            entry.began_at, entry.began_steps = now, row_steps
-        elif row_steps > entry.began_steps:
-            pace = (now - entry.began_at) / (row_steps - entry.began_steps)
-            record.eta = now + pace * (record.work - row_steps)
-        return self._life(life.progress(record, self._worker, now=now))
+        for id_, made in row_steps.items():
+            entry = self._open[id_]
+            record = entry.record
+            if record.status is not Status.RUNNING or made <= record.row_steps:
+                continue
+            if now - entry.told_at < pause:
+                continue
+            entry.told_at, record.row_steps = now, made
+            if entry.began_at is None:
+                entry.began_at, entry.began_steps = now, made
+            elif made > entry.began_steps:
+                pace = (now - entry.began_at) / (made - entry.began_steps)
+                record.eta = now + pace * (record.work - made)
+            calls[id_] = life.progress(record, self.worker, now=now)
+        return calls
 
     def preview(self, id_: str, index: int, step: int, png: bytes) -> None:
         """Show what an image will roughly be."""
-        self._life(life.preview(id_, self._worker, index=index, step=step, png=png))
+        call = life.preview(id_, self.worker, index=index, step=step, png=png)
+        self._outbox.add(id_, call, _unheard)
 
     def image(self, id_: str, index: int, png: bytes, *, width: int, height: int) -> None:
         """Store a finished image and announce it, unless an earlier attempt has."""
@@ -131,14 +173,15 @@ class Ledger:
             "height": height,
         }
         png = self._elsewhere(id_, image_name(id_, index, facts["sha256"]), png)
-        kept = self._life(life.image(id_, self._worker, facts=facts, png=png))
-        if kept is not None:  # else the next progress says whose it is
-            record.images[index] = kept
+
+        # The first that came is kept: by an earlier attempt, as the record said, or this one now.
+        record.images.setdefault(index, facts)
+        self._outbox.add(id_, life.image(id_, self.worker, facts=facts, png=png), _unheard)
 
     def strip(self, id_: str, png: bytes) -> None:
         """Store the denoising strip."""
         png = self._elsewhere(id_, strip_name(id_), png)
-        self._life(life.strip(id_, self._worker, png=png))
+        self._outbox.add(id_, life.strip(id_, self.worker, png=png), _unheard)
 
     def _elsewhere(self, id_: str, name: str, png: bytes) -> bytes:
         """Write a file, where pictures are files; what is left for Redis to keep."""
@@ -166,21 +209,29 @@ class Ledger:
             log.warning("%s; old pictures are removed later", error)
 
     def finish(self, id_: str, status: Status, error: ErrorInfo | None = None) -> None:
-        """End a generation, unless it has ended already, and let go of it."""
+        """End a generation, unless it has ended already; it is in hand until that is told."""
         record = self._open[id_].record
-        ended = self._life(life.finish(record, self._worker, status, error))
-        del self._open[id_]  # only now: a lost connection must not lose the end
-        if ended:
-            run = (record.finished or 0.0) - (record.started or record.finished or 0.0)
-            if status is Status.SUCCEEDED:
-                self._tally.observe("image_seconds", max(0.0, run) / record.request.batch)
-            extra = fields(
-                generation_id=id_,
-                request_id=record.request_id,
-                run_ms=round(run * 1000, 1),
-                code=error.code if error else None,
-            )
-            log.info("generation %s", status.value, extra=extra)
+
+        def told(counted: bool) -> None:
+            self._open.pop(id_, None)
+            if counted:
+                self._note_end(record, error)
+            else:
+                self._lost.append(id_)
+
+        self._outbox.add(id_, life.finish(record, self.worker, status, error), told)
+
+    def _note_end(self, record: Record, error: ErrorInfo | None) -> None:
+        run = (record.finished or 0.0) - (record.started or record.finished or 0.0)
+        if record.status is Status.SUCCEEDED:
+            self._tally.observe("image_seconds", max(0.0, run) / record.request.batch)
+        extra = fields(
+            generation_id=record.id,
+            request_id=record.request_id,
+            run_ms=round(run * 1000, 1),
+            code=error.code if error else None,
+        )
+        log.info("generation %s", record.status.value, extra=extra)
 
     def _abort(self, id_: str, data: dict[bytes, bytes]) -> None:
         """End what another release accepted and this one cannot read; nobody could wait for it."""
@@ -192,7 +243,7 @@ class Ledger:
         self._life(
             life.abort(
                 id_,
-                self._worker,
+                self.worker,
                 ErrorInfo(code="invalid_request", detail=detail),
                 result_ttl=int(kept) if kept.isdigit() else _TTL_UNKNOWN,
             )
@@ -201,6 +252,7 @@ class Ledger:
     def drop(self, id_: str) -> None:
         """Let go of a generation without ending it: another worker will."""
         self._open.pop(id_, None)
+        self._outbox.drop(id_)
 
     def record(self, id_: str) -> Record:
         """The record in hand."""
@@ -219,14 +271,6 @@ class Ledger:
     def owners(self) -> Counter[str]:
         """How many generations in hand each owner has."""
         return Counter(entry.record.owner for entry in self._open.values())
-
-    def canceled(self) -> list[str]:
-        """Which of the generations in hand a client wants stopped."""
-        ids = self.open_ids
-        if not ids:
-            return []
-        answers = self._redis.smismember(keys.CANCELS, ids)
-        return [id_ for id_, wanted in zip(ids, answers, strict=True) if wanted]
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a metric."""
@@ -248,42 +292,6 @@ class Ledger:
             self._tally.merge(counts, sums)
             raise
 
-    def offer(self, cards: Sequence[ModelCard]) -> None:
-        """Tell the API about models; their cards outlive this worker."""
-        now = time.time()
-        with self._redis.pipeline() as pipe:
-            if cards:
-                pipe.hset(
-                    keys.MODELS, mapping={card.version: card.model_dump_json() for card in cards}
-                )
-                pipe.zadd(keys.SERVED, {card.version: now for card in cards})
-                pipe.zadd(keys.DRAWABLE, {v: now for card in cards for v in card.versions})
-            pipe.zrangebyscore(keys.DRAWABLE, 0, now - _OFFERS_SECONDS)
-            old: list[bytes] = pipe.execute()[-1]
-        if old:
-            with self._redis.pipeline() as pipe:
-                pipe.hdel(keys.MODELS, *old)
-                pipe.zrem(keys.SERVED, *old)
-                pipe.zrem(keys.DRAWABLE, *old)
-                pipe.execute()
-
-    def heartbeat(self, cards: Sequence[ModelCard], *, pace: float, step_seconds: float) -> None:
-        """This worker's engine is alive, can draw these models, and is so fast."""
-        key = keys.worker(self._worker)
-        state = WorkerState(
-            served=[card.version for card in cards],
-            versions=[version for card in cards for version in card.versions],
-            pace=pace,
-            step_seconds=step_seconds,
-        )
-        with self._redis.pipeline() as pipe:
-            if cards:
-                pipe.set(key, state.model_dump_json(), ex=WORKER_TTL)
-                pipe.sadd(keys.WORKERS, self._worker)
-            else:
-                pipe.delete(key)
-            pipe.execute()
-
     def forget_cancels(self) -> None:
         """Drop cancels of generations that are no more: deleted, and their worker died."""
         wanted: Any = self._redis.smembers(keys.CANCELS)
@@ -291,9 +299,6 @@ class Ledger:
             if not self._redis.exists(keys.generation(id_)):
                 self._redis.srem(keys.CANCELS, id_)
 
-    def farewell(self) -> None:
-        """This worker is leaving."""
-        with self._redis.pipeline() as pipe:
-            pipe.delete(keys.worker(self._worker))
-            pipe.srem(keys.WORKERS, self._worker)
-            pipe.execute()
+
+def _unheard(_answer: object) -> None:
+    pass

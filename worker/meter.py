@@ -9,33 +9,61 @@ from worker.engine.engine import LastStep
 _SMOOTHING = 0.1
 
 
+@dataclass(frozen=True)
+class Speed:
+    """What an engine does, as measured lately; zeros: not yet.
+
+    Attributes:
+        pace: network evaluations a second when there is much to do.
+        full_step: seconds of a step then.
+        lone_step: seconds of a step with as few places as any.
+    """
+
+    pace: float = 0.0
+    full_step: float = 0.0
+    lone_step: float = 0.0
+
+
+@dataclass
+class _Kind:
+    """Steps whose batch was padded to the same size."""
+
+    seconds: float = 0.0
+    rate: float = 0.0  # evaluations a second
+
+
 @dataclass
 class Meter:
     """What steps cost lately, and what is to be told to Prometheus."""
 
     seconds: float = 0.0  # of a step, lately
-    _rates: dict[int, float] = field(default_factory=dict)  # bucket -> evaluations a second, lately
+    _kinds: dict[int, _Kind] = field(default_factory=dict)  # by places computed
     _tally: Tally = field(default_factory=Tally)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def step(self, step: LastStep, seconds: float) -> None:
         """Note one step and how long it took."""
         seconds = max(seconds, 1e-9)
-        rate = self._rates.get(step.bucket, 0.0)
         with self._lock:
             self.seconds = _smoothed(self.seconds, seconds)
-            self._rates[step.bucket] = _smoothed(rate, step.places / seconds)
+            kind = self._kinds.setdefault(step.computed, _Kind())
+            kind.seconds = _smoothed(kind.seconds, seconds)
+            kind.rate = _smoothed(kind.rate, step.places / seconds)
             self._tally.add("steps")
             self._tally.add("image_steps", step.rows)
             self._tally.add("batch_places", step.places, label="used")
-            self._tally.add("batch_places", step.bucket - step.places, label="padded")
+            self._tally.add("batch_places", step.computed - step.places, label="padded")
             self._tally.observe("step_seconds", seconds)
 
     @property
-    def pace(self) -> float:
-        """Network evaluations a second when there is much to do, as measured; 0.0: not yet."""
+    def speed(self) -> Speed:
+        """How fast the engine is, alone and with much to do."""
         with self._lock:
-            return max(self._rates.values(), default=0.0)
+            if not self._kinds:
+                return Speed()
+            best = max(self._kinds.values(), key=lambda kind: kind.rate)
+            lone = self._kinds[min(self._kinds)]
+            return Speed(best.rate, best.seconds, min(lone.seconds, best.seconds))
 
     def take(self) -> tuple[dict[str, int], dict[str, float]]:
         """What was counted since the last call."""

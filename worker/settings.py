@@ -21,8 +21,15 @@ class WorkerSettings(BaseSettings):
     data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
     checkpoints: Path = Path("checkpoints")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    threads: int | None = Field(None, ge=1, le=256, description="Torch threads; unset: all cores.")
-    precision: Precision = "balanced"
+    threads: int | None = Field(
+        None, ge=1, le=256, description="Cores that draw side by side; unset: all."
+    )
+    precision: Precision | None = Field(
+        None, description="Unset: exact where it is as fast as any, else balanced."
+    )
+    chunk: int | None = Field(
+        None, ge=1, le=4096, description="Places of a step on a GPU; unset: chosen by measuring."
+    )
     drain_seconds: float = Field(8.0, ge=0, description="On SIGTERM, finish what runs for so long.")
     worker_ttl: float = Field(
         12.0,

@@ -145,7 +145,7 @@ async def delete(service: ServiceDep, record: Found) -> Response:
 @router.post("/{id}/cancel", responses=errors(401, 404, 409, 410, 429, 503))
 async def cancel(service: ServiceDep, record: Found) -> Generation:
     """Stop it: at once while queued, within two steps while it runs."""
-    with service.wakes.watch(record.id) as news:
+    with service.wakes.watch(record.id, end=True) as news:
         if record.status.finished or not await service.store.cancel(record):
             current = await service.store.record(record.id, record.owner)
             raise AlreadyFinished(

@@ -112,14 +112,15 @@ export class Form {
     fields.class.value = "0";
     fields.class.closest(".field").hidden = card.classes.length === 0;
     fields.sampler.replaceChildren(
-      ...[...SAMPLERS].map(([name, label]) => new Option(label, name)),
+      ...card.samplers.map((name) => new Option(SAMPLERS.get(name) ?? name, name)),
     );
     choose(fields.sampler, defaults.sampler);
-    fields.steps.max = card.timesteps;
+    const most = card.consistency_steps || card.timesteps;
+    fields.steps.max = most;
     fields.steps.value = defaults.steps;
     fields.guidance_scale.value = defaults.guidance_scale;
     fields.guidance_scale.disabled = !guided;
-    this.element.querySelector("#steps-hint").textContent = `1 to ${card.timesteps}`;
+    this.element.querySelector("#steps-hint").textContent = `1 to ${most}`;
     this.element.querySelector("#guidance_scale-hint").textContent = guided
       ? "1 is none"
       : "not with this model";
@@ -191,9 +192,9 @@ export class Form {
   }
 }
 
-/** Guidance weighs a class against none, so the model must know both. */
+/** Guidance weighs a class against none, so the model must know both, and not hold it already. */
 function isGuided(card) {
-  return card.null_class && card.classes.length > 0;
+  return card.null_class && card.classes.length > 0 && card.baked_guidance === null;
 }
 
 /** Select a value, also one that the page has not heard of: a newer version, a newer sampler. */

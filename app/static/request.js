@@ -5,6 +5,8 @@ export const SAMPLERS = new Map([
   ["ddim", "DDIM"],
   ["dpmpp_2m", "DPM-Solver++ 2M"],
   ["dpmpp_2m_sde", "DPM-Solver++ 2M SDE"],
+  ["learned", "Learned steps"],
+  ["consistency", "Consistency"],
 ]);
 const MOST_STRIP_PIXELS = 2 ** 23;
 const MOST_FRAMES = 16;
@@ -28,8 +30,10 @@ export function previewEvery(steps) {
 
 /** The request that draws one image of a generation alone. */
 export function single(generation, image) {
-  const { model, steps, sampler, guidance_scale, eta } = generation.request;
+  const { model, steps, sampler, guidance_scale, guidance_interval, eta } = generation.request;
   const asked = { model, class: image.class, seed: image.seed, steps, sampler, guidance_scale };
+  const guided = image.class !== null && guidance_scale !== 0 && guidance_scale !== 1;
+  if (guided) asked.guidance_interval = guidance_interval; // the model's default may be another
   return eta ? { ...asked, eta } : asked;
 }
 
@@ -64,6 +68,15 @@ export function fileName(generation, image) {
   return `${parts.filter(Boolean).join("-").slice(0, 100)}.png`;
 }
 
+/** Whether guidance applies to a part of the run only. */
+function isPartial(interval) {
+  return interval !== undefined && (interval[0] > 0 || interval[1] < 1);
+}
+
+function percent(share) {
+  return `${Math.round(share * 100)} %`;
+}
+
 export function parameters(generation, image) {
   const { request } = generation;
   const rows = [
@@ -74,6 +87,9 @@ export function parameters(generation, image) {
     ["Sampler", SAMPLERS.get(request.sampler) ?? request.sampler],
     ["Guidance", String(request.guidance_scale)],
   ];
+  if (isPartial(request.guidance_interval)) {
+    rows.push(["Guided", `${request.guidance_interval.map(percent).join(" to ")} of the run`]);
+  }
   if (request.eta) rows.push(["Eta", String(request.eta)]);
   if (image.width) rows.push(["Size", `${image.width} × ${image.height}`]);
   return rows;

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from app.exceptions import InvalidField, ModelNotFound
 from app.prompts import class_of
@@ -46,6 +47,30 @@ def test_what_is_reported_draws_the_same_again() -> None:
     reported = record.generation(now=0.0).model_dump(mode="json")["request"]
     again = GenerationRequest.model_validate(reported)
     assert resolve(again, card(), max_work=1000) == first
+
+
+def test_the_guided_share_of_a_run_is_the_card_s_or_the_client_s() -> None:
+    defaults = CardDefaults(
+        sampler="ddim", steps=10, guidance_scale=2.0, guidance_interval=[0.3, 0.9]
+    )
+    partial = card(defaults=defaults)
+    request = resolved(partial, **{"class": "Bag"})
+    assert request.guidance_interval == [0.3, 0.9]
+    assert request.evaluations == 16
+    assert request.picture(0).text()["guidance_interval"] == "0.3, 0.9"
+    whole = resolved(partial, guidance_interval=[0, 1], **{"class": "Bag"})
+    assert whole.evaluations == 20
+    assert "guidance_interval" not in whole.picture(0).text()
+    with pytest.raises(InvalidField, match="ends before it begins"):
+        resolved(guidance_interval=[0.9, 0.3])
+
+
+@pytest.mark.parametrize(
+    "interval", [[0.1], [0.1, 0.2, 0.3], [-0.1, 1], [0, 1.5], "all", [None, 1]]
+)
+def test_an_interval_is_two_shares(interval: Any) -> None:
+    with pytest.raises(ValidationError):
+        GenerationRequest.model_validate({"guidance_interval": interval})
 
 
 def test_chosen_seeds_fit_the_batch_and_differ() -> None:

@@ -19,19 +19,19 @@ harm = os.environ["POISON"]
 healthy = UNet.forward
 
 
-def poisoned(self: UNet, x_t: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+def poisoned(self: UNet, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
     if harm == "oom" and len(x_t) > 4:
         raise torch.OutOfMemoryError("CUDA out of memory, or so it seems")
     if harm == "slow":
         time.sleep(0.1)
-    if labels is not None and bool((labels == POISON).any()):
+    if condition is not None and bool((condition == POISON).any()):
         if harm == "raise":
             raise RuntimeError("this class is poison")
         if harm == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if harm == "hang":
             time.sleep(3600)
-    return healthy(self, x_t, t, labels)
+    return healthy(self, x_t, t, condition)
 
 
 UNet.forward = poisoned  # type: ignore[method-assign]

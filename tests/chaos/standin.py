@@ -15,12 +15,12 @@ from worker.__main__ import main
 STEP_SECONDS = 0.001
 
 
-def stand_in(self: UNet, x_t: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
+def stand_in(self: UNet, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
     time.sleep(STEP_SECONDS)
-    condition = t / 1000
-    if labels is not None:
-        condition = condition + labels * 0.2
-    return x_t * 0.5 + condition.to(x_t.dtype)[:, None, None, None]
+    shift = t / 1000
+    if condition is not None:
+        shift = shift + condition * 0.2
+    return x_t * 0.5 + shift.to(x_t.dtype)[:, None, None, None]
 
 
 UNet.forward = stand_in  # type: ignore[method-assign]

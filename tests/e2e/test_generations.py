@@ -17,6 +17,7 @@ from models.sample import draw, to_uint8
 from models.sampler import build_table
 from tests.e2e.service import Service
 from tests.support import eventually
+from worker.engine.precision import choose, plan
 
 LONG = {"steps": 1000, "batch": 48, "class": "Circle"}  # some seconds of work
 
@@ -76,6 +77,7 @@ def test_a_finished_generation_says_everything(client: httpx.Client) -> None:
         "batch": 3,
         "class": ["Ankle boot", None, "Square"],
         "guidance_scale": 2.0,
+        "guidance_interval": [0.0, 1.0],
         "sampler": "ddim",
         "eta": 0.5,
         "scale": 2,
@@ -110,7 +112,9 @@ def test_a_finished_generation_says_everything(client: httpx.Client) -> None:
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde"])
 def test_the_picture_is_the_models(client: httpx.Client, service: Service, sampler: Any) -> None:
     body = finished(client, seed=11, sampler=sampler, steps=6, guidance_scale=3, **{"class": 2})
-    model = load_model(service.checkpoints / "tiny")
+    cpu = torch.device("cpu")
+    arithmetic = plan(choose(device=cpu), device=cpu, cores=1).dtype
+    model = load_model(service.checkpoints / "tiny", dtype=arithmetic)
     diffusion = model.manifest.diffusion
     table = build_table(
         diffusion.build_schedule(), prediction=diffusion.prediction, sampler=sampler, steps=6

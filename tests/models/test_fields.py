@@ -26,6 +26,7 @@ class Whole:
     size: tuple[int, int] = (1, 1)
     range: tuple[float, float] | None = None
     inner: Inner = Inner()
+    perhaps: Inner | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     anything: Any = None
 
@@ -53,6 +54,8 @@ def test_each_kind_of_field_is_taken_as_it_is() -> None:
     )
     assert built == Whole(count=2, share=1, kind="b", size=(2, 3), inner=inner, facts={"a": 1})
     assert build("whole", Whole, {"range": None, "share": None}) == Whole()
+    assert build("whole", Whole, {"perhaps": {"x": 2}}).perhaps == Inner(2)
+    assert build("whole", Whole, {"perhaps": None}).perhaps is None
     assert build("whole", Whole, {"anything": {1: [2]}}).anything == {1: [2]}
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DModel
+from diffusers import UNet2DConditionModel, UNet2DModel
 
-from models.unet import UNet, UNetConfig, timestep_embedding
+from models.unet import TextAttention, UNet, UNetConfig, timestep_embedding
 
 
 def reference(c: UNetConfig) -> UNet2DModel:
@@ -69,6 +69,94 @@ def test_network_is_diffusers_network(variant: str) -> None:
         torch.testing.assert_close(ours(x, t, labels), expected, atol=2e-5, rtol=1e-4)
 
 
+def stable_diffusion(text: TextAttention, **changes: Any) -> UNetConfig:
+    """Its four levels, two blocks in each and attention at all but the lowest; a tenth as wide."""
+    settings: dict[str, Any] = {
+        "channels": 4,
+        "size": (16, 16),
+        "block_channels": (32, 64, 128, 128),
+        "attention_levels": (True, True, True, False),
+        "text": text,
+    }
+    return UNetConfig(**{**settings, **changes})
+
+
+TEXT_NETWORKS = {
+    "1.x": stable_diffusion(TextAttention(width=48, heads=(8,) * 4, layers=(1,) * 4)),
+    "2.x": stable_diffusion(
+        TextAttention(width=64, heads=(2, 4, 8, 8), layers=(1,) * 4, linear_projection=True)
+    ),
+    "several layers": stable_diffusion(
+        TextAttention(width=48, heads=(4, 4, 2), layers=(1, 2, 3)),
+        block_channels=(32, 32, 64),
+        attention_levels=(False, True, True),
+        blocks_per_level=1,
+        size=(8, 12),
+        norm_groups=16,
+        channels=3,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEXT_NETWORKS)
+def test_network_with_text_is_diffusers_network(name: str) -> None:
+    config = TEXT_NETWORKS[name]
+    assert config.text is not None
+    down = ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in config.attention_levels]
+    up = ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(config.attention_levels)]
+    torch.manual_seed(0)
+    theirs = UNet2DConditionModel(
+        sample_size=config.size,
+        in_channels=config.channels,
+        out_channels=config.channels,
+        block_out_channels=config.block_channels,
+        layers_per_block=config.blocks_per_level,
+        down_block_types=tuple(down),
+        up_block_types=tuple(up),
+        cross_attention_dim=config.text.width,
+        attention_head_dim=config.text.heads,  # which is what the number of heads is called there
+        transformer_layers_per_block=config.text.layers,
+        use_linear_projection=config.text.linear_projection,
+        norm_num_groups=config.norm_groups,
+    ).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():  # norms too are random, not ones and zeros
+            parameter.add_(torch.randn_like(parameter) * 0.02)
+    ours = UNet(config).eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x, text = torch.randn(3, config.channels, *config.size), torch.randn(3, 7, config.text.width)
+    t = torch.tensor([0, 437, 999])
+    with torch.no_grad():
+        expected = theirs(x, t, encoder_hidden_states=text).sample
+        assert expected.std() > 0.1
+        torch.testing.assert_close(ours(x, t, text), expected, atol=1e-5, rtol=1e-5)
+        other = ours(x, t, text.flip(0))
+    assert not torch.allclose(other[0], expected[0], atol=1e-3)
+
+
+def test_a_network_of_stable_diffusions_size_has_its_parameters() -> None:
+    shape: dict[str, Any] = {
+        "size": (64, 64),
+        "block_channels": (320, 640, 1280, 1280),
+    }
+    first = stable_diffusion(TextAttention(width=768, heads=(8,) * 4, layers=(1,) * 4), **shape)
+    second = stable_diffusion(
+        TextAttention(width=1024, heads=(5, 10, 20, 20), layers=(1,) * 4, linear_projection=True),
+        **shape,
+    )
+    with torch.device("meta"):
+        counts = [sum(p.numel() for p in UNet(c).parameters()) for c in (first, second)]
+    assert counts == [859_520_964, 865_910_724]  # as diffusers counts runwayml's and stabilityai's
+
+
+def test_a_network_with_text_needs_text_of_its_width() -> None:
+    network = UNet(TEXT_NETWORKS["several layers"])
+    x, t = torch.zeros(1, 3, 8, 12), torch.tensor([0])
+    for condition in (None, torch.tensor([1]), torch.zeros(1, 7, 47)):
+        with pytest.raises(ValueError, match=r"needs text states \(B, L, 48\)"):
+            network(x, t, condition)
+
+
 def tiny(**changes: Any) -> UNetConfig:
     settings: dict[str, Any] = {
         "channels": 1,
@@ -113,6 +201,17 @@ def test_embedding_takes_fractional_timesteps() -> None:
         ({"attention_levels": ()}, "0 entries for 1 levels"),
         ({"null_class": 4, "num_class_embeds": 4}, "null class 4"),
         ({"downsample_padding": 2}, "downsample_padding"),
+        ({"text": TextAttention(width=8, heads=(3,), layers=(1,))}, "not divisible by 3 heads"),
+        ({"text": TextAttention(width=8, heads=(2,), layers=())}, "each of 1 levels"),
+        ({"text": TextAttention(width=0, heads=(2,), layers=(1,))}, "text.width = 0"),
+        (
+            {"text": TextAttention(width=8, heads=(2,), layers=(1,)), "num_class_embeds": 3},
+            "neither classes nor head_dim",
+        ),
+        (
+            {"text": TextAttention(width=8, heads=(2,), layers=(1,)), "mid_attention": False},
+            "attention at its lowest point",
+        ),
     ],
 )
 def test_impossible_networks_are_refused_by_name(changes: dict[str, Any], message: str) -> None:

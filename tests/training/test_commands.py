@@ -13,6 +13,8 @@ from models.checkpoint import latest_step, read_manifest
 from tests.training.data import CONFIG, write_idx
 from training.__main__ import main
 
+EVALUATE = ["evaluate", "checkpoints/shapes", "--data", "data"]
+
 
 def training(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")}
@@ -30,7 +32,7 @@ def training(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
     (folder / "shapes.toml").write_text(CONFIG)
-    write_idx(folder / "data", train=600, test=90)
+    write_idx(folder / "data", train=600, test=120)
     answer = training(folder, "train", "shapes.toml", "--data", "data", "--set", "publish.keep=9")
     assert answer.returncode == 0, answer.stderr
     assert "steps 0 to 12 on cpu" in answer.stdout
@@ -72,6 +74,7 @@ def test_latest_is_moved_by_publish(trained: Path) -> None:
 
 def test_evaluate_measures_and_notes_class_agreement(trained: Path) -> None:
     arguments = ["evaluate", "checkpoints/shapes", "--data", "data", "--images", "30", "--json"]
+    arguments += ["--metrics", "agreement"]
     answer = training(trained, *arguments)
     assert answer.returncode == 0, answer.stderr
     assert "training the classifier" in answer.stderr
@@ -88,6 +91,43 @@ def test_evaluate_measures_and_notes_class_agreement(trained: Path) -> None:
     assert chance["guidance_scale"] == 0
     noted = read_manifest(trained / "checkpoints/shapes/0000012").quality["class_agreement"]
     assert noted["guidance_scale"] == 1.5  # only the defaults' figure is the model's
+
+
+def test_evaluate_measures_everything_that_the_data_allows(trained: Path) -> None:
+    arguments = ["evaluate", "checkpoints/shapes", "--data", "data", "--html", "page.html"]
+    answer = training(trained, *arguments)
+    assert answer.returncode == 0, answer.stderr
+    for figure in (
+        "120 pictures, dpmpp_2m, 5 steps, guidance 1.5; 10 evaluations a picture",
+        "Fréchet distance",
+        "KID",
+        "recall",
+        "density",
+        "classification accuracy score",
+        "class agreement",
+        "nearer than an unseen real one",
+    ):
+        assert figure in answer.stdout
+    assert (trained / "page.html").read_text().startswith("<!doctype html>")
+    noted = read_manifest(trained / "checkpoints/shapes/0000012").quality
+    one = noted["evaluation"]["features"]["classifier"]
+    # Twelve steps teach little: noise is far away, and covers none of the real pictures.
+    assert one["frechet_ratio"] > 5
+    assert one["precision"]["real"] > 0.7 > one["precision"]["drawn"]
+    assert noted["class_agreement"]["images"] == 120
+
+    # Another extractor, as many pictures: its figures come beside what is there.
+    arguments = [*EVALUATE, "--metrics", "distances", "--extractor", "efficientnet"]
+    assert training(trained, *arguments).returncode == 0
+    both = read_manifest(trained / "checkpoints/shapes/0000012").quality["evaluation"]
+    assert set(both["features"]) == {"classifier", "efficientnet"}
+    assert both["classification_accuracy"] == noted["evaluation"]["classification_accuracy"]
+    # Agreement alone leaves an evaluation of more pictures as it is.
+    arguments = [*EVALUATE, "--metrics", "agreement", "--images", "30"]
+    assert training(trained, *arguments).returncode == 0
+    after = read_manifest(trained / "checkpoints/shapes/0000012").quality
+    assert after["evaluation"] == both
+    assert after["class_agreement"]["images"] == 30
 
 
 @pytest.mark.parametrize(
@@ -121,10 +161,35 @@ def test_mistakes_are_one_line_and_exit_code_two(
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images", "99"], "--images 99: too few for distances, which need 100"),
+        (["--images", "121"], "--images 121: there are only 120 unseen real pictures and 600"),
+        (["--images", "0"], "--images 0 is not at least 1"),
+        (["--extractor", "inception=x"], "x does not exist; give a file of weights"),
+        (["--extractor", "vgg"], "--extractor 'vgg' is not one of classifier, efficientnet, "),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line_before_anything_is_drawn(
+    trained: Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(trained)
+    assert main([*EVALUATE, *arguments]) == 2
+    said = capsys.readouterr().err
+    assert "drew" not in said
+    assert said.splitlines()[-1].startswith(f"error: {message}")
+
+
 def test_training_needs_no_service_package(trained: Path) -> None:
     listing = (
         "import sys, training.__main__; "
-        "print([m for m in ('fastapi', 'redis', 'rq', 'pydantic', 'diffusers', 'rich') "
+        "print([m for m in ('fastapi', 'redis', 'rq', 'pydantic', 'diffusers', 'rich', "
+        "'torchmetrics') "
         "if m in sys.modules])"
     )
     answer = subprocess.run(

@@ -11,10 +11,11 @@ from redis import Redis
 from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat
 
 from serve.embedded import EmbeddedRedis
 from wire import keys, life
-from wire.life import Admission, Life, Outcome
+from wire.life import Admission, Call, Hand, Life, Outcome, Taken
 from wire.record import Record
 from wire.schemas import ResolvedRequest
 
@@ -71,25 +72,51 @@ class World:
         assert self.admit(record).outcome is Outcome.ACCEPTED
         return record
 
-    def take(self, *versions: str, held: dict[str, int] | None = None, room: bool = True) -> Any:
-        call = life.take(
-            versions or [VERSION], held or {}, now=time.time(), room=room, overcommit=2
+    def hand(self, worker: str = "a", execution: str | None = None) -> Hand:
+        """A worker's, for a take of its own; by default its executions have its name."""
+        return Hand(
+            worker=worker,
+            rq_worker=f"rq-{worker}",
+            execution=execution or worker,
+            abandoned_at=time.time() + 60,
+            moment=utcformat(now()),
         )
-        return self.run(call)
+
+    def takes(
+        self,
+        *versions: str,
+        hand: Hand | None = None,
+        held: dict[str, int] | None = None,
+        room: int = 1,
+        most: int = 1,
+    ) -> Call[list[Taken]]:
+        if hand is None:
+            hand = self.hand(execution=uuid.uuid4().hex)
+        return life.take(
+            versions or [VERSION],
+            held or {},
+            hand,
+            now=time.time(),
+            room=room,
+            most=most,
+        )
+
+    def take(self, *versions: str, **wanted: Any) -> str | None:
+        """The id of the next job, in hand now."""
+        taken = self.run(self.takes(*versions, **wanted))
+        return taken[0].id if taken else None
 
     def opened(self, owner: str = "", worker: str = "a", **changes: Any) -> Record:
-        """Accepted, popped, registered and opened by a worker."""
+        """Accepted, popped by RQ, and opened by a worker."""
         record = self.accepted(owner, **changes)
-        assert self.take(record.request.model) == record.id
-        self.register(record, worker)
+        self.open(record, worker)
         return record
 
-    def register(self, record: Record, worker: str) -> str:
-        entry = f"{record.id}:{worker}"
-        self.redis.lrem(keys.POPPED, 1, record.id)
-        self.redis.zadd(keys.STARTED, {entry: time.time()})
-        self.run(life.open_(record.id, worker))
-        return entry
+    def open(self, record: Record, worker: str) -> Taken:
+        """As a worker does that RQ has given a job."""
+        assert self.redis.lrem(keys.QUEUE_LIST, 1, record.id) == 1
+        self.redis.rpush(keys.POPPED, record.id)
+        return self.run(life.open_(record.id, self.hand(worker)))
 
     def running(self, worker: str = "a", **changes: Any) -> Record:
         record = self.opened(worker=worker, **changes)

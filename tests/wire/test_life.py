@@ -5,6 +5,8 @@ import time
 from typing import Any
 
 import pytest
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
 
 from tests.wire.conftest import VERSION, World
 from wire import keys, life
@@ -82,8 +84,7 @@ def test_results_are_reserved_then_counted_then_released(world: World) -> None:
     assert (refused.outcome, refused.detail) == (Outcome.STORED, "900")
     assert world.admit(world.record("ben"), reserved=900, most_stored=1000).outcome == "accepted"
 
-    assert world.take() == record.id
-    world.register(record, "a")
+    assert world.take(hand=world.hand("a")) == record.id
     world.run(life.start(record, "a", now=time.time()))
     world.run(life.image(record.id, "a", facts=FACTS, png=b"x" * 300))
     world.run(life.strip(record.id, "a", png=b"y" * 50))
@@ -102,38 +103,40 @@ def test_results_are_reserved_then_counted_then_released(world: World) -> None:
 def test_a_place_in_the_queue_counts_turns(world: World) -> None:
     mine = [world.accepted("anna") for _ in range(3)]
     late = world.accepted("ben")
-    assert [world.run(life.look(record.id))[1] for record in (*mine, late)] == [1, 3, 4, 2]
+    assert [world.run(life.look(record.id)).place for record in (*mine, late)] == [1, 3, 4, 2]
 
 
 def test_what_a_worker_has_in_hand_and_not_begun_goes_before_what_waits(world: World) -> None:
     held = [world.opened("anna"), world.opened("anna")]
     waiting, other = world.accepted("anna"), world.accepted("ben")
-    places = [world.run(life.look(record.id))[1] for record in (*held, waiting, other)]
+    places = [world.run(life.look(record.id)).place for record in (*held, waiting, other)]
     assert places == [1, 2, 4, 2], "ben and anna take turns"
     world.run(life.start(held[0], "a", now=time.time()))
-    assert world.run(life.look(waiting.id))[1] == 3
+    assert world.run(life.look(waiting.id)).place == 3
     assert world.requeue(held[1], how="back")
-    assert [world.run(life.look(r.id))[1] for r in (held[1], waiting)] == [1, 3]
+    assert [world.run(life.look(r.id)).place for r in (held[1], waiting)] == [1, 3]
 
 
 def test_evaluations_until_the_end_share_the_workers_evenly(world: World) -> None:
     first = world.accepted("anna", batch=8, steps=100)
     second = world.accepted("anna", steps=10)
     other = world.accepted("ben", steps=10, guidance_scale=3.0)
-    assert world.run(life.look(first.id))[2] == 800 + 20
-    assert world.run(life.look(second.id))[2] == 810 + 20
-    assert world.run(life.look(other.id))[2] == 20 + 20, "of anna's, no more than its own"
+    looks = [world.run(life.look(record.id)) for record in (first, second, other)]
+    assert looks[0].evaluations == 810 + 20, "its own, and all that is less"
+    assert looks[1].evaluations == 20 + 20, "of those beside it, no more than its own"
+    assert looks[2].evaluations == 20 + 20, "of anna's, no more than its own"
+    assert {look.backlog for look in looks} == {830}
 
 
 def test_what_is_drawn_is_no_longer_in_front(world: World) -> None:
     first, second = world.running(batch=2, steps=10), world.accepted(steps=5)
-    assert world.run(life.look(second.id))[2] == 25
+    assert world.run(life.look(second.id)).evaluations == 10
     first.row_steps = 12
     repeated_events = world.run(life.progress(first, "a", now=time.time()))
     assert repeated_events
-    assert world.run(life.look(second.id))[2] == 13
+    assert world.run(life.look(second.id)).backlog == 13
     world.run(life.finish(first, "a", Status.CANCELED))
-    assert world.run(life.look(second.id))[2] == 5
+    assert world.run(life.look(second.id)).evaluations == 5
     assert world.backlog() == 5
 
 
@@ -147,17 +150,54 @@ def test_take_gives_each_owner_a_turn_and_only_versions_that_can_be_drawn(world:
     assert world.take() == greedy[0].id
     assert world.take(held={"anna": 1}) == modest.id
     assert world.take(held={"anna": 1, "ben": 1}) == greedy[1].id
-    assert world.take(held={"anna": 2}, room=False) is None
+    assert world.take(held={"anna": 32}, room=0) is None
     assert world.take(held={"anna": 2}) == greedy[2].id
     assert world.take() is None
     assert world.take("tiny@0000009", VERSION) == foreign.id
-    assert world.redis.llen(keys.POPPED) == 5
+    assert world.redis.zcard(keys.STARTED) == 5
+
+
+def test_several_are_taken_at_once_as_one_by_one(world: World) -> None:
+    greedy = [world.accepted("anna", batch=2) for _ in range(5)]
+    modest = world.accepted("ben")
+    first = world.run(world.takes(most=4, room=3, held={"anna": 30}))
+    assert [one.id for one in first] == [modest.id, greedy[0].id, greedy[1].id], (
+        "places for three pictures; then each owner may have 32 in hand, which anna has"
+    )
+    assert [one.id for one in world.run(world.takes(most=4, room=8))] == [r.id for r in greedy[2:]]
+
+
+def test_a_job_that_is_taken_is_started_and_in_one_hand(world: World) -> None:
+    record = world.accepted("anna")
+    (taken,) = world.run(world.takes(hand=world.hand("a", "e1")))
+    assert (taken.id, taken.fields[b"worker"], taken.canceled) == (record.id, b"a", False)
+    assert world.queue() == []
+    ((entry, _),) = world.redis.zrange(keys.STARTED, 0, -1, withscores=True)
+    assert entry.decode() == f"{record.id}:e1"
+    job = Job.fetch(record.id, world.redis, JSONSerializer)
+    assert (job.get_status(), job.worker_name) == (JobStatus.STARTED, "rq-a")
+    assert world.requeue(record, "e1", how="back")
+    assert Job.fetch(record.id, world.redis, JSONSerializer).get_status() == JobStatus.QUEUED
+
+
+def test_a_take_whose_answer_was_lost_answers_the_same_again(world: World) -> None:
+    records = [world.accepted("anna") for _ in range(3)]
+    call = world.takes(hand=world.hand("a", "e1"), room=2, most=2)
+    assert [one.id for one in repeated(world, call)] == [r.id for r in records[:2]]
+    assert world.requeue(records[0], "e1"), "meanwhile it was slow, and another took it"
+    assert world.take(hand=world.hand("b", "e2")) == records[0].id
+    assert [one.id for one in world.run(call)] == [records[1].id]
+    assert world.take(hand=world.hand("a", "e3")) == records[2].id
 
 
 def test_take_finds_what_is_no_generation_at_all(world: World) -> None:
-    world.redis.rpush(keys.QUEUE_LIST, b"\xff")
-    assert world.take() == b"\xff"
+    world.redis.rpush(keys.QUEUE_LIST, b"\xff", "no generation")
+    world.redis.hset(keys.job("no generation"), "data", "junk")
+    taken = world.run(world.takes())
+    assert [(one.id, one.fields) for one in taken] == [("\xff", {}), ("no generation", {})]
     assert world.take() is None
+    assert not world.redis.exists(keys.job("no generation"))
+    assert world.redis.zcard(keys.STARTED) == 0
 
 
 # open, start, progress, preview, image, strip
@@ -199,8 +239,7 @@ def test_a_worker_that_no_longer_holds_it_says_nothing(world: World, what: str) 
     before = world.everything()
     assert not world.run(stale)
     assert world.everything() == before, "nobody holds it"
-    assert world.take() == record.id
-    world.register(record, "other")
+    assert world.take(hand=world.hand("other")) == record.id
     before = world.everything()
     assert not world.run(stale)
     assert world.everything() == before, "another holds it"
@@ -248,8 +287,8 @@ def test_a_wish_to_cancel_outlives_its_worker(world: World) -> None:
     record = world.running()
     world.run(life.cancel(record))
     assert world.requeue(record)
-    assert world.take() == record.id
-    assert world.run(life.open_(record.id, "other")).canceled
+    (taken,) = world.run(world.takes())
+    assert (taken.id, taken.canceled) == (record.id, True)
 
 
 def test_what_waits_in_vain_fails_and_what_is_in_hand_does_not(world: World) -> None:
@@ -259,8 +298,7 @@ def test_what_waits_in_vain_fails_and_what_is_in_hand_does_not(world: World) -> 
     assert world.events(waiting) == ["done"]
     assert (world.queue(), world.queued()) == ([], 0)
     world.admit(held)
-    assert world.take() == held.id
-    world.register(held, "a")
+    assert world.take(hand=world.hand("a")) == held.id
     for record in (held, running):
         assert not world.run(life.lapse(record, WHY))
         assert world.status(record) in ("queued", "running")
@@ -327,8 +365,7 @@ def test_deaths_while_it_was_isolated_are_strikes(world: World) -> None:
         world.redis.set(keys.batch("a"), record.id)
         assert world.requeue(record)
         assert world.field(record, "strikes") == strikes
-        assert world.take() == record.id
-        world.register(record, "a")
+        world.open(record, "a")
 
 
 def test_what_dies_with_its_workers_again_and_again_is_suspected_all_the_same(
@@ -338,20 +375,28 @@ def test_what_dies_with_its_workers_again_and_again_is_suspected_all_the_same(
     for death in (1, 2, 3):
         assert world.requeue(record)
         assert world.field(record, "suspected") == ("1" if death == 3 else None)
-        assert world.take() == record.id
-        world.register(record, "a")
+        world.open(record, "a")
 
 
 # forget, settle
 
 
-def test_the_job_of_what_has_ended_is_forgotten_and_no_other(world: World) -> None:
-    ended, running = world.running(), world.running()
-    world.run(life.finish(ended, "a", Status.SUCCEEDED))
-    assert repeated(world, life.forget(ended.id))
-    assert not world.run(life.forget(running.id))
-    assert not world.redis.exists(keys.job(ended.id))
-    assert world.redis.exists(keys.job(running.id))
+def test_the_job_ends_with_its_generation(world: World) -> None:
+    record = world.running()
+    assert repeated(world, life.finish(record, "a", Status.SUCCEEDED))
+    assert not world.redis.exists(keys.job(record.id), keys.STARTED)
+
+
+def test_what_a_worker_lets_go_of_is_forgotten_and_no_job_that_another_needs(world: World) -> None:
+    deleted, taken_over = world.running(), world.running()
+    world.run(life.delete(deleted))
+    assert world.requeue(taken_over)
+    assert world.take(hand=world.hand("b")) == taken_over.id
+    assert repeated(world, life.forget(deleted.id, f"{deleted.id}:a"))
+    assert not world.run(life.forget(taken_over.id, f"{taken_over.id}:a"))
+    assert not world.redis.exists(keys.job(deleted.id))
+    assert world.redis.exists(keys.job(taken_over.id))
+    assert world.redis.zrange(keys.STARTED, 0, -1) == [f"{taken_over.id}:b".encode()]
 
 
 def test_counts_start_anew_only_where_nothing_is_to_be_done(world: World) -> None:

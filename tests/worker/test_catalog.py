@@ -18,7 +18,7 @@ from worker.engine.precision import Plan, plan
 
 def catalog(root: Path) -> Catalog:
     device = torch.device("cpu")
-    return Catalog(root, device=device, plan=plan("balanced", device=device, threads=1))
+    return Catalog(root, device=device, plan=plan("balanced", device=device, cores=1))
 
 
 def wait_for(models: Catalog, version: str) -> Loaded | None:
@@ -153,13 +153,15 @@ def test_another_version_loads_while_nobody_waits_for_it(tmp_path: Path) -> None
     assert threads == {"loader"}
 
 
-@pytest.mark.parametrize(("buckets", "largest"), [((1, 2, 4, 8), 4), ((8,), None)])
-def test_a_model_that_memory_holds_in_smaller_batches_only_is_served(
-    tmp_path: Path, buckets: tuple[int, ...], largest: int | None
+@pytest.mark.parametrize(
+    ("plan", "sizes"), [(Plan((1, 2, 4, 8)), (1, 2, 4)), (Plan((1, 8), alike=8), (8,))]
+)
+def test_a_model_that_memory_holds_in_smaller_chunks_only_is_served(
+    tmp_path: Path, plan: Plan, sizes: tuple[int, ...]
 ) -> None:
     write_checkpoint(tmp_path)
     device = torch.device("cpu")
-    models = Catalog(tmp_path, device=device, plan=Plan(torch.float32, buckets))
+    models = Catalog(tmp_path, device=device, plan=plan)
 
     def cramped(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         if isinstance(module, UNet) and len(arguments[0]) > 4:
@@ -173,7 +175,7 @@ def test_a_model_that_memory_holds_in_smaller_batches_only_is_served(
     assert models.names == ["tiny"]
     found = models.find("tiny@0000001")
     assert isinstance(found, Loaded)
-    assert found.weights.largest == largest
+    assert found.weights.sizes == sizes
 
 
 def test_nothing_there_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

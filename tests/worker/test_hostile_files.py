@@ -51,7 +51,7 @@ WRITERS = pytest.mark.parametrize("write", [old_pickle, torch_zip, as_numpy])
 
 
 def catalog(root: Path) -> Catalog:
-    models = Catalog(root, device=CPU, plan=plan("balanced", device=CPU, threads=1))
+    models = Catalog(root, device=CPU, plan=plan("balanced", device=CPU, cores=1))
     models.refresh()
     return models
 

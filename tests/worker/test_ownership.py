@@ -24,7 +24,7 @@ from wire.schemas import ResolvedRequest
 from worker.catalog import Catalog
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
-from worker.engine.precision import plan
+from worker.engine.precision import Plan, plan
 from worker.engine.runner import Runner
 from worker.jobs import EngineWorker
 from worker.ledger import Ledger
@@ -38,20 +38,18 @@ class Worker:
     """A whole worker in this process, moved by hand."""
 
     def __init__(self, url: str, name: str, checkpoints: Path) -> None:
-        catalog = Catalog(checkpoints, device=CPU, plan=plan("balanced", device=CPU, threads=1))
+        catalog = Catalog(checkpoints, device=CPU, plan=plan("balanced", device=CPU, cores=1))
         catalog.refresh()
         self.catalog = catalog
         meter = Meter()
         self.redis = Redis.from_url(url)
-        self.runner = Runner(Engine((1, 2, 4)), on_step=meter.step)
+        self.runner = Runner(Engine(Plan((1, 2, 4))), on_step=meter.step)
         self.ledger = Ledger(self.redis, name)
         self.dispatch = Dispatch(self.ledger, catalog, self.runner, meter, step_timeout=30)
         self.rq = EngineWorker(self.redis, self.dispatch, drain_seconds=0, worker_ttl=TTL)
 
     def take(self) -> None:
-        job = self.rq.take()
-        assert job is not None
-        self.rq.accept(job)
+        assert self.rq.take() is not None
 
     def tick(self) -> None:
         self.rq.tick()
@@ -193,7 +191,9 @@ def test_a_class_that_an_older_version_lacks_is_named(
     redis: Any, workers: tuple[Worker, Worker]
 ) -> None:
     id_ = submit(redis, class_names=["Boot"])
+    workers[0].runner.start()
     workers[0].take()
+    workers[0].tick()
     error = redis.hget(keys.generation(id_), "error") or b""
     assert b"tiny@0000001 has no class 'Boot'; it has Circle, Square, Ankle boot" in error
 
@@ -207,11 +207,51 @@ def test_many_results_do_not_hold_up_heartbeats(
     id_ = submit(redis, steps=2)
     worker.take()
     eventually(lambda: worker.runner.steps == 2, what="the last step")
-    worker.dispatch.serve(wait=0.1)
+    worker.dispatch.gather(wait=0.1)
+    worker.dispatch.talk()
     assert worker.dispatch.holds(id_)
     assert worker.dispatch.room == 0
     monkeypatch.undo()
     eventually(lambda: worker.ticked() and state(redis, id_)[0] == b"succeeded")
+
+
+def test_many_requests_do_not_hold_up_cancels(redis: Any, workers: tuple[Worker, Worker]) -> None:
+    worker, _ = workers
+    worker.runner.start()
+    for _ in range(40):
+        submit(redis)
+    worker.take()
+    taken = [redis.zcard(keys.STARTED)]
+    for _ in range(2):
+        worker.tick()
+        taken.append(redis.zcard(keys.STARTED))
+    assert taken == [16, 32, 32], "a few at a time; then it has places for no more of one owner's"
+
+
+def test_results_that_redis_did_not_hear_are_told_when_it_is_back(
+    redis: Any, workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = workers
+    worker.runner.start()
+    id_ = submit(redis, steps=3, batch=2, classes=[0, 0], class_names=["Circle", "Circle"])
+    worker.take()
+    with monkeypatch.context() as away:
+        away.setattr(worker.redis, "evalsha", lost)
+
+        def drawn() -> bool:
+            with pytest.raises(RedisConnectionError):
+                worker.tick()
+            return worker.runner.steps == 3
+
+        eventually(drawn, what="the last step")
+        with pytest.raises(RedisConnectionError):
+            worker.tick()
+        assert worker.dispatch.holds(id_)
+    eventually(lambda: worker.ticked() and not worker.dispatch.holds(id_))
+    events = [fields[b"event"] for _, fields in redis.xrange(keys.events(id_))]
+    assert events == [b"status", b"image", b"image", b"done"]
+    assert state(redis, id_)[0] == b"succeeded"
+    assert not redis.exists(keys.job(id_), keys.STARTED)
 
 
 def test_a_slow_load_holds_up_neither_heartbeats_nor_cancels(
@@ -266,10 +306,10 @@ def test_a_lost_connection_does_not_lose_what_the_step_draws(
     id_ = submit(redis, steps=200)
     worker.take()
     with monkeypatch.context() as away:
-        away.setattr(worker.redis, "set", lost)
+        away.setattr(worker.redis, "evalsha", lost)
         eventually(lambda: worker.runner.steps > 0, what="a step")
         with pytest.raises(RedisConnectionError):
-            worker.dispatch.serve(wait=1)
+            worker.tick()
     assert not redis.exists(keys.batch("a"))
     worker.tick()
     assert redis.get(keys.batch("a")) == id_.encode()

@@ -15,7 +15,10 @@ def add_parser(subparsers: Any) -> None:
         "convert", help="diffusers' layout to a checkpoint of ours, or back"
     )
     parser.add_argument(
-        "source", metavar="FROM", type=Path, help="our model, a DDPMPipeline or a UNet2DModel"
+        "source",
+        metavar="FROM",
+        type=Path,
+        help="our model, a DDPMPipeline, a UNet2DModel or a StableDiffusionPipeline",
     )
     parser.add_argument(
         "target", metavar="TO", type=Path, help="a new folder; its name is the new model's name"
@@ -37,9 +40,10 @@ def run(arguments: argparse.Namespace) -> None:
         raise TrainingError(f"{arguments.target} cannot be written: {error.strerror}") from error
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
-    network, diffusion = result.manifest.network, result.manifest.diffusion
+    diffusion = result.manifest.diffusion
+    channels, height, width = result.manifest.picture_shape
     print(
-        f"{result.folder}: {network.channels}x{network.size[0]}x{network.size[1]} pixels, "
+        f"{result.folder}: {channels}x{height}x{width} pixels, "
         f"{diffusion.schedule} schedule, T = {diffusion.timesteps}, predicts "
         f"{diffusion.prediction}"
     )

@@ -1,8 +1,9 @@
-"""Whole folders: a DDPMPipeline's or a bare UNet2DModel's, and our checkpoints.
+"""Whole folders: a DDPMPipeline's, a bare UNet2DModel's or a StableDiffusionPipeline's, and ours.
 
     <pipeline>/model_index.json
     <pipeline>/unet/config.json, unet/diffusion_pytorch_model.safetensors
     <pipeline>/scheduler/scheduler_config.json
+    <pipeline>/vae/, text_encoder/, tokenizer/     of a StableDiffusionPipeline
     <pipeline>/emaki.json          ours: the manifest, which diffusers has no words for
 
 Tensors are copied bit for bit, in the dtype they have. No pickle is read.
@@ -30,8 +31,22 @@ from models.checkpoint import (
     steps_of,
 )
 from models.manifest import Defaults, FileRecord, Manifest, check_name
+from models.unet import UNetConfig
 from training.conversion.options import read_json, unsupported
-from training.conversion.scheduler import from_diffusion, to_diffusion
+from training.conversion.scheduler import (
+    from_diffusion,
+    from_latent_diffusion,
+    to_diffusion,
+    to_latent_diffusion,
+)
+from training.conversion.stable import (
+    STABLE_PIPELINE,
+    check_index,
+    read_companions,
+    require_pipeline,
+    write_companions,
+)
+from training.conversion.text_unet import from_text_network, to_text_network
 from training.conversion.unet import CONFIG, UNET_CLASS, from_network, to_network
 from training.conversion.weights import UNET_WEIGHTS, read_weights, write_weights
 from training.errors import TrainingError
@@ -40,7 +55,8 @@ NullClass = int | None | Literal["keep"]
 REMEMBERED = "emaki.json"
 INDEX = "model_index.json"
 SCHEDULER_CONFIG = "scheduler_config.json"
-_PIPELINES = ("DDPMPipeline", "DDIMPipeline")
+_PIPELINES = ("DDPMPipeline", "DDIMPipeline", STABLE_PIPELINE)
+_TEXT_GUIDANCE = 7.5  # StableDiffusionPipeline's default
 # The oldest version that reads what we write; diffusers wants some version to stand there.
 _DIFFUSERS_VERSION = "0.18.0"
 
@@ -81,7 +97,10 @@ def _to_diffusers(source: Path, target: Path, null_class: NullClass) -> Converte
         raise TrainingError(f"{target} exists already; give a folder that does not")
     folder = resolve(source)
     manifest = _with_null_class(load_model(folder).manifest, null_class)
-    scheduler = from_diffusion(manifest.diffusion)
+    stable = manifest.latent is not None or manifest.text is not None
+    if stable:
+        require_pipeline(folder, manifest)
+    scheduler = (from_latent_diffusion if stable else from_diffusion)(manifest.diffusion)
 
     temporary = target.absolute().with_name(f".tmp-{target.absolute().name}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -91,12 +110,16 @@ def _to_diffusers(source: Path, target: Path, null_class: NullClass) -> Converte
     record = FileRecord(sha256=file_sha256(path), bytes=path.stat().st_size)
     kept = dataclasses.replace(manifest, files={f"unet/{UNET_WEIGHTS}": record})
     index = {
-        "_class_name": _PIPELINES[0],
+        "_class_name": STABLE_PIPELINE if stable else _PIPELINES[0],
         "scheduler": ["diffusers", scheduler["_class_name"]],
         "unet": ["diffusers", UNET_CLASS],
     }
+    if stable:
+        index |= write_companions(folder, manifest, temporary)
+        index |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
+    words = (from_text_network if stable else from_network)(manifest.network)
     _write_json(temporary / INDEX, index)
-    _write_json(temporary / "unet" / CONFIG, from_network(manifest.network))
+    _write_json(temporary / "unet" / CONFIG, words)
     _write_json(temporary / "scheduler" / SCHEDULER_CONFIG, scheduler)
     _write_json(temporary / REMEMBERED, kept.to_json(), versioned=False)
     temporary.rename(target)
@@ -130,28 +153,31 @@ def _to_checkpoint(source: Path, target: Path, null_class: NullClass) -> Convert
         raise TrainingError(f"{target} holds checkpoints already; convert to another name")
     notes: list[str] = []
     folder = _unet_folder(source)
-    words, before = read_json(folder / CONFIG), _remembered(source)
-    if null_class == "keep":
-        same = before and before.network.num_class_embeds == words.get("num_class_embeds")
-        null_class = before.null_class if before and same else None
-    network = to_network(str(folder / CONFIG), words, null_class=null_class)
+    before = _remembered(source)
+    words = read_json(folder / CONFIG)
+    network = _network(source, folder, words, null_class, before)
+    parts = read_companions(source, network) if network.text else None
     where, scheduler = _scheduler(source, folder, notes)
-    diffusion = to_diffusion(where, scheduler)
+    diffusion = (to_latent_diffusion if parts else to_diffusion)(where, scheduler)
     weights = read_weights(folder, network)
 
     labels = network.num_class_embeds or 0
-    named = labels - (null_class is not None and null_class == labels - 1)
+    named = labels - (network.null_class is not None and network.null_class == labels - 1)
     manifest = Manifest(
         name=name,
         step=0,
         network=network,
         diffusion=diffusion,
         classes=tuple(map(str, range(named))),
-        defaults=Defaults(steps=min(20, diffusion.timesteps)),
+        defaults=Defaults(
+            steps=min(20, diffusion.timesteps), guidance_scale=_TEXT_GUIDANCE if parts else 1.0
+        ),
         training={"converted_from": {"unet": words, "scheduler": scheduler}},
+        latent=parts.latent if parts else None,
+        text=parts.text if parts else None,
     )
     if before and _same_model(before, manifest):
-        manifest = _with_null_class(dataclasses.replace(before, name=name), null_class)
+        manifest = _as_before(manifest, before)
         record = before.files.get(f"unet/{UNET_WEIGHTS}")
         if record is None or record.sha256 != file_sha256(folder / UNET_WEIGHTS):
             manifest = dataclasses.replace(manifest, quality={})
@@ -160,9 +186,48 @@ def _to_checkpoint(source: Path, target: Path, null_class: NullClass) -> Convert
         notes.append(f"{REMEMBERED} describes another network or schedule and is left aside")
     if labels and network.null_class is None:
         notes.append("no label means unconditional: no guidance; say which with --null-class")
-    saved = save_checkpoint(target.absolute().parent, manifest, weights=weights)
+    saved = save_checkpoint(
+        target.absolute().parent,
+        manifest,
+        weights=weights,
+        companions=parts.files if parts else None,
+    )
     publish(target.absolute().parent, name, manifest.step)
     return Converted(saved, manifest, tuple(notes))
+
+
+def _network(
+    source: Path,
+    folder: Path,
+    words: Mapping[str, Any],
+    null_class: NullClass,
+    before: Manifest | None,
+) -> UNetConfig:
+    """The network that ``words`` describe; with text in a pipeline that has text."""
+    where = str(folder / CONFIG)
+    if _is_stable(source):
+        check_index(str(source / INDEX), read_json(source / INDEX))
+        if null_class != "keep":
+            raise TrainingError(f"--null-class is for labels; {source} draws from text")
+        return to_text_network(where, words)
+    if null_class == "keep":
+        same = before and before.network.num_class_embeds == words.get("num_class_embeds")
+        null_class = before.null_class if before and same else None
+    return to_network(where, words, null_class=null_class)
+
+
+def _is_stable(source: Path) -> bool:
+    index = source / INDEX
+    return index.is_file() and read_json(index).get("_class_name") == STABLE_PIPELINE
+
+
+def _as_before(manifest: Manifest, before: Manifest) -> Manifest:
+    """What Emaki remembers of the model that it wrote, about the parts that are there now."""
+    if manifest.text is None or before.text is None:
+        same = dataclasses.replace(before, name=manifest.name)
+        return _with_null_class(same, manifest.null_class)
+    text = dataclasses.replace(manifest.text, examples=before.text.examples)
+    return dataclasses.replace(before, name=manifest.name, latent=manifest.latent, text=text)
 
 
 def _unet_folder(source: Path) -> Path:

@@ -28,6 +28,18 @@ _VARIANCES: dict[str, Variance] = {
     "fixed_small_log": "fixedsmall",
 }
 _COSINE = "squaredcos_cap_v2"
+# Stable Diffusion folders name any of these; their other options steer sampling.
+LATENT_SCHEDULERS = (
+    *SCHEDULERS,
+    *("PNDMScheduler", "LMSDiscreteScheduler", "HeunDiscreteScheduler", "DEISMultistepScheduler"),
+    *("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "UniPCMultistepScheduler"),
+    *("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"),
+    *("KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"),
+)
+_PROCESS = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
+    *("prediction_type", "rescale_betas_zero_snr"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +105,19 @@ def to_diffusion(where: str, data: Mapping[str, Any]) -> Diffusion:
         raise TrainingError(f"{where}: {error}") from error
 
 
+def to_latent_diffusion(where: str, data: Mapping[str, Any]) -> Diffusion:
+    """The same for latents, from any of diffusers' schedulers: only the forward process is read.
+
+    Raises:
+        TrainingError: as `to_diffusion`.
+    """
+    kind = data.get("_class_name", SCHEDULERS[0])
+    if kind not in LATENT_SCHEDULERS:
+        raise unsupported(where, "_class_name", kind, LATENT_SCHEDULERS)
+    process = {name: data[name] for name in _PROCESS if name in data}
+    return to_diffusion(where, {**process, "clip_sample": False})
+
+
 def from_diffusion(diffusion: Diffusion) -> dict[str, Any]:
     """A DDPMScheduler's ``scheduler_config.json`` with the same betas, rounded as diffusers does.
 
@@ -119,6 +144,14 @@ def from_diffusion(diffusion: Diffusion) -> dict[str, Any]:
     data = dataclasses.asdict(options)
     del data["tensor_format"], data["set_alpha_to_one"]  # not DDPM's
     return {"_class_name": SCHEDULERS[0], **data}
+
+
+def from_latent_diffusion(diffusion: Diffusion) -> dict[str, Any]:
+    """The same for latents: a DDIMScheduler's, as Stable Diffusion's pipeline likes it."""
+    data = from_diffusion(diffusion)
+    del data["variance_type"]
+    # The pipeline wants an offset of 1, which "trailing" timesteps do not heed.
+    return {**data, "_class_name": SCHEDULERS[1], "set_alpha_to_one": True, "steps_offset": 1}
 
 
 def _schedule(where: str, options: SchedulerOptions) -> tuple[str, tuple[float, float] | None]:

@@ -93,18 +93,18 @@ def to_network(where: str, data: Mapping[str, Any], *, null_class: int | None) -
         raise unsupported(
             where, "attn_norm_num_groups", options.attn_norm_num_groups, (None, groups)
         )
-    attention = _attention(where, "down_block_types", options.down_block_types, "Down")
-    mirrored = _attention(where, "up_block_types", options.up_block_types, "Up")
-    if mirrored != attention[::-1]:
-        wanted = _block_types(attention[::-1], "Up")
+    levels = attention(where, "down_block_types", options.down_block_types, "Down")
+    mirrored = attention(where, "up_block_types", options.up_block_types, "Up")
+    if mirrored != levels[::-1]:
+        wanted = block_types(levels[::-1], "Up")
         raise unsupported(where, "up_block_types", options.up_block_types, wanted)
     try:
         return UNetConfig(
             channels=options.in_channels,
-            size=_size(where, options.sample_size),
+            size=picture_size(where, options.sample_size),
             block_channels=options.block_out_channels,
             blocks_per_level=options.layers_per_block,
-            attention_levels=attention,
+            attention_levels=levels,
             mid_attention=options.add_attention,
             head_dim=options.attention_head_dim,
             norm_groups=groups,
@@ -122,15 +122,14 @@ def to_network(where: str, data: Mapping[str, Any], *, null_class: int | None) -
 
 def from_network(network: UNetConfig) -> dict[str, Any]:
     """A UNet2DModel's ``config.json`` for our network."""
-    height, width = network.size
     options = UNet2DOptions(
-        sample_size=height if height == width else [height, width],
+        sample_size=sample_size(network.size),
         in_channels=network.channels,
         out_channels=network.channels,
-        freq_shift=_whole(network.freq_shift),
+        freq_shift=whole(network.freq_shift),
         flip_sin_to_cos=network.flip_sin_to_cos,
-        down_block_types=_block_types(network.attention_levels, "Down"),
-        up_block_types=_block_types(network.attention_levels[::-1], "Up"),
+        down_block_types=block_types(network.attention_levels, "Down"),
+        up_block_types=block_types(network.attention_levels[::-1], "Up"),
         block_out_channels=network.block_channels,
         layers_per_block=network.blocks_per_level,
         downsample_padding=network.downsample_padding,
@@ -144,20 +143,25 @@ def from_network(network: UNetConfig) -> dict[str, Any]:
     return {"_class_name": UNET_CLASS, **dataclasses.asdict(options)}
 
 
-def _attention(where: str, name: str, types: tuple[str, ...], way: str) -> tuple[bool, ...]:
-    known = (_PLAIN.format(way), _ATTENTION.format(way))
-    plain = [kind.removeprefix(_OLD_PREFIX) for kind in types]
-    for kind in plain:
-        if kind not in known:
-            raise unsupported(where, name, kind, known)
-    return tuple(kind == known[1] for kind in plain)
+def attention(
+    where: str, name: str, types: tuple[str, ...], way: str, *, kind: str = _ATTENTION
+) -> tuple[bool, ...]:
+    """Which levels have attention, as the names of their blocks say; ``kind`` is theirs then."""
+    known = (_PLAIN.format(way), kind.format(way))
+    plain = [block.removeprefix(_OLD_PREFIX) for block in types]
+    for block in plain:
+        if block not in known:
+            raise unsupported(where, name, block, known)
+    return tuple(block == known[1] for block in plain)
 
 
-def _block_types(attention: tuple[bool, ...], way: str) -> tuple[str, ...]:
-    return tuple((_ATTENTION if here else _PLAIN).format(way) for here in attention)
+def block_types(levels: tuple[bool, ...], way: str, *, kind: str = _ATTENTION) -> tuple[str, ...]:
+    """The reverse of `attention`."""
+    return tuple((kind if here else _PLAIN).format(way) for here in levels)
 
 
-def _size(where: str, value: Any) -> tuple[int, int]:
+def picture_size(where: str, value: Any) -> tuple[int, int]:
+    """(height, width) as `sample_size` says them."""
     sides = value if isinstance(value, list | tuple) else (value, value)
     if len(sides) != 2 or any(type(side) is not int for side in sides):
         raise unsupported(where, "sample_size", value, ("a side", "[height, width]"))
@@ -165,6 +169,12 @@ def _size(where: str, value: Any) -> tuple[int, int]:
     return height, width
 
 
-def _whole(value: float) -> float:
+def sample_size(size: tuple[int, int]) -> int | list[int]:
+    """The reverse of `picture_size`."""
+    height, width = size
+    return height if height == width else [height, width]
+
+
+def whole(value: float) -> float:
     """What diffusers types as int, as int; a fraction stays one."""
     return int(value) if value == int(value) else value

@@ -19,11 +19,13 @@ from models.checkpoint import read_manifest, resolve
 from models.unet import UNet, UNetConfig
 from training.charts import grouped_bars, panels, to_image
 from training.config import load_config
+from training.encoding.inputs import network_shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MIB = 2**20
+_TOKENS = 24  # of the text that a network with text is shown
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,7 @@ def read_network(path: Path, *, classes: int | None = None) -> tuple[str, UNetCo
         return manifest.version, manifest.network
     config = load_config(path)
     count = len(config.data.class_names) if classes is None else classes
-    null_class = config.train.label_dropout > 0 and count > 0
-    return config.name, config.network.build(config.data, count, null_class=null_class)
+    return config.name, network_shape(config, count)
 
 
 def inspect_network(name: str, config: UNetConfig) -> Inspected:
@@ -147,6 +148,8 @@ def _kept_bytes(network: UNet, parts: dict[str, list[nn.Module]]) -> dict[str, i
     ]
     rows = 2  # of a single picture some views are kept where any batch needs a copy
     labels = torch.zeros(rows, dtype=torch.int64) if config.num_class_embeds else None
+    if config.text is not None:
+        labels = torch.zeros(rows, _TOKENS, config.text.width)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         network(torch.zeros(rows, config.channels, *config.size), torch.zeros(rows), labels)
     for hook in hooks:

@@ -8,13 +8,14 @@
 The key covers everything the pixels depend on. All of it may be deleted at any time.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from PIL import Image
 
 from training.errors import TrainingError
 from training.pictures.decode import Resize, Unreadable, decode, to_array
-from training.pictures.sources import Source
+from training.pictures.holdout import part_of
+from training.pictures.sources import Source, Split
 
 _VERSION = 1  # changes whenever decoding does
 _CHUNK = 1024
@@ -52,6 +54,8 @@ def cache_folder() -> Path:
 def decoded(
     source: Source,
     *,
+    split: Split,
+    held_out: float,
     size: tuple[int, int],
     channels: int,
     resize: Resize,
@@ -59,11 +63,16 @@ def decoded(
 ) -> Cached:
     """The source's pictures, decoded now if they are not in the cache.
 
+    Args:
+        split, held_out: which part of a source that has none of its own; 0: all of it.
+
     Raises:
-        TrainingError: too many files cannot be read, a class has none left, or the cache cannot
-            be written.
+        TrainingError: too many files cannot be read, a class has none left, the split is empty, or
+            the cache cannot be written.
     """
     text = f"{_VERSION} {source.fingerprint} {size} {channels} {resize}"
+    if held_out:
+        text += f" {split} beside {held_out}"
     labels = np.asarray(source.labels, dtype=np.int64)
     key = hashlib.sha256(text.encode() + labels.tobytes()).hexdigest()[:24]
     folder = cache_folder() / "pictures"
@@ -71,10 +80,11 @@ def decoded(
         if not (folder / key).is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             say(f"decoding {len(labels)} pictures (once, cached in {folder})")
-            with _fresh_folder(folder, key) as fresh, _bombs_are_errors():
+            if held_out:
+                source = _only(source, part_of(source, split=split, share=held_out))
+            with fresh_folder(folder, key) as fresh, _bombs_are_errors():
                 _decode_all(
                     source,
-                    labels,
                     fresh,
                     report=_report(folder / key),
                     size=size,
@@ -89,9 +99,19 @@ def decoded(
         ) from error
 
 
+def _only(source: Source, chosen: Sequence[int]) -> Source:
+    """A source of some of its pictures."""
+    return dataclasses.replace(
+        source,
+        names=[source.names[index] for index in chosen],
+        labels=[source.labels[index] for index in chosen],
+        groups=[source.groups[index] for index in chosen] if source.groups else (),
+        read=lambda index: source.read(chosen[index]),
+    )
+
+
 def _decode_all(
     source: Source,
-    labels: npt.NDArray[np.int64],
     fresh: Path,
     *,
     report: Path,
@@ -110,11 +130,12 @@ def _decode_all(
         except Unreadable as error:
             return f"{source.names[index]}: {error}"
 
+    labels = np.asarray(source.labels, dtype=np.int64)
     count, good, unreadable = len(labels), list[int](), list[str]()
     images = np.lib.format.open_memmap(
         fresh / "images.npy", mode="w+", dtype=np.uint8, shape=(count, channels, *size)
     )
-    _reserve(fresh / "images.npy")
+    reserve(fresh / "images.npy")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, count, _CHUNK):
             chunk = range(start, min(start + _CHUNK, count))
@@ -147,12 +168,12 @@ def _require_enough(source: Source, good: list[int], unreadable: list[str], repo
             f"more than {_MOST_UNREADABLE:.0%} of all {count}; {report} names them"
         )
     lost = set(source.labels) - {source.labels[index] for index in good}
-    if lost:
+    if lost and (source.classes or not good):
         name = source.classes[min(lost)] if source.classes else "all"
         raise TrainingError(f"no picture of class {name!r} can be read; {report} names them")
 
 
-def _reserve(path: Path) -> None:
+def reserve(path: Path) -> None:
     """Take the file's space on disk now: a mapped write that finds none kills the process."""
     with path.open("r+b") as file:
         if hasattr(os, "posix_fallocate"):
@@ -185,7 +206,7 @@ def _report(folder: Path) -> Path:
 
 
 @contextmanager
-def _fresh_folder(parent: Path, key: str) -> Iterator[Path]:
+def fresh_folder(parent: Path, key: str) -> Iterator[Path]:
     """A folder to fill, renamed to ``key`` at the end unless another process was faster."""
     fresh = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=parent))
     try:

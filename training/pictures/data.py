@@ -3,6 +3,8 @@
 Shapes: N pictures of (C, H, W).
 """
 
+import dataclasses
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +15,11 @@ import numpy.typing as npt
 from models.manifest import Manifest
 from training.errors import TrainingError
 from training.pictures.cache import decoded
+from training.pictures.captions import captions_of
 from training.pictures.decode import Resize
-from training.pictures.sources import Split, open_source
+from training.pictures.sources import Source, Split, open_source
+
+HOLD_OUT = 0.1  # of data without a test split
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,10 @@ class Pictures:
         classes: names in label order.
         fingerprint: sha256 over pixels and labels; the same data has the same one everywhere.
         unreadable: files that were left out because they could not be read.
+        held_out: share of the data that is kept out of training, where it has no test split of its
+            own; else 0.
+        captions: each once; where there are some, ``labels`` says which is each picture's, and
+            there are no classes.
     """
 
     images: npt.NDArray[np.uint8]
@@ -34,6 +43,8 @@ class Pictures:
     classes: tuple[str, ...]
     fingerprint: str
     unreadable: int = 0
+    held_out: float = 0.0
+    captions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,6 +58,9 @@ def load_pictures(
     channels: int,
     class_names: tuple[str, ...] = (),
     resize: Resize = "crop",
+    hold_out: float = HOLD_OUT,
+    caption: str | None = None,
+    caption_group: str | None = None,
     quiet: bool = False,
 ) -> Pictures:
     """Load a split of a data set; see `training.pictures.sources` for the layouts.
@@ -55,6 +69,11 @@ def load_pictures(
         size: (height, width) in pixels; pictures of another size are resized.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         class_names: names in label order; empty: the data's own.
+        hold_out: share that is kept out of training where the data has no test split, and is the
+            test split then; 0: all is trained on, and there is no test split.
+        caption: a template for captions of `metadata.jsonl`'s fields, which take the classes'
+            place; None: there are no captions.
+        caption_group: what is held out together; None: pictures with the same caption.
         quiet: say nothing of what was decoded or left out.
 
     Raises:
@@ -62,12 +81,30 @@ def load_pictures(
     """
     source = open_source(path, split=split, class_names=class_names)
     say = _silence if quiet else _say
+    captions: tuple[str, ...] = ()
+    if caption is not None:
+        source, captions = _captioned(source, caption, caption_group)
     if source.others:
         say(
             f"{len(source.others)} files in {path} have no picture's suffix and are passed over, "
             f"for example {source.others[0]}"
         )
-    cached = decoded(source, size=size, channels=channels, resize=resize, say=say)
+    held_out = hold_out if source.whole else 0.0
+    if source.whole and not held_out and split == "test":
+        raise TrainingError(
+            f"{path} has no test pictures, and none were held out: put some into the folders train "
+            f"and test in it, or into {path.stem}-test{path.suffix} beside "
+            f"{path.stem}-train{path.suffix}"
+        )
+    cached = decoded(
+        source,
+        split=split,
+        held_out=held_out,
+        size=size,
+        channels=channels,
+        resize=resize,
+        say=say,
+    )
     if cached.unreadable:
         say(
             f"{cached.unreadable} of {len(source.names)} files in {path} cannot be read and are "
@@ -79,25 +116,60 @@ def load_pictures(
             f"{path}: the class {source.classes[min(missing)]!r} has no pictures; remove it from "
             "data.class_names, or add some"
         )
+    fingerprint = cached.fingerprint
+    if captions:
+        said = "\n".join([fingerprint, *captions])
+        fingerprint = hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()
     return Pictures(
-        cached.images, cached.labels, source.classes, cached.fingerprint, cached.unreadable
+        cached.images,
+        cached.labels,
+        source.classes,
+        fingerprint,
+        cached.unreadable,
+        held_out,
+        captions,
     )
 
 
+def _captioned(source: Source, template: str, group: str | None) -> tuple[Source, tuple[str, ...]]:
+    """The source with captions for labels, and the captions in label order."""
+    each = captions_of(source.names, source.metadata, template=template, group=group)
+    captions = tuple(sorted({caption.text for caption in each}))
+    order = {caption: label for label, caption in enumerate(captions)}
+    groups = [caption.group for caption in each]
+    said = "\n".join([source.fingerprint, *groups])
+    captioned = dataclasses.replace(
+        source,
+        labels=[order[caption.text] for caption in each],
+        classes=(),
+        fingerprint=hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest(),
+        groups=groups,
+    )
+    return captioned, captions
+
+
 def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:
-    """Load a split as the model's own pictures were: its size, channels, classes and resizing.
+    """Load a split as the model's own were: size, channels, classes, captions, resizing, hold-out.
+
+    What the manifest does not say was held out was not: a model of before there was a hold-out has
+    seen everything.
 
     Raises:
         TrainingError: as `load_pictures`.
     """
-    squashed = manifest.training.get("data", {}).get("resize") == "squash"
+    trained = manifest.training.get("data", {})
+    told = manifest.training.get("config", {}).get("text") or {}
+    channels, height, width = manifest.picture_shape
     return load_pictures(
         path,
         split=split,
-        size=manifest.network.size,
-        channels=manifest.network.channels,
+        size=(height, width),
+        channels=channels,
         class_names=manifest.classes,
-        resize="squash" if squashed else "crop",
+        resize="squash" if trained.get("resize") == "squash" else "crop",
+        caption=told.get("caption"),
+        caption_group=told.get("group"),
+        hold_out=float(trained.get("held_out", 0)),
     )
 
 

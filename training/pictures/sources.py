@@ -5,15 +5,17 @@ pictures without classes, or a `dataset.json` beside them (EDM's layout: `{"labe
 label], ...]}`). Nothing is decoded here.
 """
 
+import dataclasses
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 from training.errors import TrainingError
+from training.pictures.captions import METADATA
 from training.pictures.decode import SUFFIXES, Unreadable
 from training.pictures.idx import read_idx
 from training.pictures.labels import LABELS_FILE, common_folder, from_folders, from_json, numbered
@@ -37,6 +39,10 @@ class Source:
         fingerprint: changes whenever the files do.
         read: picture i's file, or its pixels (H, W) where they are stored plain; raises Unreadable.
         others: files that are passed over, because their suffix is no picture's.
+        whole: whether these are all pictures there are, in no split; `training.pictures.holdout`
+            says which of them are kept out of training.
+        metadata: files of captions, by their names.
+        groups: what pictures are held out together by, where not each by itself.
     """
 
     names: Sequence[str]
@@ -45,6 +51,9 @@ class Source:
     fingerprint: str
     read: Callable[[int], Any]
     others: Sequence[str] = ()
+    whole: bool = False
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    groups: Sequence[str] = ()
 
 
 def open_source(path: Path, *, split: Split, class_names: tuple[str, ...]) -> Source:
@@ -53,7 +62,7 @@ def open_source(path: Path, *, split: Split, class_names: tuple[str, ...]) -> So
     Args:
         path: a folder of IDX files, of pictures or of class folders, or a zip of the last two.
             The test split is a folder `test` (else `val`) beside `train` in it, or its sibling
-            with "test" for "train".
+            with "test" for "train"; where there is neither, all pictures are in either split.
         class_names: names in label order; empty: the folders' names, or "0", "1", ...
 
     Raises:
@@ -62,9 +71,9 @@ def open_source(path: Path, *, split: Split, class_names: tuple[str, ...]) -> So
     if not path.exists():
         raise TrainingError(f"data path {path} does not exist; give a folder or a zip with --data")
     if path.is_dir():
-        stem = f"{_IDX_PREFIX[split]}-images-idx3-ubyte"
         if any(path.glob("*-idx[13]-ubyte*")):
-            return _idx(path, stem, class_names)
+            whole = not any(path.glob(f"{_IDX_PREFIX['test']}-*-idx[13]-ubyte*"))
+            return _idx(path, "train" if whole else split, class_names, whole=whole)
         return _files(_Folder(path), path, split, class_names)
     if not zipfile.is_zipfile(path):
         raise TrainingError(f"data path {path} is neither a folder nor a whole zip")
@@ -150,10 +159,15 @@ def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[s
     root = common_folder([*found, *lists, *files.folders], found)
     tops = {name.removeprefix(root).split("/")[0] for name in [*found, *files.folders]} - {""}
     held_out = [name for name in _HELD_OUT if name in tops]
+    whole = False
     if held_out and tops == {"train", *held_out}:
         root += "train/" if split == "train" else f"{held_out[0]}/"
+    elif (sibling := _test_sibling(path)) is None:
+        whole = True
     elif split == "test":
-        return _test_sibling(path, class_names)
+        return dataclasses.replace(
+            open_source(sibling, split="train", class_names=class_names), whole=False
+        )
     found = [name for name in found if name.startswith(root)]
     pictures = set(found)
     others = [
@@ -161,6 +175,8 @@ def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[s
         for name in files.sizes
         if name.startswith(root) and name not in pictures and name not in lists
     ]
+    metadata = [name for name in others if PurePosixPath(name).name == METADATA]
+    others = [name for name in others if name not in metadata]
     if not found:
         where = f"{path}/{root}" if root else path
         raise TrainingError(
@@ -178,7 +194,14 @@ def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[s
     for name in [*found, labels_file]:
         listing.update(f"{name}\0{files.identities.get(name, '')}\n".encode(errors="replace"))
     return Source(
-        found, labels, classes, listing.hexdigest(), lambda index: files.read(found[index]), others
+        found,
+        labels,
+        classes,
+        listing.hexdigest(),
+        lambda index: files.read(found[index]),
+        others,
+        whole,
+        {name: _read_labels(files, name) for name in metadata},
     )
 
 
@@ -189,21 +212,15 @@ def _read_labels(files: _Folder | _Zip, name: str) -> bytes:
         raise TrainingError(f"{name} cannot be read: {error}") from error
 
 
-def _test_sibling(path: Path, class_names: tuple[str, ...]) -> Source:
+def _test_sibling(path: Path) -> Path | None:
     sibling = path.with_name(path.name.replace("train", "test"))
-    if sibling == path or not sibling.exists():
-        raise TrainingError(
-            f"{path} has no test pictures: put them into the folders train and test in it, or "
-            f"into {path.stem}-test{path.suffix} beside {path.stem}-train{path.suffix}"
-        )
-    return open_source(sibling, split="train", class_names=class_names)
+    return sibling if sibling != path and sibling.exists() else None
 
 
-def _idx(path: Path, stem: str, class_names: tuple[str, ...]) -> Source:
-    images_file, labels_file = (
-        _find(path, stem),
-        _find(path, stem.replace("images-idx3", "labels-idx1")),
-    )
+def _idx(path: Path, split: Split, class_names: tuple[str, ...], *, whole: bool) -> Source:
+    prefix = _IDX_PREFIX[split]
+    images_file = _find(path, f"{prefix}-images-idx3-ubyte")
+    labels_file = _find(path, f"{prefix}-labels-idx1-ubyte")
     images, labels = read_idx(images_file), read_idx(labels_file)
     if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or not images.size:
         raise TrainingError(
@@ -215,7 +232,9 @@ def _idx(path: Path, stem: str, class_names: tuple[str, ...]) -> Source:
     digest.update(images.data)
     digest.update(labels.data)
     names = [f"{images_file.name}[{index}]" for index in range(len(images))]
-    return Source(names, numbers, classes, digest.hexdigest(), lambda index: images[index])
+    return Source(
+        names, numbers, classes, digest.hexdigest(), lambda index: images[index], whole=whole
+    )
 
 
 def _find(folder: Path, name: str) -> Path:

@@ -3,7 +3,12 @@
 job         `train CONFIG`: what a run is made of
 loop        from the first step to the last
 learner     network, optimizer and EMA, one step at a time
+lesson      what is learned, from where, and what the network can do then
 objective   the loss
+levels      which noise levels are trained at
+uncertainty how large an error is to be expected there
+averages    averages whose length is chosen afterwards
+posthoc     and the command that does
 loader      batches, ahead of time
 dropout     masks that belong to the picture
 team        several processes as one

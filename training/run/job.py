@@ -2,19 +2,24 @@
 
 import argparse
 import subprocess
+import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from models.checkpoint import steps_of
-from training.config import Config, load_config
+from training.config import Run, load_config
 from training.devices import pick_device
+from training.encoding.inputs import network_shape
 from training.errors import TrainingError
 from training.judging.gate import AgreementGate
 from training.pictures.data import Pictures, load_pictures
 from training.pictures.sources import Split
 from training.run.cpu.memory import keep_freed_memory
+from training.run.lesson import Lesson, denoising
 from training.run.loop import Trainer
 from training.run.team import Team, join_team, micro_batches
 
@@ -25,14 +30,30 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.steps is not None:
         overrides.append(f"train.steps={arguments.steps}")
     config = load_config(arguments.config, name=arguments.name, overrides=overrides)
-    config.network.build(config.data, 0, null_class=False)  # refuse before minutes of decoding
-    until = config.train.steps if arguments.until is None else arguments.until
+    network_shape(config, 0)  # refuse before minutes of decoding
     path = arguments.data or (Path(config.data.path) if config.data.path else None)
     if path is None:
         raise TrainingError(
             "no data: give --data PATH, a folder or zip of class folders or a folder with the "
             "data set's four IDX files; docs/training.md says where each preset's data is"
         )
+    carry_out(config, path, partial(denoising, config, say=_say), arguments)
+
+
+def carry_out(
+    config: Run,
+    path: Path,
+    lesson: Callable[[Pictures, torch.device], Lesson],
+    arguments: argparse.Namespace,
+) -> None:
+    """A run from its data to its last step, alone or as a member of a team.
+
+    Args:
+        path: where the pictures are.
+        lesson: what is learned from them on this device.
+        arguments: the command line's `out`, `until`, `resume` and `device`.
+    """
+    until = config.train.steps if arguments.until is None else arguments.until
     _require_writable(arguments.out)
     device = pick_device(arguments.device)
     _require_something_to_do(arguments.out / config.name, resume=arguments.resume, until=until)
@@ -44,9 +65,11 @@ def train(arguments: argparse.Namespace) -> None:
         micro_batches(config.train.batch_size, config.train.accumulate, team)  # refuse early, too
         with team.leader_first():
             data = _load(path, config, "train", quiet=not team.leads)
+            learned = lesson(data, device)
         trainer = Trainer(
             config,
             data,
+            learned,
             out=arguments.out,
             device=device,
             commit=_git_commit(),
@@ -63,7 +86,8 @@ def train(arguments: argparse.Namespace) -> None:
             trainer.close()
 
 
-def _load(path: Path, config: Config, split: Split, *, quiet: bool) -> Pictures:
+def _load(path: Path, config: Run, split: Split, *, quiet: bool) -> Pictures:
+    captions = config.captions
     return load_pictures(
         path,
         split=split,
@@ -71,11 +95,14 @@ def _load(path: Path, config: Config, split: Split, *, quiet: bool) -> Pictures:
         channels=config.data.channels,
         class_names=config.data.class_names,
         resize=config.data.resize,
+        hold_out=config.data.hold_out,
+        caption=captions.caption if captions else None,
+        caption_group=captions.group if captions else None,
         quiet=quiet,
     )
 
 
-def _gate(path: Path, config: Config, data: Pictures, device: torch.device) -> AgreementGate:
+def _gate(path: Path, config: Run, data: Pictures, device: torch.device) -> AgreementGate:
     test = _load(path, config, "test", quiet=False)
     return AgreementGate(data, test, images=config.publish.gate_images, device=device)
 
@@ -84,6 +111,8 @@ def _summary(trainer: Trainer, team: Team, *, until: int) -> str:
     config, data = trainer.config, trainer.data
     parameters = sum(p.numel() for p in trainer.learner.network.parameters())
     classes = f"of {len(data.classes)} classes" if data.classes else "without classes"
+    if data.captions:
+        classes = f"with {len(data.captions)} captions"
     height, width = config.data.size
     members = f", {team.size} processes" if team.size > 1 else ""
     return (
@@ -116,6 +145,10 @@ def _require_writable(folder: Path) -> None:
             f"--out {folder} cannot be written ({error.strerror}); mount it writable, or give "
             "another folder with --out"
         ) from error
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _git_commit() -> str:

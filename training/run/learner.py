@@ -10,16 +10,21 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from models.cores import Cores
 from models.ema import EMA
 from models.unet import UNet
-from training.config import Config
+from training.config import Run
+from training.encoding.inputs import Inputs
 from training.pictures.data import Pictures
+from training.run.averages import PowerAverages
 from training.run.cpu.attention import use_plain_attention
-from training.run.cpu.cores import Cores
 from training.run.dropout import batch_part, use_picture_dropout
+from training.run.lesson import Lesson
 from training.run.loader import Loader
-from training.run.objective import Draws, Forward, Objective, step_seed
+from training.run.objective import Draws, Forward, step_seed
 from training.run.team import Team, micro_batches
+
+_MOST_CORES = 4  # each holds the network's gradients once more
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Batch:
-    """This member's pictures (B, C, H, W) and labels (B,), and the whole batch's draws."""
+    """This member's pictures and labels, as `Loader.batch` gives them, and the batch's draws."""
 
     pixels: Tensor
     labels: Tensor
@@ -49,23 +54,27 @@ class _Batch:
 class Learner:
     """Network, optimizer and EMA after ``step`` steps."""
 
-    def __init__(self, config: Config, data: Pictures, *, device: torch.device, team: Team) -> None:
+    def __init__(
+        self, run: Run, data: Pictures, lesson: Lesson, *, device: torch.device, team: Team
+    ) -> None:
         self.step = 0
-        self._train, self._device, self._team = config.train, device, team
-        train = config.train
+        self._train, self._device, self._team = run.train, device, team
+        train = run.train
         self._parts = micro_batches(train.batch_size, train.accumulate, team)
         torch.manual_seed(train.seed)
-        shape = config.network.build(
-            config.data,
-            len(data.classes),
-            null_class=train.label_dropout > 0 and bool(data.classes),
-        )
         # Convolutions in bf16 run on tensor cores without a transposition when channels are last.
-        self.network = UNet(shape).to(device)
+        self.network = UNet(lesson.shape).to(device)
+        if lesson.weights is not None:
+            self.network.load_state_dict(lesson.weights)
         if device.type == "cuda":
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._objective = lesson.objective
+        self.parts = self._objective.parts
         self._parameters = list(self.network.parameters())
+        if self.parts is not None:
+            self._parameters += self.parts.parameters()
         self.ema = EMA(self.network, decay=train.ema_decay)
+        self.averages = PowerAverages(self.network) if train.snapshot_every else None
         self.optimizer = torch.optim.AdamW(
             self._parameters,
             lr=train.learning_rate,
@@ -73,14 +82,8 @@ class Learner:
             weight_decay=train.weight_decay,
             fused=True,
         )
-        self._objective = Objective(
-            config,
-            classes=shape.num_class_embeds is not None,
-            null_class=shape.null_class,
-            device=device,
-        )
         self._loader = Loader(
-            data,
+            lesson.inputs or Inputs(data.images, data.labels),
             batch_size=train.batch_size,
             seed=train.seed,
             device=device,
@@ -93,7 +96,7 @@ class Learner:
             use_picture_dropout(self.network)
         # Compiled code is made for one size of batch, and shares out each operation's work itself.
         plain = device.type == "cpu" and not train.compile
-        self._cores = Cores(torch.get_num_threads() if plain else 1)
+        self._cores = Cores(torch.get_num_threads() if plain else 1, most=_MOST_CORES)
         if plain and train.bf16:
             use_plain_attention(self.network)
 
@@ -115,6 +118,8 @@ class Learner:
         self.optimizer.step()
         self.ema.update()
         self.step += 1
+        if self.averages is not None:
+            self.averages.update(self.step)
         return Outcome(loss, norm, stops)
 
     def _sum_of_shares(self, batch: _Batch) -> list[Tensor]:

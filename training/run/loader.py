@@ -1,6 +1,6 @@
 """Batches for the loop: which pictures, in which order, brought to the device ahead of time.
 
-A batch depends on (seed, step) alone. Shapes: B pictures of (C, H, W), uint8.
+A batch depends on (seed, step) alone. Shapes: B pictures of (C, H, W), uint8; or their latents.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.pictures.data import Pictures
+from training.encoding.inputs import Inputs
 
 Indices = npt.NDArray[np.int64]
 _AHEAD = 3
@@ -44,7 +44,7 @@ class Loader:
     """Gathers batches from mapped pictures in a thread of its own, a few steps ahead."""
 
     def __init__(
-        self, data: Pictures, *, batch_size: int, seed: int, device: torch.device, rows: slice
+        self, data: Inputs, *, batch_size: int, seed: int, device: torch.device, rows: slice
     ) -> None:
         """``rows``: the part of each batch of ``batch_size`` that this process computes."""
         self._data, self._size, self._rows, self._device = data, batch_size, rows, device
@@ -55,6 +55,8 @@ class Loader:
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Pictures (B, C, H, W) uint8 and labels (B,) int64 of a step, on the device.
+
+        Or latents and text states, as `Inputs` has them.
 
         On CUDA the copy is only queued; work queued later sees it.
         """
@@ -75,8 +77,9 @@ class Loader:
     def _gather(self, step: int) -> tuple[Tensor, Tensor]:
         indices = self._order.batch(step, self._size)[self._rows]
         shape = (len(indices), *self._data.images.shape[1:])
-        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned)
+        dtype = torch.uint8 if self._data.images.dtype == np.uint8 else torch.float16
+        images = torch.empty(shape, dtype=dtype, pin_memory=self._pinned)
         # "clip" spares a second buffer; the indices are in range.
         np.take(self._data.images, indices, axis=0, out=images.numpy(), mode="clip")
-        labels = torch.from_numpy(self._data.labels[indices])
+        labels = self._data.conditions(self._data.labels[indices])
         return images, labels.pin_memory() if self._pinned else labels

@@ -6,17 +6,22 @@ would have done, and there is no generator state to save.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 
+from models.autoencoder import preview
 from models.manifest import step_name
 from models.unet import UNet
-from training.config import Config
+from training.config import Run
 from training.errors import TrainingError
 from training.pictures.data import Pictures
 from training.run.learner import Learner
+from training.run.lesson import Lesson
+from training.run.posthoc import save_snapshot
 from training.run.progress import Progress
 from training.run.saving import Gate, Saver
 from training.run.scalars import Scalars
@@ -35,8 +40,9 @@ class Trainer:
 
     def __init__(
         self,
-        config: Config,
+        config: Run,
         data: Pictures,
+        lesson: Lesson,
         *,
         out: Path,
         device: torch.device,
@@ -46,8 +52,9 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.device = config, data, device
         self.team = team or Team()
-        self.learner = Learner(config, data, device=device, team=self.team)
-        self.saver = Saver(config, data, out=out, commit=commit, gate=gate)
+        self.lesson = lesson
+        self.learner = Learner(config, data, lesson, device=device, team=self.team)
+        self.saver = Saver(config, data, lesson, out=out, commit=commit, gate=gate)
 
     @property
     def step(self) -> int:
@@ -97,6 +104,8 @@ class Trainer:
                     )
                 if leads and (self.step % train.report_every == 0 or self.step == until):
                     self._write(lambda: f"strip: {self.report()}", progress, last=False)
+                if leads and train.snapshot_every and self.step % train.snapshot_every == 0:
+                    self._write(self._snapshot_line, progress, last=False)
                 if leads and (saving or ending):
                     self._write(self._save_line, progress, last=ending)
             if self.step < until:
@@ -104,28 +113,44 @@ class Trainer:
 
     def report(self) -> Path:
         """Draw the denoising strip of the averaged weights from one fixed noise."""
-        diffusion, defaults = self.config.diffusion, self.config.publish.defaults()
+        defaults = self.config.publish.defaults()
         network = UNet(self.learner.network.config).to(self.device).eval()
         self.learner.ema.copy_to(network)
-        table = diffusion.build_table(defaults.sampler, defaults.steps)
-        classes = len(self.data.classes)
-        guided = network.config.null_class is not None
+        manifest = self.saver.manifest(self.step, network.config, self.learner.ema)
+        table = manifest.build_table(
+            defaults.sampler, defaults.steps, guidance_scale=defaults.guidance_scale
+        )
+        inputs, latent = self.lesson.inputs, manifest.latent
+        null = inputs.null if inputs else None
+        guided = network.config.null_class is not None or null is not None
         image = strip(
             network,
             table,
             seeds=torch.arange(_STRIP_ROWS),
-            labels=torch.arange(_STRIP_ROWS) % classes if classes else None,
+            labels=self._strip_conditions(),
+            null=null,
             guidance_scale=defaults.guidance_scale if guided else 1.0,
-            clip=diffusion.clip,
+            guidance_interval=defaults.guidance_interval,
+            clip=self.config.diffusion.clip,
+            show=partial(preview, weights=latent.preview) if latent else None,
+            scale=2 * latent.size[0] // network.config.size[0] if latent else 2,
         )
         path = self.folder / REPORTS / f"{step_name(self.step)}.png"
         save_png(image, path)
         return path
 
+    def _strip_conditions(self) -> torch.Tensor | None:
+        """What the rows of a strip are told: the first classes, or captions from all over."""
+        inputs, classes = self.lesson.inputs, len(self.data.classes)
+        if inputs is not None and inputs.states is not None:
+            some = np.linspace(0, len(inputs.states) - 1, _STRIP_ROWS).astype(np.int64)
+            return inputs.conditions(some)
+        return torch.arange(_STRIP_ROWS) % classes if classes else None
+
     def save(self) -> Path:
         """Write a checkpoint, publish it if it may be, and drop all but the newest few."""
         learner = self.learner
-        state = resume_state(self.step, learner.network, learner.ema, learner.optimizer)
+        state = resume_state(learner)
         return self.saver.save(self.step, learner.network.config, learner.ema, state)
 
     def resume(self) -> None:
@@ -136,13 +161,17 @@ class Trainer:
             CheckpointError: its resume state is missing or damaged.
         """
         learner = self.learner
-        folder = require_same_run(self.folder, self.config, learner.network.config, self.data)
-        learner.step = load_state(folder, learner.network, learner.ema, learner.optimizer)
+        folder = require_same_run(self.folder, self.config, self.lesson, self.data)
+        load_state(folder, learner)
         self.saver.last_step = self.step
 
     def close(self) -> None:
         """End the run's threads."""
         self.learner.close()
+
+    def _snapshot_line(self) -> str:
+        assert self.learner.averages is not None
+        return f"snapshot: {save_snapshot(self.folder, self.step, self.learner.averages)}"
 
     def _save_line(self) -> str:
         return f"checkpoint: {self.save()}{self.saver.verdict}"

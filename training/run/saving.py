@@ -20,8 +20,9 @@ from models.checkpoint import (
 from models.ema import EMA
 from models.manifest import Manifest, step_name
 from models.unet import UNetConfig
-from training.config import Config
+from training.config import Run
 from training.pictures.data import Pictures
+from training.run.lesson import Lesson
 
 # Whether a checkpoint's folder may be published, given the folder that is (None: none is yet); and
 # a few words that say why.
@@ -38,9 +39,16 @@ class Saver:
     """
 
     def __init__(
-        self, config: Config, data: Pictures, *, out: Path, commit: str, gate: Gate | None
+        self,
+        run: Run,
+        data: Pictures,
+        lesson: Lesson,
+        *,
+        out: Path,
+        commit: str,
+        gate: Gate | None,
     ) -> None:
-        self._config, self._data, self._out = config, data, out
+        self._run, self._data, self._lesson, self._out = run, data, lesson, out
         self._commit, self.gate = commit, gate
         self.last_step: int | None = None
         self.verdict = ""
@@ -48,7 +56,7 @@ class Saver:
     @property
     def folder(self) -> Path:
         """The model's folder: checkpoints, LATEST and reports."""
-        return self._out / self._config.name
+        return self._out / self._run.name
 
     def save(self, step: int, network: UNetConfig, ema: EMA, state: Mapping[str, Tensor]) -> Path:
         """Write a checkpoint, move LATEST to it if it verifies and the gate allows, drop old ones.
@@ -56,14 +64,15 @@ class Saver:
         Raises:
             OSError, SafetensorError: it cannot be written; every older checkpoint is as it was.
         """
-        dtype = torch.bfloat16 if self._config.publish.dtype == "bf16" else torch.float32
+        dtype = torch.bfloat16 if self._run.publish.dtype == "bf16" else torch.float32
         remove_leftovers(self.folder)
         try:
             folder = save_checkpoint(
                 self._out,
-                self._manifest(step, network, ema),
+                self.manifest(step, network, ema),
                 weights={name: value.to(dtype) for name, value in ema.weights.items()},
                 resume=state,
+                companions=self._lesson.inputs.companions if self._lesson.inputs else None,
             )
         except BaseException:
             remove_leftovers(self.folder)
@@ -73,26 +82,32 @@ class Saver:
         self._drop_old()
         return folder
 
-    def _manifest(self, step: int, network: UNetConfig, ema: EMA) -> Manifest:
-        train = self._config.train
+    def manifest(self, step: int, network: UNetConfig, ema: EMA) -> Manifest:
+        """What a checkpoint of this run says about itself."""
+        train = self._run.train
         return Manifest(
-            name=self._config.name,
+            name=self._run.name,
             step=step,
             network=network,
-            diffusion=self._config.diffusion,
+            diffusion=self._run.diffusion,
             classes=self._data.classes,
-            defaults=self._config.publish.defaults(),
+            defaults=self._run.publish.defaults(),
+            distilled=self._lesson.distilled,
+            latent=self._lesson.inputs.latent if self._lesson.inputs else None,
+            text=self._lesson.inputs.text if self._lesson.inputs else None,
             training={
+                **self._lesson.facts,
                 "ema": {"decay": train.ema_decay, "updates": ema.updates},
                 "data": {
                     "pictures": len(self._data),
                     "unreadable": self._data.unreadable,
-                    "resize": self._config.data.resize,
+                    "resize": self._run.data.resize,
+                    "held_out": self._data.held_out,
                     "sha256": self._data.fingerprint,
                 },
                 "pictures_seen": step * train.batch_size,
                 "git_commit": self._commit,
-                "config": self._config.to_json(),
+                "config": self._run.to_json(),
             },
         )
 
@@ -105,10 +120,10 @@ class Saver:
             self.verdict = f" ({'published' if allowed else 'not published'}: {why})"
             if not allowed:
                 return
-        publish(self._out, self._config.name, step)
+        publish(self._out, self._run.name, step)
 
     def _drop_old(self) -> None:
-        publish = self._config.publish
+        publish = self._run.publish
         published = latest_step(self.folder) if (self.folder / LATEST).is_file() else None
         for step in steps_of(self.folder)[: -publish.keep]:
             if step == published:

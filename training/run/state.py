@@ -3,63 +3,96 @@
 There is no generator state: every random number is a function of (seed, step).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.checkpoint import RESUME, read_manifest, steps_of, verify
-from models.ema import EMA
 from models.manifest import step_name
-from models.unet import UNet, UNetConfig
-from training.config import Config
+from training.config import Run
 from training.errors import TrainingError
 from training.pictures.data import Pictures
+from training.run.learner import Learner
+from training.run.lesson import Lesson
 
 _OPTIMIZER_KEYS = ("step", "exp_avg", "exp_avg_sq")
 
 
-def resume_state(
-    step: int, network: UNet, ema: EMA, optimizer: torch.optim.Optimizer
-) -> dict[str, Tensor]:
-    """Everything as it is after ``step`` optimizer steps."""
-    state = {"step": torch.tensor(step), "ema_updates": torch.tensor(ema.updates)}
-    for name, parameter in network.named_parameters():
+def resume_state(learner: Learner) -> dict[str, Tensor]:
+    """Everything as it is after the learner's last optimizer step."""
+    state = {"step": torch.tensor(learner.step), "ema_updates": torch.tensor(learner.ema.updates)}
+    for name, parameter in learner.network.named_parameters():
         state[f"network.{name}"] = parameter
-        state[f"ema.{name}"] = ema.weights[name]
-        for key in _OPTIMIZER_KEYS:
-            state[f"optimizer.{key}.{name}"] = optimizer.state[parameter][key]
+        state[f"ema.{name}"] = learner.ema.weights[name]
+        state |= _moments(learner, name, parameter)
+    for name, parameter in _parts(learner):
+        state[name] = parameter
+        state |= _moments(learner, name, parameter)
+    if learner.averages is not None:
+        state |= learner.averages.state()
     return state
 
 
 @torch.no_grad()
-def load_state(folder: Path, network: UNet, ema: EMA, optimizer: torch.optim.Optimizer) -> int:
-    """Restore what ``resume_state`` saved in a checkpoint's folder; returns its step.
+def load_state(folder: Path, learner: Learner) -> None:
+    """Restore what ``resume_state`` saved in a checkpoint's folder.
 
     Raises:
         CheckpointError: the file is missing or damaged.
     """
     verify(folder, read_manifest(folder), name=RESUME)
     state = load_file(folder / RESUME)
-    ema.updates = int(state["ema_updates"])
-    for name, parameter in network.named_parameters():
+    learner.step, learner.ema.updates = int(state["step"]), int(state["ema_updates"])
+    for name, parameter in learner.network.named_parameters():
         parameter.copy_(state[f"network.{name}"])
-        ema.weights[name].copy_(state[f"ema.{name}"])
-        # The moments share their parameter's device and memory layout, as the fused kernel wants.
-        optimizer.state[parameter] = {
-            "step": state[f"optimizer.step.{name}"].to(parameter.device),
-            **{
-                key: torch.empty_like(parameter).copy_(state[f"optimizer.{key}.{name}"])
-                for key in _OPTIMIZER_KEYS[1:]
-            },
-        }
-    return int(state["step"])
+        learner.ema.weights[name].copy_(state[f"ema.{name}"])
+        _load_moments(learner, name, parameter, state)
+    if learner.averages is not None:
+        try:
+            learner.averages.load(state)
+        except KeyError as error:
+            raise TrainingError(
+                f"{folder} was trained without snapshots; start with another --name, or set "
+                "train.snapshot_every = 0"
+            ) from error
+    for name, parameter in _parts(learner):
+        if name not in state:
+            raise TrainingError(
+                f"{folder} was trained without {name}; start with another --name, or set "
+                "train.uncertainty = false"
+            )
+        parameter.copy_(state[name])
+        _load_moments(learner, name, parameter, state)
 
 
-def require_same_run(
-    model_folder: Path, config: Config, network: UNetConfig, data: Pictures
-) -> Path:
+def _parts(learner: Learner) -> list[tuple[str, nn.Parameter]]:
+    if learner.parts is None:
+        return []
+    return [(f"parts.{name}", value) for name, value in learner.parts.named_parameters()]
+
+
+def _moments(learner: Learner, name: str, parameter: nn.Parameter) -> dict[str, Tensor]:
+    moments = learner.optimizer.state[parameter]
+    return {f"optimizer.{key}.{name}": moments[key] for key in _OPTIMIZER_KEYS}
+
+
+def _load_moments(
+    learner: Learner, name: str, parameter: nn.Parameter, state: Mapping[str, Tensor]
+) -> None:
+    # The moments share their parameter's device and memory layout, as the fused kernel wants.
+    learner.optimizer.state[parameter] = {
+        "step": state[f"optimizer.step.{name}"].to(parameter.device),
+        **{
+            key: torch.empty_like(parameter).copy_(state[f"optimizer.{key}.{name}"])
+            for key in _OPTIMIZER_KEYS[1:]
+        },
+    }
+
+
+def require_same_run(model_folder: Path, config: Run, lesson: Lesson, data: Pictures) -> Path:
     """The newest checkpoint's folder, if going on from it makes the same run.
 
     Raises:
@@ -71,12 +104,18 @@ def require_same_run(
     folder = model_folder / step_name(steps[-1])
     manifest = read_manifest(folder)
     for section, before, now in (
-        ("network", manifest.network, network),
+        ("network", manifest.network, lesson.shape),
         ("diffusion", manifest.diffusion, config.diffusion),
     ):
         if before != now:
             raise TrainingError(
                 f"{folder} was trained with another [{section}]; start afresh with another --name"
+            )
+    for key, fact in lesson.facts.items():
+        noted = manifest.training.get(key)
+        if noted != fact:
+            raise TrainingError(
+                f"{folder} was trained with {key} {noted}, not {fact}; start with another --name"
             )
     train = manifest.training.get("config", {}).get("train", {})
     for name in ("seed", "batch_size"):
@@ -86,6 +125,14 @@ def require_same_run(
                 f"{folder} was trained with train.{name} = {train[name]}, not {wanted}: the "
                 "order of the pictures would change; keep it, or start with another --name"
             )
-    if manifest.training.get("data", {}).get("sha256") != data.fingerprint:
-        raise TrainingError(f"{folder} was trained on other data; start with another --name")
+    trained = manifest.training.get("data", {})
+    if trained.get("sha256") != data.fingerprint:
+        why = ""
+        if trained.get("held_out", 0) != data.held_out:
+            why = (
+                f" (it held out a share of {trained.get('held_out', 0):g}, now {data.held_out:g}: "
+                f"keep it with --set data.hold_out={trained.get('held_out', 0):g}, and leave the "
+                "data's folders as they were)"
+            )
+        raise TrainingError(f"{folder} was trained on other data{why}; start with another --name")
     return folder

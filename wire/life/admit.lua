@@ -44,6 +44,7 @@ if once ~= '' then
 end
 redis.call('HINCRBY', key.QUEUED, 'pictures', batch)
 redis.call('HINCRBY', key.QUEUED, 'pictures:' .. owner, batch)
+redis.call('HINCRBY', key.UNFINISHED, owner, 1)
 local backlog = redis.call('HINCRBY', key.BACKLOG, owner, evaluations)
 local drawn = tonumber(redis.call('HGET', key.DRAWN, owner) or 0)
 redis.call('HSET', record, 'drawn_by_then', drawn + backlog, unpack(fields))

@@ -5,6 +5,7 @@ local found = redis.call('HMGET', key.generation(id), 'status', 'owner', 'evalua
 local status, owner = found[1], found[2] or ''
 if not status then return 0 end
 if status == 'queued' then leave_queue() end
+if status == 'queued' or status == 'running' then less(key.UNFINISHED, owner, 1) end
 made(tonumber(found[3] or 0))
 if not dequeue() and (status == 'queued' or status == 'running') then
   redis.call('SADD', key.CANCELS, id)
@@ -13,5 +14,5 @@ unstore(owner, id)
 redis.call('DEL', key.generation(id), key.events(id), key.images(id), key.gone(id))
 redis.call('ZREM', key.history(owner), member)
 redis.call('ZADD', key.IMAGES_KEPT, 'XX', 0, id)
-redis.call('PUBLISH', key.WAKE, id)
+redis.call('PUBLISH', key.WAKE, id .. ' done')
 return 1

@@ -1,34 +1,23 @@
-"""What the worker that holds a generation tells: open, start, progress, preview, image, strip.
+"""What the worker that holds a generation tells: drawing, start, progress, preview, image, strip.
 
-Each but `open_` answers whether it counted: it does not once the generation has ended, or another
-worker has opened it.
+Each but `drawing` answers whether it counted: it does not once the generation has ended, or another
+worker has taken it in hand.
 """
 
 import base64
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from wire.life.queueing import Fields, fields_of
 from wire.life.script import Call, script
 from wire.record import Record, image_entry, image_field
 
-
-class Opened(NamedTuple):
-    """What was popped: a record's fields (empty: there is none), and whether to cancel it."""
-
-    fields: Fields
-    canceled: bool
+_BATCH_SECONDS = 24 * 3600  # what was in a dead worker's last step is known for so long
 
 
-def open_(id_: str, worker: str) -> Call[Opened]:
-    """Take a popped generation in hand."""
-
-    def read(answer: Any) -> Opened:
-        flat, canceled = answer
-        return Opened(fields_of(flat), bool(canceled))
-
-    return script("open").call(read, id=id_, worker=worker)
+def drawing(worker: str, ids: Iterable[str]) -> Call[bool]:
+    """These are in the step that begins: if this worker dies, it may be their doing."""
+    return script("drawing").call(bool, worker=worker, ids=" ".join(ids), seconds=_BATCH_SECONDS)
 
 
 def start(record: Record, worker: str, *, now: float) -> Call[bool]:

@@ -1,7 +1,9 @@
--- Forget the job of a generation that has ended, queued again or not.
--- args: id
+-- Its worker has let go of it: what it held is no started job any more, and of a generation that
+-- has ended, whoever ended it, no job is left, queued again or not.
+-- args: id entry
+redis.call('ZREM', key.STARTED, entry)
 local status = redis.call('HGET', key.generation(id), 'status')
 if status == 'queued' or status == 'running' then return 0 end
+if redis.call('DEL', key.job(id)) == 0 then return 0 end  -- `finish` was here
 redis.call('LREM', key.QUEUE_LIST, 0, id)
-redis.call('DEL', key.job(id))
 return 1

@@ -1,4 +1,4 @@
-"""Into the queue, out of it, and back: admit, look, take, requeue, forget, settle."""
+"""The queue, and who holds what: admit, look, take, open, cancels, requeue, forget, settle."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,6 +10,7 @@ from wire.life.script import Argument, Call, script
 from wire.record import Record
 
 ONCE_SECONDS = 24 * 3600  # an Idempotency-Key is kept so long
+OVERCOMMIT = 32  # requests of one owner that a worker takes although no place is free
 Fields = dict[bytes, bytes]
 
 
@@ -74,43 +75,126 @@ def admit(
     )
 
 
-def look(id_: str) -> Call[tuple[Fields, int, float]]:
-    """A record's fields, its place in the queue (0: not there), and evaluations until its end."""
+@dataclass(frozen=True)
+class Looked:
+    """A record's fields; while it waits also where it stands.
 
-    def read(answer: Any) -> tuple[Fields, int, float]:
-        flat, place, evaluations = answer
-        return fields_of(flat), int(place), float(evaluations)
+    Attributes:
+        place: in the queue; 0: not there.
+        evaluations: of the network until its end, its own and its part of others'.
+        backlog: evaluations of all that is accepted and not drawn.
+    """
 
-    return script("look").call(read, id=id_)
+    fields: Fields
+    place: int = 0
+    evaluations: int = 0
+    backlog: int = 0
+
+
+def look(id_: str) -> Call[Looked]:
+    """How it stands."""
+
+    def read(answer: Any) -> Looked:
+        flat, *numbers = answer
+        return Looked(fields_of(flat), *map(int, numbers))
+
+    return script("look").call(read, id=id_, overcommit=OVERCOMMIT)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Who takes jobs in hand, and until when they are that worker's if it says no more.
+
+    Attributes:
+        worker: its name here.
+        rq_worker: its name among RQ's.
+        execution: of RQ; names this take. The same take again, because its answer was lost, takes
+            nothing more and answers the same.
+        abandoned_at: Unix time.
+        moment: now, as RQ writes it.
+    """
+
+    worker: str
+    rq_worker: str
+    execution: str
+    abandoned_at: float
+    moment: str
+
+    def entry(self, id_: str) -> str:
+        """A job's place among RQ's started ones."""
+        return f"{id_}:{self.execution}"
+
+    def args(self) -> dict[str, Any]:
+        """What scripts want to know of it."""
+        return {
+            "worker": self.worker,
+            "rq_worker": self.rq_worker,
+            "execution": self.execution,
+            "abandoned_at": repr(self.abandoned_at),
+            "moment": self.moment,
+        }
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A job in hand: a record's fields, and whether to cancel it.
+
+    Without fields it is no generation, or one that has ended, and no job any more.
+    """
+
+    id: str
+    fields: Fields
+    canceled: bool
+
+    @classmethod
+    def read(cls, answer: Any) -> "Taken":
+        id_, flat, canceled = answer
+        return cls(id_.decode("latin-1"), fields_of(flat), bool(canceled))
 
 
 def take(
-    versions: Iterable[str], held: Mapping[str, int], *, now: float, room: bool, overcommit: int
-) -> Call[str | bytes | None]:
-    """Pop the next id for a worker that can draw ``versions``; None: nothing for it.
+    versions: Iterable[str],
+    held: Mapping[str, int],
+    hand: Hand,
+    *,
+    now: float,
+    room: int,
+    most: int,
+) -> Call[list[Taken]]:
+    """Take the next jobs in hand for a worker that can draw ``versions``, at most so many.
 
     Args:
         held: generations in hand here, by owner.
-        room: whether a place is free; without, an owner may have ``overcommit`` in hand.
-
-    Returns:
-        The id; bytes where it is no text, so no generation's.
+        room: places that are free; without, an owner may have `OVERCOMMIT` in hand.
     """
 
-    def read(answer: Any) -> str | bytes | None:
-        try:
-            return None if answer is None else answer.decode("ascii")
-        except UnicodeDecodeError:
-            return bytes(answer)
+    def read(answer: Any) -> list[Taken]:
+        return [Taken.read(one) for one in answer]
 
     return script("take").call(
         read,
         now=repr(now),
         versions=json.dumps(list(versions)),
         held=json.dumps(dict(held)),
-        room=int(room),
-        overcommit=overcommit,
+        room=room,
+        overcommit=OVERCOMMIT,
+        most=most,
+        **hand.args(),
     )
+
+
+def open_(id_: str, hand: Hand) -> Call[Taken]:
+    """Take a job in hand that RQ has popped."""
+    return script("open").call(Taken.read, id=id_, **hand.args())
+
+
+def cancels() -> Call[set[str]]:
+    """What clients want stopped, of all that workers have in hand."""
+
+    def read(answer: Any) -> set[str]:
+        return {id_.decode() for id_ in answer}
+
+    return script("cancels").call(read)
 
 
 def requeue(
@@ -125,9 +209,9 @@ def requeue(
     return script("requeue").call(bool, place=place, entry=entry, id=id_, now=repr(now), how=how)
 
 
-def forget(id_: str) -> Call[bool]:
-    """Remove the job of a generation that has ended."""
-    return script("forget").call(bool, id=id_)
+def forget(id_: str, entry: str) -> Call[bool]:
+    """A worker has let go of it; whether that removed its job, because it has ended."""
+    return script("forget").call(bool, id=id_, entry=entry)
 
 
 def settle() -> Call[bool]:

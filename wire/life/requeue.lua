@@ -16,6 +16,7 @@ if there == 0 or redis.call('EXISTS', key.job(id)) == 0 then return 0 end
 local push = how == 'elsewhere' and 'RPUSH' or 'LPUSH'
 redis.call('LREM', key.QUEUE_LIST, 0, id)
 redis.call(push, key.QUEUE_LIST, id)
+redis.call('HSET', key.job(id), 'status', 'queued')
 
 local record = key.generation(id)
 local found = redis.call(
@@ -27,7 +28,7 @@ redis.call(push, key.waiting(version, owner), id)
 redis.call('ZADD', key.owners(version), 'NX', now, owner)
 redis.call('SADD', key.WAITING, version)
 redis.call('LREM', key.taken(version, owner), 0, id)
-redis.call('HDEL', record, 'worker')
+redis.call('HDEL', record, 'worker', 'entry')
 if found[5] == 'queued' then redis.call('ZADD', key.WAITS, found[6], id) end
 
 if how == 'abandoned' then

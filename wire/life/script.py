@@ -9,6 +9,9 @@ A script is a `.lua` file beside this one. Its header names what it takes and wh
 `key.NAME` in a script is the name of that key in `wire.keys`. Scripts send no KEYS: they work out
 keys from what a record says, which Redis allows outside a cluster. Knows no Redis client; `Life`
 and `AsyncLife` are given one.
+
+Each script is a function body, too: `together` runs many calls in one go, in one script that has
+them all.
 """
 
 import re
@@ -42,14 +45,14 @@ class Script:
         """Fill the arguments in; ``read`` makes sense of the answer."""
         if args.keys() != set(self.args) or (rest and self.rest is None):
             raise TypeError(f"{self.name}.lua takes {self.args}, not {tuple(args)}")
-        return Call(self.text, (*(args[name] for name in self.args), *rest), read)
+        return Call(self, (*(args[name] for name in self.args), *rest), read)
 
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
     """One script with its arguments, ready to run anywhere; its answer is a ``T``."""
 
-    text: str
+    script: Script
     args: tuple[Argument, ...]
     read: Callable[[Any], T]
 
@@ -69,7 +72,7 @@ class Life:
         self._script = cache(redis.register_script)
 
     def __call__(self, call: Call[T]) -> T:
-        return call.read(self._script(call.text)(keys=[], args=call.args))
+        return call.read(self._script(call.script.text)(keys=[], args=call.args))
 
 
 class AsyncLife:
@@ -79,12 +82,27 @@ class AsyncLife:
         self._script = cache(redis.register_script)
 
     async def __call__(self, call: Call[T]) -> T:
-        return call.read(await self._script(call.text)(keys=[], args=call.args))
+        return call.read(await self._script(call.script.text)(keys=[], args=call.args))
 
 
 def append(pipeline: _Pipeline, call: Call[Any]) -> None:
     """Add a call to a pipeline or transaction; the answer there is not read."""
-    pipeline.eval(call.text, 0, *call.args)
+    pipeline.eval(call.script.text, 0, *call.args)
+
+
+def together(calls: Sequence[Call[Any]]) -> Call[list[Any]]:
+    """These calls as one: one after the other, nothing between them, each answer as it is read.
+
+    A script that raises ends it there: those before it have happened, those after it have not.
+    """
+    args: list[Argument] = []
+    for call in calls:
+        args += (call.script.name, len(call.args), *call.args)
+
+    def read(answers: Any) -> list[Any]:
+        return [call.read(answer) for call, answer in zip(calls, answers, strict=True)]
+
+    return Call(_every_script(), tuple(args), read)
 
 
 @cache
@@ -99,6 +117,25 @@ def script(name: str) -> Script:
         locals_.append(f"local {rest} = {{unpack(ARGV, {len(args) + 1})}}")
     whole = "\n".join([*locals_, *parts, body])
     return Script(name, f"{_key_names(whole)}\n{whole}", tuple(args), rest)
+
+
+@cache
+def _every_script() -> Script:
+    """One text with each script as a function; what it is given names them, each with its count."""
+    bodies = {path.stem: script(path.stem).text for path in sorted(_FOLDER.glob("*.lua"))}
+    functions = "\n".join(f"{name} = function(ARGV)\n{body}\nend," for name, body in bodies.items())
+    return Script("together", f"local scripts = {{\n{functions}\n}}\n{_RUN_EACH}", (), None)
+
+
+_RUN_EACH = """
+local answers, at = {}, 1
+while at <= #ARGV do
+  local last = at + 1 + ARGV[at + 1]
+  answers[#answers + 1] = scripts[ARGV[at]]({unpack(ARGV, at + 2, last)})
+  at = last + 1
+end
+return answers
+"""
 
 
 def _read_shared(name: str) -> str:

@@ -2,6 +2,6 @@
 -- args:
 local busy = redis.call('LLEN', key.QUEUE_LIST) + redis.call('LLEN', key.POPPED)
 if busy + redis.call('ZCARD', key.STARTED) == 0 then
-  redis.call('DEL', key.QUEUED, key.BACKLOG, key.DRAWN, key.WAITS)
+  redis.call('DEL', key.QUEUED, key.UNFINISHED, key.BACKLOG, key.DRAWN, key.WAITS)
 end
 return 0

@@ -1,27 +1,35 @@
 """One model's rows on the device, each in a slot of its own, and the arithmetic of a step.
 
 A step happens for all its rows or, if it raises, for none: whatever can fail (the network, noise,
-pictures for people) comes first, on copies; then one operation writes every row's new state.
+pictures for people) comes first, on copies; then one operation writes every row's new state. On a
+GPU the whole step is one captured graph (`graphs`); here it is plain calls.
 
-Shapes: n rows of (C, H, W) in a batch padded to b places; slots are (S, 2, C, H, W).
+Shapes: n rows of (C, H, W), evaluated at b positions; slots are (S, 2, C, H, W), their conditions
+(S, 2, ...).
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from weakref import proxy
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from models.cores import Cores
 from models.guidance import guide
 from models.noise import normal
 from models.sample import to_uint8
 from models.step import Coefficients, advance
-from worker.engine.work import Pixels, Row, Weights
+from worker.engine.chunks import Cut
+from worker.engine.staging import Staged
+from worker.engine.weights import Weights
+from worker.engine.work import Pixels, Row
 
 _FIRST_SLOTS = 16
 _NOISE_AHEAD = 16  # images of noise that are drawn at once, at least
-_D = 6  # the column of a row's table that scales the step's noise
-_X, _ESTIMATE = 0, 1  # the two halves of a slot
+
+Evaluate = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,21 +37,49 @@ class Shown:
     """What a step has shown of a row; None where nobody wanted to see it.
 
     Attributes:
+        frame: of its strip, before the step.
         picture: the finished image.
         preview: the estimate of it.
     """
 
+    frame: Pixels | None = None
     picture: Pixels | None = None
     preview: Pixels | None = None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Rows before a step and after it, and their estimates of x_0: (n, C, H, W) each."""
+
+    before: Tensor
+    x: Tensor
+    estimate: Tensor
+
+
+class Outcome:
+    """What a step shows, once the device has made it; here it has."""
+
+    def __init__(self, shown: list[Shown]) -> None:
+        self._shown = shown
+
+    @property
+    def ready(self) -> bool:
+        """Whether `shown` answers at once."""
+        return True
+
+    def shown(self) -> list[Shown]:
+        """What is to be seen of each row."""
+        return self._shown
 
 
 class Batch:
     """The rows of one model that have begun."""
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-        self._slots = self._room_for(_FIRST_SLOTS)
-        self._free = list(range(_FIRST_SLOTS))
+    def __init__(self, weights: Weights, cores: Cores, *, slots: int = _FIRST_SLOTS) -> None:
+        self._weights: Weights = proxy(weights)  # whose batch this is: it goes when they go
+        self._cores = cores
+        self._slots, self._conditions = self._room_for(slots)
+        self._free = list(range(slots))
 
     def release(self, row: Row) -> None:
         """A row needs its slot no more."""
@@ -51,91 +87,132 @@ class Batch:
             self._free.append(row.slot)
             row.slot = None
 
-    def advance(self, rows: list[Row], *, bucket: int) -> list[Shown]:
-        """Move every row one step on; what is to be seen of each."""
+    def advance(self, rows: Sequence[Row], cut: Cut) -> Outcome:
+        """Move every row one step on.
+
+        Args:
+            cut: of the rows' places.
+        """
         self._begin([row for row in rows if row.slot is None])
-        device = self._weights.device
-        slots = torch.tensor([row.slot for row in rows], device=device)
-        before, previous = self._slots[slots].unbind(1)
-        now = np.stack([row.columns[row.k] for row in rows])
-        t, p, q, a, b, c, d = torch.from_numpy(now).to(device).unbind(1)
-        bound = torch.tensor(
-            [1.0 if row.work.clip else float("inf") for row in rows], device=device
+        staged = Staged.over(
+            torch.empty(Staged.size(len(rows), cut.computed), dtype=torch.uint8),
+            len(rows),
+            cut.computed,
         )
-        output = self._evaluate(rows, before, t, bucket)
-        k = Coefficients(p, q, a, b, c, d, bound)
-        x, estimate = advance(before, output, previous, None, k)
-
-        noisy = [i for i in range(len(rows)) if now[i, _D] != 0]
-        if noisy:
-            # Only these rows: a row without noise keeps its bits whoever its neighbours are.
-            index = torch.tensor(noisy, device=device)
-            z = _step_noise([rows[i] for i in noisy], self._weights)
-            x[index] += d[index, None, None, None] * z
-
-        frames = _pixels(before, [row.k in row.moments for row in rows])
-        pictures = _pixels(x, [row.last for row in rows])
-        previews = _pixels(estimate, [row.previewed for row in rows])
-        self._slots.index_copy_(0, slots, torch.stack([x, estimate], 1))
-        for row, frame, picture in zip(rows, frames, pictures, strict=True):
-            if frame is not None:
-                row.frames.append(frame)
+        staged.fill(rows, cut)
+        z = _step_noise(rows, self._weights) if staged.noisy else None
+        moved = self._move(staged, partial(self._chunks, cut), z)
+        shown = list(_shown(rows, moved))
+        self._commit(staged, moved)
+        for row in rows:
             row.noise.pop(row.k, None)
             row.k += 1
-            if picture is not None and row.k in row.moments:
-                row.frames.append(picture)
-        return [Shown(*shown) for shown in zip(pictures, previews, strict=True)]
+        return Outcome(shown)
+
+    def _move(self, s: Staged, evaluate: Evaluate, z: Tensor | None) -> Moved:
+        """One step of all rows on copies: nothing is written.
+
+        Args:
+            evaluate: the network at every position.
+            z: (n, C, H, W) this step's noise; None: no row wants any.
+        """
+        t, p, q, a, b, c, d, bound, scale = s.columns.unbind()
+        before, previous = self._slots[s.slot].unbind(1)
+        conditions = None
+        if self._weights.condition is not None:
+            conditions = self._conditions[s.slot[s.source], s.which]
+        outputs = evaluate(before[s.source].to(self._weights.dtype), t[s.source], conditions)
+        own, null = outputs[s.own].float(), outputs[s.null].float()
+        # Chosen, not added: a row that is not guided, or without noise, keeps its bits.
+        output = torch.where(_rows(s.own != s.null), guide(null, own, scale), own)
+        k = Coefficients(p, q, a, b, c, d, bound)
+        x, estimate = advance(before, output, previous, None, k)
+        if z is not None:
+            x = torch.where(_rows(d != 0), x + _rows(d) * z, x)
+        return Moved(before, x, estimate)
+
+    def _commit(self, s: Staged, moved: Moved) -> None:
+        self._slots.index_copy_(0, s.slot, torch.stack([moved.x, moved.estimate], 1))
 
     def _begin(self, fresh: list[Row]) -> None:
-        """Give rows slots, with their first noise in them."""
+        """Give rows slots, with their first noise and their conditions in them."""
         if not fresh:
             return
         missing = len(fresh) - len(self._free)
         if missing > 0:
-            old = len(self._slots)
-            slots = self._room_for(max(2 * old, old + missing))
-            slots[:old] = self._slots
-            self._slots = slots
-            self._free += range(old, len(slots))
+            self._grow(missing)
         chosen = self._free[-len(fresh) :]
         noise = _noise([(row, 0) for row in fresh], self._weights)
         # A new row has no estimate yet: zeros, for what its slot held before may be NaN.
         state = torch.stack([noise, torch.zeros_like(noise)], 1)
-        self._slots.index_copy_(0, torch.tensor(chosen, device=self._weights.device), state)
+        where = torch.tensor(chosen, device=self._weights.device)
+        if self._weights.condition is not None:
+            conditions = torch.stack([self._pair(row) for row in fresh])
+            self._conditions.index_copy_(0, where, conditions.to(self._weights.device))
+        self._slots.index_copy_(0, where, state)
         del self._free[-len(fresh) :]
         for row, slot in zip(fresh, chosen, strict=True):
             row.slot = slot
 
-    def _room_for(self, slots: int) -> Tensor:
-        return torch.zeros((slots, 2, *self._weights.shape), device=self._weights.device)
+    def _grow(self, missing: int) -> None:
+        old = len(self._slots)
+        slots, conditions = self._room_for(max(2 * old, old + missing))
+        slots[:old], conditions[:old] = self._slots, self._conditions
+        self._slots, self._conditions = slots, conditions
+        self._free += range(old, len(slots))
 
-    def _evaluate(self, rows: list[Row], x: Tensor, t: Tensor, bucket: int) -> Tensor:
-        """The network's output for each row, guidance applied: (n, C, H, W) float32.
+    def _pair(self, row: Row) -> Tensor:
+        """What a row is drawn for, and its counterpart: (2, ...)."""
+        assert self._weights.condition is not None
+        null = self._weights.condition.null
+        own = null if row.condition is None else row.condition
+        assert own is not None, "refused when it came"
+        return torch.stack([own, own if null is None else null])
 
-        Places 0 ... n-1 hold the rows; then each guided row once more, unconditionally; then
-        padding.
-        """
-        w, n = self._weights, len(rows)
-        twice = [i for i, row in enumerate(rows) if row.guided]
-        again = torch.tensor(twice, dtype=torch.int64, device=w.device)
-        x_in = torch.zeros((bucket, *w.shape), dtype=w.dtype, device=w.device)
-        t_in = torch.zeros(bucket, device=w.device)
-        x_in[:n], t_in[:n] = x, t
-        if twice:
-            end = n + len(twice)
-            x_in[n:end], t_in[n:end] = x[again], t[again]
-        labels = None
-        if w.classes:
-            null = 0 if w.null_class is None else w.null_class
-            own = [null if row.label is None else row.label for row in rows]
-            labels = torch.tensor(own + [null] * (bucket - n), device=w.device)
-        output = w.forward(x_in, t_in, labels).float()
-        if not twice:
-            return output[:n]
-        scale = torch.tensor([rows[i].work.guidance_scale for i in twice], device=w.device)
-        result = output[:n].clone()
-        result[again] = guide(output[n : n + len(twice)], result[again], scale)
-        return result
+    def _room_for(self, slots: int) -> tuple[Tensor, Tensor]:
+        w = self._weights
+        states = torch.zeros((slots, 2, *w.shape), device=w.device)
+        if w.condition is None:
+            return states, torch.zeros((slots, 2), device=w.device)
+        shape, dtype = w.condition.shape, w.condition.dtype
+        return states, torch.zeros((slots, 2, *shape), dtype=dtype, device=w.device)
+
+    def _chunks(self, cut: Cut, x: Tensor, t: Tensor, conditions: Tensor | None) -> Tensor:
+        """The network at every position, each core its own share: (b, C, H, W)."""
+        forward = self._weights.forward
+
+        def share(slices: list[slice]) -> list[Tensor]:
+            with torch.inference_mode():  # of this thread
+                return [
+                    forward(x[part], t[part], None if conditions is None else conditions[part])
+                    for part in slices
+                ]
+
+        shares = self._cores.map(share, _slices(cut))
+        return torch.cat([output for outputs in shares for output in outputs])
+
+
+def _slices(cut: Cut) -> Iterator[list[slice]]:
+    """Each core's chunks, as slices of the positions."""
+    start = 0
+    for sizes in cut.shares:
+        slices = []
+        for size in sizes:
+            slices.append(slice(start, start + size))
+            start += size
+        yield slices
+
+
+def _rows(values: Tensor) -> Tensor:
+    return values[:, None, None, None]
+
+
+def _shown(rows: Sequence[Row], moved: Moved) -> Iterator[Shown]:
+    frames = _pixels(moved.before, [row.k in row.moments for row in rows])
+    pictures = _pixels(moved.x, [row.last for row in rows])
+    previews = _pixels(moved.estimate, [row.previewed for row in rows])
+    for shown in zip(frames, pictures, previews, strict=True):
+        yield Shown(*shown)
 
 
 def _pixels(images: Tensor, wanted: list[bool]) -> list[Pixels | None]:
@@ -143,16 +220,22 @@ def _pixels(images: Tensor, wanted: list[bool]) -> list[Pixels | None]:
     places = [i for i, want in enumerate(wanted) if want]
     if not places:
         return [None] * len(wanted)
-    shown = iter(to_uint8(images[places]).permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    shown = iter(as_pixels(images[places]).numpy())
     return [next(shown) if want else None for want in wanted]
 
 
-def _step_noise(rows: list[Row], weights: Weights) -> Tensor:
-    """The noise of each row's present step: (n, C, H, W)."""
-    ahead = max(1, _NOISE_AHEAD // len(rows))
+def as_pixels(images: Tensor) -> Tensor:
+    """(n, C, H, W) floats as (n, H, W, C) uint8, on the same device."""
+    return to_uint8(images).permute(0, 2, 3, 1).contiguous()
+
+
+def _step_noise(rows: Sequence[Row], weights: Weights) -> Tensor:
+    """The noise of each row's present step, (n, C, H, W); zeros where it wants none."""
+    noisy = [row for row in rows if row.noise_scale != 0]
+    ahead = max(1, _NOISE_AHEAD // len(noisy))
     missing = [
         (row, step)
-        for row in rows
+        for row in noisy
         if row.k not in row.noise
         for step in range(row.k, min(row.k + ahead, len(row.columns) - 1))
     ]
@@ -160,7 +243,8 @@ def _step_noise(rows: list[Row], weights: Weights) -> Tensor:
         drawn = _noise([(row, step + 1) for row, step in missing], weights)
         for (row, step), z in zip(missing, drawn, strict=True):
             row.noise[step] = z
-    return torch.stack([row.noise[row.k] for row in rows])
+    none = torch.zeros(weights.shape)
+    return torch.stack([row.noise[row.k] if row.noise_scale != 0 else none for row in rows])
 
 
 def _noise(wanted: list[tuple[Row, int]], weights: Weights) -> Tensor:

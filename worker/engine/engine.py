@@ -11,39 +11,44 @@ Knows torch and `models`; knows no Redis, RQ, HTTP, files or threads.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
 
-from worker.engine.batch import Batch, Shown
+from models.cores import Cores
+from worker.engine.batch import Batch, Outcome, Shown
+from worker.engine.chunks import Cut, cut
 from worker.engine.fairness import FairShare
+from worker.engine.graphs import GraphBatch
 from worker.engine.memory import OutOfMemory, Room, is_out_of_memory
+from worker.engine.precision import Plan
+from worker.engine.weights import Weights
 from worker.engine.work import (
     Event,
     ImageDone,
     Preview,
     Row,
     Started,
-    Weights,
     Work,
     WorkDone,
     WorkFailed,
 )
 
 log = logging.getLogger("emaki.worker")
-_SMALLEST_CAPACITY = 2  # a guided row
 _FAILURES_IN_COMPANY = 3
+_MOST_IN_FLIGHT = 2  # steps that a GPU may be behind; then heartbeats wait for it
 
 
 @dataclass(frozen=True)
 class LastStep:
-    """How the last step's batch was filled: rows, their places, and what it was padded to."""
+    """What the last step was of: rows, their places, and how many the network computed for them."""
 
     rows: int = 0
     places: int = 0
-    bucket: int = 0
+    computed: int = 0
 
 
 def _unheard(_ids: tuple[str, ...]) -> None:
@@ -51,34 +56,31 @@ def _unheard(_ids: tuple[str, ...]) -> None:
 
 
 class Engine:
-    """Holds every running work and advances them, a step at a time.
+    """Holds every running work and advances them, a step at a time."""
 
-    Args:
-        buckets: sizes that the network's batch is padded to, rising; the last is the capacity.
-    """
-
-    def __init__(self, buckets: Sequence[int]) -> None:
-        if not buckets or list(buckets) != sorted(set(buckets)) or buckets[-1] < _SMALLEST_CAPACITY:
-            raise ValueError(f"buckets {list(buckets)} are not rising sizes that end at 2 or more")
-        self._buckets = tuple(buckets)
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._cores = Cores(plan.cores)
         self.steps = 0
         self.last = LastStep()
         self._share: FairShare[Row] = FairShare()
         self._works: dict[str, _Progress] = {}
         self._probing: list[str] = []  # works to be tried alone, after a step of theirs failed
-        self._batches: dict[Weights, Batch] = {}
+        self._batches: WeakKeyDictionary[Weights, Batch] = WeakKeyDictionary()
+        self._flying: deque[tuple[Outcome, list[_Note]]] = deque()  # steps not yet told
         self._rooms: WeakKeyDictionary[Weights, Room] = WeakKeyDictionary()
 
     @property
     def capacity(self) -> int:
         """Places that a step has now, whichever model it is of."""
-        drawn = list(self._batches)
-        return min((self._rooms[w].places for w in drawn), default=self._buckets[-1])
+        drawn = {progress.work.weights for progress in list(self._works.values())}
+        rooms = [self._rooms[weights].places for weights in drawn if weights in self._rooms]
+        return min(rooms, default=self._plan.capacity)
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to advance."""
-        return not self._works
+        """Whether there is nothing to advance, nor to tell."""
+        return not (self._works or self._flying)
 
     @property
     def demand(self) -> int:
@@ -131,24 +133,33 @@ class Engine:
             What happened, in order.
         """
         if not self._works:
-            return []
+            return self._land(most=0)
         chosen = self._choose()
         rows = [row for job in chosen.values() for row in job]
         drawing(tuple(chosen))
         self.steps += 1
         weights = rows[0].work.weights
-        places = sum(row.places for row in rows)
-        bucket = next(size for size in self._buckets if size >= places)
-        self.last = LastStep(rows=len(rows), places=places, bucket=bucket)
-        self._share.charge(chosen, bucket)
+        places = [row.places for row in rows]
+        pieces = self._cut(sum(places), weights)
+        self.last = LastStep(rows=len(rows), places=sum(places), computed=pieces.computed)
+        self._share.charge(chosen, pieces.computed)
         try:
-            if weights not in self._batches:
-                self._batches[weights] = Batch(weights)
-            shown = self._batches[weights].advance(rows, bucket=bucket)
+            outcome = self.prepare(weights).advance(rows, pieces)
         except Exception as error:  # noqa: BLE001 - whatever it was, find out whose it is
             return self._failed(tuple(chosen), weights, error)
         self._room(weights).step_went_well()
-        return self._account(rows, shown)
+        self._flying.append((outcome, self._note(rows, places)))
+        return self._land(most=_MOST_IN_FLIGHT)
+
+    def prepare(self, weights: Weights) -> Batch:
+        """Ready what these weights' steps need; in any thread, before their first work comes."""
+        if weights not in self._batches:
+            sizes = weights.sizes or self._plan.sizes
+            if self._plan.graphs:
+                self._batches[weights] = GraphBatch(weights, self._cores, sizes)
+            else:
+                self._batches[weights] = Batch(weights, self._cores)
+        return self._batches[weights]
 
     def _choose(self) -> dict[str, list[Row]]:
         """Rows by work: of a work that is probed, else of all that may share the next step."""
@@ -158,28 +169,41 @@ class Engine:
             return self._share.items_of(job, capacity)
         return self._share.fill(job, capacity)
 
-    def _account(self, rows: list[Row], shown: list[Shown]) -> list[Event]:
-        """Note a step that was made, and tell what came of it."""
-        events: list[Event] = []
-        for row, seen in zip(rows, shown, strict=True):
+    def _cut(self, places: int, weights: Weights) -> Cut:
+        sizes = weights.sizes or self._plan.sizes
+        if self._plan.graphs:  # a graph is a whole step
+            sizes = (next(size for size in sizes if size >= places),)
+        return cut(places, sizes, self._plan.cores)
+
+    def _note(self, rows: list[Row], places: list[int]) -> list["_Note"]:
+        """Account for a step that was made, of so many places each."""
+        notes = []
+        for row, taken in zip(rows, places, strict=True):
             id_, progress = row.work.id, self._works[row.work.id]
-            if progress.row_steps == 0:
-                events.append(Started(id_))
+            started = progress.row_steps == 0
             progress.row_steps += 1
-            progress.evaluations += row.places
-            if seen.preview is not None:
-                events.append(Preview(id_, row.index, row.k, seen.preview))
-            if seen.picture is not None:
-                events.append(ImageDone(id_, row.index, seen.picture, tuple(row.frames)))
+            progress.evaluations += taken
+            if row.finished:
                 self._share.done(id_, row)
                 self._batches[row.work.weights].release(row)
                 progress.unfinished -= 1
                 if progress.unfinished == 0:
                     del self._works[id_]
                     self._forget(id_)
-                    events.append(WorkDone(id_))
+            elif row.places != taken:  # guidance begins or ends here
+                self._share.resize(id_, row, row.places)
+            notes.append(_Note(row, row.k, started=started, ended=id_ not in self._works))
         if self._probing and rows[0].work.id == self._probing[0]:
             self._probing.pop(0)  # it did well alone
+        return notes
+
+    def _land(self, *, most: int) -> list[Event]:
+        """Tell of steps that the device has made; of more than ``most`` it has not, wait."""
+        events: list[Event] = []
+        while self._flying and (len(self._flying) > most or self._flying[0][0].ready):
+            outcome, notes = self._flying.popleft()
+            for note, seen in zip(notes, outcome.shown(), strict=True):
+                events += note.told(seen)
         return events
 
     def _failed(self, ids: tuple[str, ...], weights: Weights, error: Exception) -> list[Event]:
@@ -194,14 +218,13 @@ class Engine:
             if weights.device.type == "cuda":
                 torch.cuda.empty_cache()
             room = self._room(weights)
-            sizes = [size for size in self._buckets if size < self.last.bucket]
-            # With one size alone, which stays, fewer rows at least need less beside the network.
-            if room.ran_out(smaller=max(sizes, default=self.last.places // 2)):
+            # Where chunks have one size, fewer at least need less beside the network.
+            if room.ran_out(smaller=self.last.places // 2):
                 log.warning("out of memory; at most %d places a step for now", room.places)
                 return []
             error = OutOfMemory(
-                f"no memory to evaluate {weights.version} in a batch of {self.last.bucket}, the "
-                "smallest there is; free some, or choose an EMAKI_PRECISION with smaller batches"
+                f"no memory to evaluate {weights.version} at {self.last.computed} places, the "
+                "fewest that a step can have; free some, or let fewer models share it"
             )
         if len(ids) == 1:
             self.cancel(ids[0])
@@ -218,15 +241,40 @@ class Engine:
     def _forget(self, id_: str) -> None:
         if id_ in self._probing:
             self._probing.remove(id_)
-        used = {progress.work.weights for progress in self._works.values()}
-        self._batches = {w: batch for w, batch in self._batches.items() if w in used}
 
     def _room(self, weights: Weights) -> Room:
         if weights not in self._rooms:
-            self._rooms[weights] = Room(
-                min(self._buckets[-1], weights.largest or self._buckets[-1])
-            )
+            most = self._plan.capacity
+            if self._plan.graphs:
+                most = min(most, (weights.sizes or self._plan.sizes)[-1])
+            self._rooms[weights] = Room(most)
         return self._rooms[weights]
+
+
+@dataclass(frozen=True)
+class _Note:
+    """That a row was moved: it stood at step ``k`` then."""
+
+    row: Row
+    k: int
+    started: bool
+    ended: bool
+
+    def told(self, seen: Shown) -> list[Event]:
+        """What came of it."""
+        row, id_ = self.row, self.row.work.id
+        events: list[Event] = [Started(id_)] if self.started else []
+        if seen.frame is not None:
+            row.frames.append(seen.frame)
+        if seen.preview is not None:
+            events.append(Preview(id_, row.index, self.k, seen.preview))
+        if seen.picture is not None:
+            if self.k in row.moments:
+                row.frames.append(seen.picture)
+            events.append(ImageDone(id_, row.index, seen.picture, tuple(row.frames)))
+        if self.ended:
+            events.append(WorkDone(id_))
+        return events
 
 
 @dataclass

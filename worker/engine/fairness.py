@@ -68,6 +68,12 @@ class FairShare(Generic[T]):
         """Change which jobs it may share a batch with."""
         self._jobs[job].kind = kind
 
+    def resize(self, job: str, item: T, places: int) -> None:
+        """From its next step on, an item takes so many places."""
+        items = self._jobs[job].items
+        self.demand += places - items[item]
+        items[item] = places
+
     def done(self, job: str, item: T) -> None:
         """An item needs no more steps."""
         items = self._jobs[job].items

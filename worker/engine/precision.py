@@ -1,46 +1,81 @@
-"""What `EMAKI_PRECISION` means on this device: the arithmetic, and the sizes of batches.
+"""What `EMAKI_PRECISION` means on this device: the arithmetic, and the sizes of chunks.
 
-| mode     | promise                                                          |
-| exact    | bit-identical pictures whatever shares the batch: one bucket     |
-| balanced | at most one grey level in 0.1 % of pixels: float32, some buckets |
-| fast     | none across batch sizes: bfloat16, some buckets                  |
+| mode     | promise                                                                 |
+| exact    | bit-identical pictures whatever shares the step: the sizes of chunks    |
+|          | whose bits are the same, as tried when a model is loaded, or a single one |
+| balanced | at most one grey level in 0.1 % of pixels: float32, all sizes           |
+| fast     | none across sizes: bfloat16, all sizes                                  |
+
+Left open, it is `exact` where the processor computes in bfloat16 (or there is a GPU), for there it
+is as fast as any; else `balanced`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
 Precision = Literal["exact", "balanced", "fast"]
 
-_CPU_CAPACITY = 16
-_CPU_EXACT_BUCKET = 8
-_CUDA_CAPACITY = 64
+_CPU_SIZES = (1, 2, 4, 8)
+_CPU_EXACT_SIZE = 4  # stays if no other computes the same bits
+_CUDA_SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Arithmetic and batch sizes for one device."""
+    """Arithmetic and chunks for one device.
 
-    dtype: torch.dtype
-    buckets: tuple[int, ...]
-
-
-def plan(precision: Precision, *, device: torch.device, threads: int) -> Plan:
-    """Choose dtype and buckets.
-
-    Buckets are powers of two and multiples of the CPU's threads (themselves a power of two), so
-    that every place of a batch is computed alike; a bucket of 1 has a single place.
+    Attributes:
+        sizes: of chunks, rising.
+        cores: that evaluate chunks side by side.
+        single: whether one size alone is used, the best that a model has memory and time for.
+        graphs: whether a step is a captured graph of one chunk, as on a GPU.
+        capacity: places that a step has at most; by default a chunk of the largest size a core.
+        alike: the size whose bits the others must have to be used; None: any will do.
     """
-    assert threads & (threads - 1) == 0, "threads are a power of two"
+
+    sizes: tuple[int, ...]
+    cores: int = 1
+    dtype: torch.dtype = torch.float32
+    alike: int | None = None
+    single: bool = False
+    graphs: bool = False
+    capacity: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        if not self.sizes or list(self.sizes) != sorted(set(self.sizes)) or self.sizes[0] < 1:
+            raise ValueError(f"sizes {list(self.sizes)} are not rising and at least 1")
+        if not self.capacity:
+            object.__setattr__(self, "capacity", max(2, self.sizes[-1] * self.cores))
+        if self.capacity < 2:
+            raise ValueError(f"a step of {self.capacity} places has none for a guided row; take 2")
+
+
+def choose(*, device: torch.device) -> Precision:
+    """The mode where none was asked for."""
+    return "exact" if device.type == "cuda" or computes_bfloat16() else "balanced"
+
+
+def computes_bfloat16() -> bool:
+    """Whether this processor has instructions for it; without, it is many times slower."""
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+def plan(
+    precision: Precision, *, device: torch.device, cores: int, chunk: int | None = None
+) -> Plan:
+    """Arithmetic, sizes and capacity of a mode on a device.
+
+    Args:
+        chunk: the one size on a GPU; None: chosen when a model is loaded.
+    """
     if device.type == "cuda":
-        if precision == "fast":
-            return Plan(torch.bfloat16, (8, 16, 32, _CUDA_CAPACITY))
-        return Plan(torch.bfloat16, (_CUDA_CAPACITY // 2,))
+        sizes = _CUDA_SIZES if chunk is None else (chunk,)
+        single = precision != "fast"
+        return Plan(sizes, dtype=torch.bfloat16, single=single, graphs=True)
     if precision == "exact":
-        return Plan(torch.float32, (max(_CPU_EXACT_BUCKET, threads),))
-    sizes = {1, threads}
-    while max(sizes) < _CPU_CAPACITY:
-        sizes.add(2 * max(sizes))
-    dtype = torch.bfloat16 if precision == "fast" else torch.float32
-    return Plan(dtype, tuple(sorted(sizes)))
+        dtype = torch.bfloat16 if computes_bfloat16() else torch.float32
+        return Plan(_CPU_SIZES, cores, dtype, alike=_CPU_EXACT_SIZE)
+    return Plan(_CPU_SIZES, cores, torch.bfloat16 if precision == "fast" else torch.float32)

@@ -102,12 +102,13 @@ class Runner:
             self._admit()
             if self._engine.idle:
                 continue
-            began = time.monotonic()
+            began, before = time.monotonic(), self._engine.steps
             for event in self._engine.step(drawing=self._tell_drawing):
                 self._outbox.put(event)
             with self._lock:
                 self._demand = self._engine.demand
-            self._on_step(self._engine.last, time.monotonic() - began)
+            if self._engine.steps != before:  # else it only waited for the device
+                self._on_step(self._engine.last, time.monotonic() - began)
 
     def _tell_drawing(self, ids: tuple[str, ...]) -> None:
         """Before the step: should it end this process, they were in it."""

@@ -4,41 +4,19 @@ Knows torch and `models`; knows no Redis, RQ, HTTP, files or threads.
 Shapes: images of (C, H, W) floats inside; (H, W, C) uint8 pixels in events.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from models.guidance import evaluations, needs_null_class
+from models.guidance import WHOLE, evaluations, guides, needs_null_class, run_evaluations
 from models.sample import strip_steps
 from models.sampler import Table
+from worker.engine.weights import Weights
 
 Pixels = npt.NDArray[np.uint8]
-Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """One version of one model, ready to run.
-
-    Attributes:
-        forward: (b, C, H, W), (b,) float32 t, (b,) int64 labels or None -> (b, C, H, W).
-        null_class: the unconditional label; None where there is none.
-        classes: whether ``forward`` wants labels.
-        largest: rows for which there was memory when it was loaded; None: as many as wanted.
-    """
-
-    version: str
-    forward: Forward
-    shape: tuple[int, int, int]
-    classes: bool
-    null_class: int | None
-    dtype: torch.dtype = torch.float32
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    largest: int | None = None
+_D = 6  # the column of a row's table that scales the step's noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +25,9 @@ class Work:
 
     Attributes:
         owner: who shares with whom; all works of one owner share that owner's part.
-        seeds, labels: one per image; a label of None draws without a class.
+        seeds: one per image.
+        conditions: what each image is drawn for; None: for nothing, unconditionally.
+        guidance_interval: share of the run, [from, to), in which guidance applies.
         strip: frames of each image's denoising strip; 0 keeps none.
         preview_every: steps between previews of each image; 0 shows none.
         isolated: never to share a batch, because it may have killed a worker.
@@ -58,8 +38,9 @@ class Work:
     weights: Weights
     table: Table
     seeds: tuple[int, ...]
-    labels: tuple[int | None, ...]
+    conditions: tuple[Tensor | None, ...]
     guidance_scale: float = 1.0
+    guidance_interval: tuple[float, float] = WHOLE
     clip: bool = True
     strip: int = 0
     preview_every: int = 0
@@ -67,23 +48,34 @@ class Work:
 
     @property
     def places(self) -> int:
-        """Places that all its images take in the network's batch."""
-        scale = self.guidance_scale
-        return sum(evaluations(scale, conditional=label is not None) for label in self.labels)
+        """Places that all its images take in the network's first evaluation."""
+        return sum(self.places_of(index, 0) for index in range(len(self.seeds)))
 
     @property
     def evaluations(self) -> int:
         """Network evaluations that it takes in all; a guided image's step takes two."""
-        return self.places * self.table.steps
+        steps, scale, interval = self.table.steps, self.guidance_scale, self.guidance_interval
+        return sum(
+            run_evaluations(steps, scale, interval, conditional=condition is not None)
+            for condition in self.conditions
+        )
+
+    def places_of(self, index: int, k: int) -> int:
+        """Evaluations that step ``k`` of an image takes."""
+        if not guides(k, self.table.steps, self.guidance_interval):
+            return 1
+        conditional = self.conditions[index] is not None
+        return evaluations(self.guidance_scale, conditional=conditional)
 
     def rows(self) -> list["Row"]:
         """Its images, not yet begun.
 
         Raises:
-            ValueError: it draws without a class, which these weights cannot.
+            ValueError: it draws without a condition, which these weights cannot.
         """
-        if self.weights.null_class is None and self.weights.classes:
-            conditional = all(label is not None for label in self.labels)
+        wanted = self.weights.condition
+        if wanted is not None and wanted.null is None:
+            conditional = all(condition is not None for condition in self.conditions)
             if needs_null_class(self.guidance_scale, conditional=conditional):
                 raise ValueError(f"{self.weights.version} has no null class to draw without one")
         t = self.table
@@ -114,29 +106,24 @@ class Row:
     noise: dict[int, Tensor] = field(default_factory=dict)
 
     @property
-    def label(self) -> int | None:
-        """The class to draw; None where no class or guidance 0 makes it unconditional."""
-        return None if self.work.guidance_scale == 0 else self.work.labels[self.index]
+    def condition(self) -> Tensor | None:
+        """What it is drawn for; None where nothing or guidance 0 makes it unconditional."""
+        return None if self.work.guidance_scale == 0 else self.work.conditions[self.index]
 
     @property
     def guided(self) -> bool:
-        """Whether the row needs a second, unconditional evaluation."""
+        """Whether the next step needs a second, unconditional evaluation."""
         return self.places == 2
 
     @property
     def places(self) -> int:
-        """Places taken in the network's batch: evaluations that a step takes."""
-        return evaluations(self.work.guidance_scale, conditional=self.label is not None)
+        """Places that the next step takes in the network's batch: evaluations."""
+        return self.work.places_of(self.index, self.k)
 
     @property
-    def evaluations(self) -> int:
-        """Network evaluations that it takes in all."""
-        return self.places * len(self.columns)
-
-    @property
-    def evaluations_made(self) -> int:
-        """Of these, how many are made."""
-        return self.places * self.k
+    def noise_scale(self) -> float:
+        """D of the next step."""
+        return float(self.columns[self.k, _D])
 
     @property
     def finished(self) -> bool:

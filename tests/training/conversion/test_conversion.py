@@ -360,8 +360,10 @@ def test_what_cannot_be_converted_is_one_line_and_exit_code_two(
     assert "cannot be read" in refusal(f"{theirs}", ours)
     weights.rename(weights.with_suffix(".bin"))
     assert "rewrite it as safetensors where you trust it" in refusal(f"{theirs}", ours)
-    (theirs / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    assert "supported: DDPMPipeline, DDIMPipeline" in refusal(f"{theirs}", ours)
+    (theirs / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+    assert "supported: DDPMPipeline, DDIMPipeline, StableDiffusionPipeline" in refusal(
+        f"{theirs}", ours
+    )
     assert not (tmp_path / "ours").exists()
 
 

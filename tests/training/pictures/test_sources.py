@@ -40,7 +40,8 @@ def write(root: Path, files: dict[str, bytes], *, zipped: bool = False) -> Path:
 
 
 def load(path: Path, **changes: object) -> Pictures:
-    arguments: dict[str, object] = {"size": (4, 4), "channels": 1, "quiet": True, **changes}
+    arguments: dict[str, object] = {"size": (4, 4), "channels": 1, "quiet": True, "hold_out": 0}
+    arguments |= changes
     return load_pictures(path, **arguments)  # type: ignore[arg-type]
 
 
@@ -101,7 +102,7 @@ def test_a_split_is_a_folder_or_a_sibling(tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / f"pets-{split}.zip", "w") as archive:
             archive.writestr("cat/1.png", png(level))
     assert levels(load(tmp_path / "pets-train.zip", split="test")) == [(4, "cat")]
-    with pytest.raises(TrainingError, match="has no test pictures: put them into"):
+    with pytest.raises(TrainingError, match="no test pictures, and none were held out: put some"):
         load(write(tmp_path / "x", CATS_AND_DOGS), split="test")
 
 

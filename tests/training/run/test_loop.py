@@ -16,6 +16,7 @@ from tests.training.data import CONFIG, NAMES, write_idx
 from training.config import load_config
 from training.errors import TrainingError
 from training.pictures.data import load_pictures
+from training.run.lesson import denoising
 from training.run.loader import EpochOrder
 from training.run.loop import Trainer
 
@@ -28,7 +29,10 @@ def trainer(tmp_path: Path, out: str = "out", *overrides: str, device: str = "cp
         write_idx(data_folder)
     config = load_config(path, overrides=overrides)
     data = load_pictures(data_folder, size=(8, 8), channels=1, class_names=NAMES)
-    return Trainer(config, data, out=tmp_path / out, device=torch.device(device), commit="unknown")
+    lesson = denoising(config, data, torch.device(device))
+    return Trainer(
+        config, data, lesson, out=tmp_path / out, device=torch.device(device), commit="unknown"
+    )
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -55,6 +59,22 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path: Path) -> N
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+def test_what_is_learned_beside_the_network_resumes_too(tmp_path: Path) -> None:
+    options = ["train.uncertainty=true", "train.noise_density=lognormal"]
+    whole = trainer(tmp_path, "whole", *options)
+    whole.run(until=6)
+    trainer(tmp_path, "parts", *options).run(until=3)
+    second = trainer(tmp_path, "parts", *options)
+    second.resume()
+    second.run(until=6)
+    files = [run.folder / "0000006" / RESUME for run in (whole, second)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    trainer(tmp_path, "plain").run(until=2)
+    other = trainer(tmp_path, "plain", *options)
+    with pytest.raises(TrainingError, match="trained without parts.*train.uncertainty = false"):
+        other.resume()
+
+
 def test_checkpoints_are_published_and_the_oldest_dropped(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     run.run(until=12)
@@ -69,6 +89,7 @@ def test_checkpoints_are_published_and_the_oldest_dropped(tmp_path: Path) -> Non
         "pictures": 96,
         "unreadable": 0,
         "resize": "crop",
+        "held_out": 0,
         "sha256": run.data.fingerprint,
     }
     for name, value in model.network.named_parameters():
@@ -171,7 +192,9 @@ def test_odd_shapes_and_channels_are_trained_on(tmp_path: Path) -> None:
     overrides += ["data.class_names=[]", "publish.guidance_scale=1"]
     config = load_config(tmp_path / "shapes.toml", overrides=overrides)
     data = load_pictures(folder, size=(4, 12), channels=4, resize="squash")
-    run = Trainer(config, data, out=tmp_path, device=torch.device("cpu"), commit="unknown")
+    cpu = torch.device("cpu")
+    lesson = denoising(config, data, cpu)
+    run = Trainer(config, data, lesson, out=tmp_path, device=cpu, commit="unknown")
     run.run(until=2)
     manifest = load_model(run.folder).manifest
     assert (manifest.network.size, manifest.network.channels) == ((4, 12), 4)

@@ -1,5 +1,6 @@
 """The loss: what min-SNR weighs, and that a picture's share does not depend on its company."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from training.config import load_config
 from training.run.cpu.attention import attend, use_plain_attention
 from training.run.dropout import PictureDropout, batch_part
 from training.run.objective import Objective, min_snr_weights
+from training.run.uncertainty import Uncertainty
 
 SCHEDULE = Schedule("cosine", 200)
 
@@ -180,3 +182,66 @@ def test_a_network_with_plain_attention_says_the_same_but_for_rounding() -> None
     use_plain_attention(network)
     torch.testing.assert_close(output(), before, rtol=0.05, atol=0.02)
     assert not torch.equal(output(), before)
+
+
+def test_log_normal_levels_have_their_mean_and_spread_and_the_schedules_timesteps(
+    tmp_path: Path,
+) -> None:
+    density = ["train.noise_density=lognormal", "train.noise_mean=-0.4", "train.noise_std=1.0"]
+    draws = objective(tmp_path, *density, "train.batch_size=8192").draw(0)
+    log_s = (draws.sigma / draws.alpha).log()
+    assert float(log_s.mean()) == pytest.approx(-0.4, abs=0.04)
+    assert float(log_s.std()) == pytest.approx(1.0, abs=0.04)
+    torch.testing.assert_close(draws.alpha**2 + draws.sigma**2, torch.ones(8192))
+    schedule = Schedule("cosine", 100)
+    told = schedule.half_log_snr_at(draws.t.double().numpy())
+    np.testing.assert_allclose(told, -log_s.double().numpy(), atol=1e-4)
+
+
+def test_a_network_sees_what_its_log_normal_timestep_says(tmp_path: Path) -> None:
+    loss = objective(tmp_path, "train.noise_density=lognormal")
+    draws, seen = loss.draw(3), list[Tensor]()
+
+    def silent(x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        seen.extend((x_t, t))
+        return torch.zeros_like(x_t)
+
+    pixels = torch.full((64, 1, 8, 8), 255).byte()
+    loss.loss(silent, pixels, torch.zeros(64).long(), draws, slice(0, 64))
+    x_t, t = seen
+    alpha, sigma = (v[:, None, None, None] for v in (draws.alpha, draws.sigma))
+    torch.testing.assert_close(x_t, alpha + sigma * draws.noise)
+    assert torch.equal(t, draws.t)
+
+
+def test_uncertainty_learns_the_error_to_be_expected_at_each_level() -> None:
+    """With loss = error / e^u + u, e^u becomes the error, here s^2 / 4, whatever the level."""
+    uncertainty, generator = Uncertainty(), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(uncertainty.parameters(), lr=0.05)
+    for _ in range(600):
+        s = torch.randn(256, generator=generator).exp()
+        alpha, sigma = (1 + s**2).rsqrt(), s * (1 + s**2).rsqrt()
+        errors = s**2 / 4
+        loss = uncertainty.weigh(errors, alpha, sigma).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    log_s = torch.tensor([-1.0, 0.0, 1.0])
+    with torch.no_grad():
+        learned = uncertainty(log_s)
+    torch.testing.assert_close(learned, 2 * log_s - math.log(4), atol=0.25, rtol=0)
+
+
+def test_uncertainty_begins_as_the_plain_loss(tmp_path: Path) -> None:
+    plain, weighed = objective(tmp_path), objective(tmp_path, "train.uncertainty=true")
+    pixels = torch.zeros(64, 1, 8, 8, dtype=torch.uint8)
+    labels = torch.zeros(64, dtype=torch.int64)
+
+    def silent(x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        return torch.zeros_like(x_t)
+
+    losses = [
+        float(loss.loss(silent, pixels, labels, loss.draw(0), slice(0, 64)).detach())
+        for loss in (plain, weighed)
+    ]
+    assert losses[0] == pytest.approx(losses[1])

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.checkpoint import RESUME, steps_of
+from models.cores import Cores
 from models.manifest import step_name
 from tests.support import eventually, free_port
 from tests.training.run.test_loop import trainer
 from training.errors import TrainingError
-from training.run.cpu.cores import Cores
 from training.run.team import Team, micro_batches
 
 

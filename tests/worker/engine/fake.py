@@ -9,7 +9,9 @@ from torch import Tensor
 from models.sampler import build_table
 from models.schedule import Schedule
 from worker.engine.engine import Engine
-from worker.engine.work import Event, ImageDone, Weights, Work
+from worker.engine.precision import Plan
+from worker.engine.weights import Condition, Weights
+from worker.engine.work import Event, ImageDone, Work
 
 SHAPE = (1, 4, 4)
 SCHEDULE = Schedule("cosine", 1000)
@@ -30,7 +32,7 @@ class FakeNetwork:
 
 def fake_weights(version: str = "fake@1", network: Any = None) -> Weights:
     """Weights of three classes and a null class."""
-    return Weights(version, network or FakeNetwork(), SHAPE, classes=True, null_class=3)
+    return Weights(version, network or FakeNetwork(), SHAPE, Condition.of_classes(3))
 
 
 def work(id_: str, weights: Weights, **changes: Any) -> Work:
@@ -44,6 +46,8 @@ def work(id_: str, weights: Weights, **changes: Any) -> Work:
         "eta": 0.0,
         **changes,
     }
+    labels = arguments.pop("labels")
+    arguments["conditions"] = tuple(n if n is None else torch.tensor(n) for n in labels)
     table = build_table(
         SCHEDULE,
         prediction="v",
@@ -67,8 +71,8 @@ def pictures(events: Sequence[Event]) -> dict[tuple[str, int], list[Any]]:
     return {(e.id, e.index): e.pixels.tolist() for e in events if isinstance(e, ImageDone)}
 
 
-def alone(one: Work, buckets: Sequence[int] = (8,)) -> dict[tuple[str, int], list[Any]]:
+def alone(one: Work, sizes: tuple[int, ...] = (8,)) -> dict[tuple[str, int], list[Any]]:
     """What a work draws in an engine of its own."""
-    engine = Engine(buckets)
+    engine = Engine(Plan(sizes))
     engine.add(one)
     return pictures(run(engine))

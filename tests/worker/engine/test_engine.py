@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from models.guidance import WHOLE
 from models.noise import normal
 from models.sample import draw, to_uint8
 from models.sampler import SAMPLERS, Sampler
@@ -16,23 +17,29 @@ from models.unet import UNet
 from tests.support import tiny_config
 from tests.worker.engine.fake import SHAPE, FakeNetwork, alone, fake_weights, pictures, run, work
 from worker.engine.engine import Engine
+from worker.engine.precision import Plan
+from worker.engine.weights import Condition, Weights
 from worker.engine.work import (
     Event,
     ImageDone,
     Preview,
     Started,
-    Weights,
     WorkDone,
     WorkFailed,
 )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 2.5])
-def test_engine_draws_what_the_plain_loop_draws(sampler: Sampler, guidance_scale: float) -> None:
+@pytest.mark.parametrize(
+    ("guidance_scale", "interval"),
+    [(0.0, WHOLE), (1.0, WHOLE), (2.5, WHOLE), (2.5, (0.3, 0.7)), (2.5, (1.0, 1.0))],
+)
+def test_engine_draws_what_the_plain_loop_draws(
+    sampler: Sampler, guidance_scale: float, interval: tuple[float, float]
+) -> None:
     torch.manual_seed(1)
     unet = UNet(tiny_config()).eval()
-    weights = Weights("tiny@1", unet, (1, 8, 8), classes=True, null_class=3)
+    weights = Weights("tiny@1", unet, (1, 8, 8), Condition.of_classes(3))
     one = work(
         "w",
         weights,
@@ -40,6 +47,7 @@ def test_engine_draws_what_the_plain_loop_draws(sampler: Sampler, guidance_scale
         labels=(0, 2),
         sampler=sampler,
         guidance_scale=guidance_scale,
+        guidance_interval=interval,
     )
     expected = draw(
         unet,
@@ -47,6 +55,7 @@ def test_engine_draws_what_the_plain_loop_draws(sampler: Sampler, guidance_scale
         seeds=torch.tensor(one.seeds),
         labels=torch.tensor([0, 2]),
         guidance_scale=guidance_scale,
+        guidance_interval=interval,
     )
     drawn = alone(one)
     for index, picture in enumerate(to_uint8(expected).permute(0, 2, 3, 1)):
@@ -61,18 +70,19 @@ WORKS: st.SearchStrategy[dict[str, Any]] = st.builds(
     steps=st.integers(1, 9),
     sampler=st.sampled_from(SAMPLERS),
     guidance_scale=st.sampled_from([0.0, 1.0, 1.7]),
+    guidance_interval=st.sampled_from([WHOLE, (0.3, 0.8)]),
     owner=st.sampled_from(["a", "b", "c"]),
     joins_at=st.integers(0, 6),
 )
 
 
-@given(others=st.lists(WORKS, min_size=1, max_size=6), buckets=st.sampled_from([(4,), (2, 4, 8)]))
+@given(others=st.lists(WORKS, min_size=1, max_size=6), sizes=st.sampled_from([(4,), (1, 2, 8)]))
 @settings(max_examples=60, deadline=None)
 def test_a_picture_does_not_depend_on_its_neighbours(
-    others: list[dict[str, Any]], buckets: tuple[int, ...]
+    others: list[dict[str, Any]], sizes: tuple[int, ...]
 ) -> None:
     weights = fake_weights()
-    engine = Engine(buckets)
+    engine = Engine(Plan(sizes))
     waiting = []
     for i, description in enumerate(others):
         joins_at, label = description["joins_at"], description["label"]
@@ -88,14 +98,14 @@ def test_a_picture_does_not_depend_on_its_neighbours(
     events += run(engine)
     together = pictures(events)
     for _, one in waiting:
-        for key, expected in alone(one, buckets).items():
+        for key, expected in alone(one, sizes).items():
             assert together[key] == expected
     assert [e.id for e in events if isinstance(e, WorkDone)].count("w0") == 1
 
 
 def test_a_new_work_takes_its_first_step_at_once() -> None:
     weights = fake_weights()
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(work("long", weights, steps=50))
     engine.step()
     engine.add(work("short", weights, steps=2))
@@ -104,9 +114,12 @@ def test_a_new_work_takes_its_first_step_at_once() -> None:
     assert engine.row_steps("long") == 3
 
 
-def test_guided_rows_take_two_places_and_batches_are_padded() -> None:
+@pytest.mark.parametrize(("sizes", "evaluated"), [((2, 4, 8), [4, 2]), ((4,), [4, 4])])
+def test_guided_rows_take_two_places_and_chunks_are_filled_up(
+    sizes: tuple[int, ...], evaluated: list[int]
+) -> None:
     network = FakeNetwork()
-    engine = Engine((2, 4, 8))
+    engine = Engine(Plan(sizes, capacity=8))
     engine.add(
         work(
             "w",
@@ -117,14 +130,15 @@ def test_guided_rows_take_two_places_and_batches_are_padded() -> None:
         )
     )
     assert engine.demand == 5
-    run(engine)
-    assert set(network.batches) == {8}
+    engine.step()
+    assert network.batches == evaluated
+    assert (engine.last.places, engine.last.computed) == (5, sum(evaluated))
 
 
 def test_cancel_frees_rows_and_leaves_neighbours_alone() -> None:
     weights = fake_weights()
     kept, dropped = work("kept", weights, seeds=(9,)), work("dropped", weights, steps=50)
-    engine = Engine((8,))
+    engine = Engine(Plan((8,)))
     engine.add(kept)
     engine.add(dropped)
     engine.step()
@@ -138,7 +152,7 @@ def test_a_failing_network_fails_the_works_of_its_batch_and_no_others() -> None:
     def broken(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         raise RuntimeError("out of luck")
 
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(work("bad", fake_weights("bad@1", broken)))
     engine.add(work("good", fake_weights("good@1")))
     events = run(engine)
@@ -150,7 +164,7 @@ def test_a_broken_device_is_no_request_s_fault() -> None:
     def broken(x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     for name in ("a", "b"):
         engine.add(work(name, fake_weights("any@1", broken)))
     with pytest.raises(torch.AcceleratorError, match="illegal memory access"):
@@ -174,7 +188,7 @@ class Poisoned(FakeNetwork):
 
 def test_only_the_work_that_fails_alone_fails() -> None:
     weights = fake_weights(network=Poisoned(2))
-    engine = Engine((8,))
+    engine = Engine(Plan((8,)))
     good = [work(f"good {i}", weights, labels=(1,), steps=6, seeds=(i,)) for i in range(4)]
     for one in good[:3]:
         engine.add(one)
@@ -197,7 +211,7 @@ def test_a_work_that_fails_only_in_company_is_finished_alone() -> None:
             return super().__call__(x, t, labels)
 
     weights = fake_weights(network=Unsociable())
-    engine = Engine((8,))
+    engine = Engine(Plan((8,)))
     engine.add(work("a", weights, labels=(1,), steps=20))
     engine.add(work("b", weights, labels=(2,), steps=20))
     events = run(engine)
@@ -207,7 +221,7 @@ def test_a_work_that_fails_only_in_company_is_finished_alone() -> None:
 def test_an_isolated_work_shares_no_batch() -> None:
     network = FakeNetwork()
     weights = fake_weights(network=network)
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(work("others", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=4))
     engine.step()
     engine.add(work("isolated", weights, steps=3, isolated=True))
@@ -220,7 +234,7 @@ def test_an_isolated_work_shares_no_batch() -> None:
 
 def test_an_isolated_work_draws_what_it_draws_in_company() -> None:
     weights = fake_weights()
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(work("others", weights, seeds=(1, 2, 3), labels=(0,) * 3, steps=9))
     engine.add(work("isolated", weights, seeds=(7,), steps=5, isolated=True))
     drawn = pictures(run(engine))
@@ -236,7 +250,7 @@ def test_a_strip_shows_noise_first_and_the_picture_last(
     frames: int, steps: int, shown: int
 ) -> None:
     one = work("w", fake_weights(), strip=frames, steps=steps, sampler="ddpm")
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(one)
     (done,) = [e for e in run(engine) if isinstance(e, ImageDone)]
     assert len(done.frames) == shown
@@ -249,7 +263,7 @@ def test_a_strip_shows_noise_first_and_the_picture_last(
 
 def test_previews_come_every_so_many_steps_and_change_nothing() -> None:
     watched = work("w", fake_weights(), steps=7, preview_every=3, seeds=(1, 2), labels=(0, 0))
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(watched)
     events = run(engine)
     previews = [(e.index, e.step) for e in events if isinstance(e, Preview)]
@@ -264,7 +278,7 @@ def test_exact_pictures_are_the_same_bits_with_a_real_network(
     others: list[dict[str, Any]], place: int
 ) -> None:
     torch.manual_seed(1)
-    weights = Weights("tiny@1", UNet(tiny_config()).eval(), (1, 8, 8), True, 3)
+    weights = Weights("tiny@1", UNet(tiny_config()).eval(), (1, 8, 8), Condition.of_classes(3))
     watched = work(
         "watched",
         weights,
@@ -273,7 +287,7 @@ def test_exact_pictures_are_the_same_bits_with_a_real_network(
         sampler="dpmpp_2m_sde",
         guidance_scale=1.7,
     )
-    engine = Engine((8,))
+    engine = Engine(Plan((8,)))
     for i, description in enumerate(others):
         if i == place:
             engine.add(watched)
@@ -295,7 +309,7 @@ def test_a_neighbour_of_nan_is_unharmed() -> None:
         y[labels == 2] = float("nan")
         return y
 
-    engine, weights = Engine((4,)), fake_weights(network=poisoned)
+    engine, weights = Engine(Plan((4,))), fake_weights(network=poisoned)
     engine.add(work("nan", weights, labels=(2,)))
     healthy = work("healthy", weights, labels=(1,))
     engine.add(healthy)
@@ -303,16 +317,10 @@ def test_a_neighbour_of_nan_is_unharmed() -> None:
 
 
 def test_a_work_cannot_run_twice_at_once() -> None:
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(work("w", fake_weights()))
     with pytest.raises(ValueError, match="running already"):
         engine.add(work("w", fake_weights()))
-
-
-@pytest.mark.parametrize("buckets", [(), (1,), (4, 2), (2, 2)])
-def test_buckets_must_rise_and_hold_a_guided_row(buckets: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="rising sizes"):
-        Engine(buckets)
 
 
 @pytest.mark.gpu
@@ -322,7 +330,12 @@ def test_engine_draws_on_cuda_what_it_draws_on_the_cpu() -> None:
     drawn = {}
     for device in ("cpu", "cuda"):
         weights = Weights(
-            "tiny@1", unet.to(device), (1, 8, 8), True, 3, torch.float32, torch.device(device)
+            "tiny@1",
+            unet.to(device),
+            (1, 8, 8),
+            Condition.of_classes(3),
+            torch.float32,
+            torch.device(device),
         )
         drawn[device] = alone(work("w", weights, seeds=(5,), labels=(0,), guidance_scale=2.0))
         difference = torch.tensor(drawn[device]["w", 0]) - torch.tensor(drawn["cpu"]["w", 0])

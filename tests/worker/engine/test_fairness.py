@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from tests.worker.engine.fake import FakeNetwork, fake_weights, run, work
+from wire.picture import Picture
 from worker.engine.engine import Engine
+from worker.engine.precision import Plan
 from worker.engine.work import Started, Work, WorkDone
 
 
@@ -17,7 +19,7 @@ def large(id_: str, weights: Any, **changes: Any) -> Work:
 
 def test_a_large_work_is_admitted_piecemeal_and_does_not_starve_another_owner() -> None:
     weights = fake_weights()
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(
         work("big", weights, owner="greedy", seeds=tuple(range(64)), labels=(0,) * 64, steps=90)
     )
@@ -33,7 +35,7 @@ def test_a_large_work_is_admitted_piecemeal_and_does_not_starve_another_owner() 
 
 def test_many_works_of_one_owner_do_not_starve_another() -> None:
     weights = fake_weights()
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     for i in range(200):
         engine.add(work(f"greedy {i}", weights, owner="greedy", steps=100))
     engine.step()
@@ -46,7 +48,7 @@ def test_many_works_of_one_owner_do_not_starve_another() -> None:
 
 
 def test_requests_of_one_owner_advance_alike() -> None:
-    engine, weights = Engine((4,)), fake_weights()
+    engine, weights = Engine(Plan((4,))), fake_weights()
     engine.add(work("large", weights, seeds=tuple(range(40)), labels=(0,) * 40, steps=10))
     engine.step()
     engine.add(work("small", weights, steps=10))
@@ -59,7 +61,7 @@ def test_requests_of_one_owner_advance_alike() -> None:
 
 def test_models_take_turns() -> None:
     first, second = FakeNetwork(), FakeNetwork()
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(work("a", fake_weights("a@1", first), steps=5))
     engine.add(work("b", fake_weights("b@1", second), steps=5))
     for _ in range(4):
@@ -70,7 +72,7 @@ def test_models_take_turns() -> None:
 
 
 def test_a_key_that_names_four_versions_gets_no_more_than_one_that_names_one() -> None:
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     for i in range(4):
         engine.add(large(f"many {i}", fake_weights(f"many@{i}"), owner="many"))
     engine.add(large("one", fake_weights("one@1"), owner="one"))
@@ -83,7 +85,7 @@ def test_a_key_that_names_four_versions_gets_no_more_than_one_that_names_one() -
 
 
 def test_two_keys_share_alike_when_one_asks_for_a_version_with_few_rows() -> None:
-    engine = Engine((4,))
+    engine = Engine(Plan((4,)))
     engine.add(large("few", fake_weights("few@1"), owner="few", seeds=(1,), labels=(0,)))
     engine.add(large("many", fake_weights("many@1"), owner="many"))
     turns: Counter[str] = Counter()
@@ -94,7 +96,7 @@ def test_two_keys_share_alike_when_one_asks_for_a_version_with_few_rows() -> Non
 
 @pytest.mark.parametrize("before", [1, 4])
 def test_large_requests_of_a_key_do_not_starve_its_small_one(before: int) -> None:
-    engine, weights = Engine((4,)), fake_weights()
+    engine, weights = Engine(Plan((4,))), fake_weights()
     for i in range(before):
         engine.add(large(f"large {i}", weights))
     for _ in range(10):
@@ -108,7 +110,7 @@ def test_large_requests_of_a_key_do_not_starve_its_small_one(before: int) -> Non
 
 
 def test_a_modest_key_has_saved_nothing_up() -> None:
-    engine, weights = Engine((4,)), fake_weights()
+    engine, weights = Engine(Plan((4,))), fake_weights()
     engine.add(large("greedy", weights, owner="greedy", steps=900))
     engine.add(work("modest", weights, owner="modest", steps=300))
     for _ in range(300):
@@ -121,12 +123,53 @@ def test_a_modest_key_has_saved_nothing_up() -> None:
 
 
 def test_evaluations_are_counted_with_guided_rows_twice() -> None:
-    engine, weights = Engine((8,)), fake_weights()
+    engine, weights = Engine(Plan((8,))), fake_weights()
     one = work("w", weights, seeds=(1, 2), labels=(0, None), guidance_scale=2.0, steps=4)
     assert one.evaluations == 3 * 4
     engine.add(one)
     for made in (3, 6, 9):
         engine.step()
         assert engine.evaluations("w") == made
-    row = one.rows()[0]
-    assert (row.evaluations, row.evaluations_made) == (8, 0)
+
+
+def test_a_row_takes_two_places_in_the_guided_share_of_its_run_only() -> None:
+    engine, weights = Engine(Plan((8,))), fake_weights()
+    one = work("w", weights, guidance_scale=2.0, guidance_interval=(0.25, 0.75), steps=8)
+    assert (one.places, one.evaluations) == (1, 12)
+    engine.add(one)
+    places, demand = [], []
+    while not engine.idle:
+        demand.append(engine.demand)
+        engine.step()
+        places.append(engine.last.places)
+    assert places == demand == [1, 1, 2, 2, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("interval", [(0.0, 1.0), (0.3, 0.9), (0.4, 0.85), (0.5, 0.5), (1.0, 1.0)])
+@pytest.mark.parametrize("steps", [1, 2, 7, 20])
+def test_api_and_engine_count_the_same_evaluations(
+    interval: tuple[float, float], steps: int
+) -> None:
+    weights = fake_weights()
+    for guidance_scale in (0.0, 1.0, 1.5):
+        for label, name in ((None, None), (1, "Square")):
+            asked = Picture(
+                model="fake@1",
+                seed=1,
+                class_name=name,
+                steps=steps,
+                sampler="ddim",
+                guidance_scale=guidance_scale,
+                guidance_interval=interval,
+                eta=0.0,
+                scale=1,
+            )
+            drawn = work(
+                "w",
+                weights,
+                labels=(label,),
+                steps=steps,
+                guidance_scale=guidance_scale,
+                guidance_interval=interval,
+            )
+            assert asked.evaluations == drawn.evaluations

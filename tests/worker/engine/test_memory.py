@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.worker.engine.fake import FakeNetwork, alone, fake_weights, pictures, run, work
 from worker.engine.engine import Engine
 from worker.engine.memory import OutOfMemory, Room
+from worker.engine.precision import Plan
 from worker.engine.work import Event, ImageDone, Preview, WorkDone, WorkFailed
 
 
@@ -53,40 +54,40 @@ def watched(event: Event) -> Any:
     return event
 
 
-def drawn(starved: Starved, buckets: tuple[int, ...]) -> list[Any]:
+def drawn(starved: Starved, sizes: tuple[int, ...]) -> list[Any]:
     """Three works, one of which joins late, with previews and strips, under a lack of memory."""
     weights = fake_weights()
-    engine = Engine(buckets)
+    engine = Engine(Plan(sizes))
     watch: dict[str, Any] = {"strip": 4, "preview_every": 1}
     engine.add(work("a", weights, seeds=(1, 2), labels=(0, 1), steps=2, **watch))
     events: list[Event] = []
+    late = work("b", weights, seeds=(3,), guidance_scale=2.0, steps=2, sampler="ddpm", **watch)
     with starved:
         events += engine.step()
-        engine.add(
-            work("b", weights, seeds=(3,), guidance_scale=2.0, steps=2, sampler="ddpm", **watch)
-        )
+        engine.add(late)
         events += run(engine)
     return sorted(repr(watched(event)) for event in events)
 
 
-@pytest.mark.parametrize(("buckets", "every"), [((2, 4, 8), 1), ((8,), 13)])
+@pytest.mark.parametrize(("sizes", "every"), [((1, 2, 4, 8), 2), ((8,), 13)])
 def test_whatever_finds_no_memory_nothing_is_lost_doubled_or_different(
-    buckets: tuple[int, ...], every: int
+    sizes: tuple[int, ...], every: int
 ) -> None:
     plenty = Starved()
-    expected = drawn(plenty, buckets)
+    expected = drawn(plenty, sizes)
     assert plenty.operations > 100
     for n in range(1, plenty.operations + 1, every):
-        assert drawn(Starved(n), buckets) == expected, f"operation {n} of {plenty.operations}"
+        assert drawn(Starved(n), sizes) == expected, f"operation {n} of {plenty.operations}"
 
 
 def test_without_memory_batches_are_smaller_and_grow_back() -> None:
     network = Cramped(4)
-    engine, weights = Engine((2, 4, 8, 16)), fake_weights(network=network)
+    engine, weights = Engine(Plan((1, 2, 4, 8, 16))), fake_weights(network=network)
     engine.add(work("w", weights, seeds=tuple(range(12)), labels=(0,) * 12, steps=200))
     for _ in range(4):
         engine.step()
-    assert engine.capacity == 4
+    assert engine.capacity == 6
+    assert max(network.batches) <= 4
     network.largest = 16
     while engine.capacity < 16:
         assert engine.steps < 200
@@ -111,7 +112,7 @@ def test_a_size_that_never_fits_is_tried_ever_more_seldom() -> None:
 
 def test_a_model_that_needs_much_memory_leaves_others_their_batches() -> None:
     cramped, roomy = Cramped(2), FakeNetwork()
-    engine = Engine((2, 4, 8))
+    engine = Engine(Plan((2, 4, 8)))
     eight: dict[str, Any] = {"seeds": tuple(range(8)), "labels": (0,) * 8}
     engine.add(work("cramped", fake_weights("cramped@1", cramped), **eight))
     engine.add(work("roomy", fake_weights("roomy@1", roomy), **eight))
@@ -122,19 +123,19 @@ def test_a_model_that_needs_much_memory_leaves_others_their_batches() -> None:
 
 def test_the_one_size_of_exact_stays_or_the_work_fails_by_name() -> None:
     network = Cramped(4)
-    engine, weights = Engine((8,)), fake_weights("big@7", network)
+    engine, weights = Engine(Plan((8,))), fake_weights("big@7", network)
     engine.add(work("w", weights, seeds=(1, 2, 3, 4), labels=(0,) * 4))
     events = run(engine)
     assert network.batches == []  # no smaller batch was evaluated in its place
     (failed,) = events
     assert isinstance(failed, WorkFailed)
     assert isinstance(failed.error, OutOfMemory)
-    assert "no memory to evaluate big@7 in a batch of 8" in str(failed.error)
+    assert "no memory to evaluate big@7 at 8 places" in str(failed.error)
 
 
 def test_without_memory_for_a_single_row_the_work_fails_and_later_ones_do_not() -> None:
     network = Cramped(1)
-    engine, weights = Engine((2, 4)), fake_weights(network=network)
+    engine, weights = Engine(Plan((2, 4))), fake_weights(network=network)
     engine.add(work("w", weights))
     (event,) = run(engine)
     assert isinstance(event, WorkFailed)

@@ -1,29 +1,41 @@
-"""What each precision mode promises, as dtype and buckets."""
+"""What each precision mode promises, as arithmetic and sizes of chunks."""
 
 import pytest
 import torch
 
-from worker.engine.precision import Precision, plan
+from worker.engine.precision import Plan, plan
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4, 8, 16, 64])
-@pytest.mark.parametrize("precision", ["exact", "balanced", "fast"])
-def test_every_place_of_a_bucket_is_computed_alike(precision: Precision, threads: int) -> None:
-    chosen = plan(precision, device=CPU, threads=threads)
-    assert list(chosen.buckets) == sorted(set(chosen.buckets))
-    assert chosen.buckets[-1] >= 8
-    for size in chosen.buckets:
-        assert size == 1 or (size & (size - 1) == 0 and size % threads == 0)
+@pytest.mark.parametrize("cores", [1, 2, 3, 64])
+def test_a_step_has_a_chunk_of_the_largest_size_for_every_core(cores: int) -> None:
+    for precision in ("exact", "balanced", "fast"):
+        chosen = plan(precision, device=CPU, cores=cores)
+        assert chosen.capacity == chosen.sizes[-1] * chosen.cores
+        assert chosen.cores == cores
 
 
-def test_exact_has_one_bucket() -> None:
-    assert len(plan("exact", device=CPU, threads=2).buckets) == 1
-    assert len(plan("exact", device=CUDA, threads=2).buckets) == 1
+def test_exact_asks_for_the_same_bits_of_every_size() -> None:
+    on_cpu = plan("exact", device=CPU, cores=2)
+    assert on_cpu.alike in on_cpu.sizes
+    assert plan("exact", device=CUDA, cores=1).single
 
 
-def test_bf16_with_several_buckets_is_for_fast_only() -> None:
-    assert plan("balanced", device=CPU, threads=2).dtype is torch.float32
-    assert plan("fast", device=CPU, threads=2).dtype is torch.bfloat16
-    assert len(plan("balanced", device=CUDA, threads=2).buckets) == 1
+def test_bf16_with_sizes_of_other_bits_is_for_fast_only() -> None:
+    assert plan("balanced", device=CPU, cores=2).dtype is torch.float32
+    assert plan("fast", device=CPU, cores=2).dtype is torch.bfloat16
+    assert plan("balanced", device=CUDA, cores=1).single
+    assert plan("exact", device=CUDA, cores=1, chunk=96).sizes == (96,)
+
+
+@pytest.mark.parametrize("sizes", [(), (4, 2), (2, 2), (0, 1)])
+def test_sizes_rise(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="not rising"):
+        Plan(sizes)
+
+
+def test_a_step_has_room_for_a_guided_row() -> None:
+    assert Plan((1,)).capacity == 2
+    with pytest.raises(ValueError, match="none for a guided row"):
+        Plan((1,), capacity=1)

@@ -19,9 +19,20 @@ CPU = torch.device("cpu")
 STEPS = 12
 
 
+@pytest.fixture(scope="module", params=["exact", "balanced"])
+def precision(request: pytest.FixtureRequest) -> Precision:
+    mode: Precision = request.param
+    return mode
+
+
 @pytest.fixture(scope="module")
-def loaded() -> Loaded:
-    catalog = Catalog(CHECKPOINTS, device=CPU, plan=Plan(torch.float32, (2,)))
+def chosen(precision: Precision) -> Plan:
+    return plan(precision, device=CPU, cores=2)
+
+
+@pytest.fixture(scope="module")
+def loaded(chosen: Plan) -> Loaded:
+    catalog = Catalog(CHECKPOINTS, device=CPU, plan=chosen)
     catalog.refresh()
     (card,) = [card for card in catalog.cards() if card.id == "fashion-mnist"]
     found = catalog.find(card.version)
@@ -31,8 +42,16 @@ def loaded() -> Loaded:
 
 def work(loaded: Loaded, id_: str, **changes: Any) -> Work:
     fields: dict[str, Any] = {"sampler": "dpmpp_2m", "steps": STEPS, **changes}
+    labels = fields.pop("labels")
     table = loaded.manifest.diffusion.build_table(fields.pop("sampler"), fields.pop("steps"))
-    return Work(id=id_, owner="o", weights=loaded.weights, table=table, **fields)
+    return Work(
+        id=id_,
+        owner="o",
+        weights=loaded.weights,
+        table=table,
+        conditions=tuple(torch.tensor(label) for label in labels),
+        **fields,
+    )
 
 
 def draw(engine: Engine, id_: str) -> npt.NDArray[np.int64]:
@@ -44,25 +63,23 @@ def draw(engine: Engine, id_: str) -> npt.NDArray[np.int64]:
     return np.stack([drawn[index] for index in sorted(drawn)])
 
 
-@pytest.mark.parametrize("precision", ["exact", "balanced"])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("guidance_scale", [1.0, 1.5])
 def test_a_picture_is_the_same_whoever_shares_the_batch(
-    loaded: Loaded, precision: Precision, sampler: Sampler, guidance_scale: float
+    loaded: Loaded, precision: Precision, chosen: Plan, sampler: Sampler, guidance_scale: float
 ) -> None:
-    buckets = plan(precision, device=CPU, threads=1).buckets
     watched: dict[str, Any] = {
         "seeds": (1, 2**60),
         "labels": (7, 8),
         "sampler": sampler,
         "guidance_scale": guidance_scale,
     }
-    alone = Engine(buckets)
+    alone = Engine(chosen)
     alone.add(work(loaded, "watched", **watched))
     expected = draw(alone, "watched")
 
     chance = np.random.default_rng(0)
-    others = Engine(buckets)
+    others = Engine(chosen)
     for i in range(5):
         if i == 2:
             others.add(work(loaded, "watched", **watched))
@@ -72,6 +89,7 @@ def test_a_picture_is_the_same_whoever_shares_the_batch(
             "sampler": SAMPLERS[i % 4],
             "steps": int(chance.integers(3, STEPS)),
             "guidance_scale": float(chance.choice([0.0, 1.0, 2.0])),
+            "guidance_interval": (float(chance.choice([0.0, 0.3])), 0.8),
         }
         others.add(work(loaded, f"neighbour {i}", **neighbours))
         others.step()

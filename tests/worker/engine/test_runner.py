@@ -5,6 +5,7 @@ from torch import Tensor
 from tests.support import eventually
 from tests.worker.engine.fake import FakeNetwork, fake_weights, work
 from worker.engine.engine import Engine
+from worker.engine.precision import Plan
 from worker.engine.runner import Canceled, Runner
 from worker.engine.work import Drawing, Event, WorkDone
 
@@ -20,7 +21,7 @@ def test_who_is_in_a_step_is_said_before_it_and_only_when_that_changes() -> None
             return super().__call__(x, t, labels)
 
     weights = fake_weights(network=Listening())
-    runner = Runner(Engine((4,)))
+    runner = Runner(Engine(Plan((4,))))
     runner.submit(work("short", weights, steps=3))
     runner.submit(work("long", weights, steps=6))
     runner.start()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.unet import Attention
+from models.unet import Attention, TokenAttention
 
 _MOST_POSITIONS = 1024  # 32x32
 
@@ -25,5 +25,5 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def use_plain_attention(network: nn.Module) -> None:
     """Let every attention of the network compute by `attend`."""
     for module in network.modules():
-        if isinstance(module, Attention):
+        if isinstance(module, Attention | TokenAttention):
             module.attend = attend

@@ -5,6 +5,7 @@ local function finish(status, now, failure, done, keep, remember)
   local owner = found[2] or ''
   if found[1] == 'queued' then leave_queue() end
   made(tonumber(found[3] or 0))
+  less(key.UNFINISHED, owner, 1)
   redis.call('HSET', record, 'status', status, 'finished', now, 'error', failure)
   emit('done', done)
   for _, name in ipairs({record, key.events(id), key.images(id)}) do

@@ -1,7 +1,8 @@
 """A CPU's cores side by side, each with rows of its own.
 
 Two threads that take half of a batch each meet once a step; two that share every operation meet
-several times in each ("How fast" in docs/training.md).
+several times in each ("How fast" in docs/training.md). Training shares out a batch's rows, the
+worker's engine a step's chunks.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,6 @@ from typing import TypeVar
 
 import torch
 
-_MOST = 4  # each holds the network's gradients once more
 _FEWEST_ROWS = 4  # with fewer, an operation is too small to be worth a thread
 
 Item = TypeVar("Item")
@@ -19,10 +19,15 @@ Result = TypeVar("Result")
 
 
 class Cores:
-    """Up to four threads, among which ``threads`` of torch's are divided; or just the caller's."""
+    """Threads among which ``threads`` of torch's are divided evenly; or just the caller's.
 
-    def __init__(self, threads: int) -> None:
-        self._count = max(count for count in range(1, _MOST + 1) if threads % count == 0)
+    Args:
+        most: of them; None: as many as torch's, so that each has one.
+    """
+
+    def __init__(self, threads: int, *, most: int | None = None) -> None:
+        counts = range(1, min(threads, most or threads) + 1)
+        self._count = max(count for count in counts if threads % count == 0)
         self._pool = (
             ThreadPoolExecutor(
                 self._count,

@@ -1,0 +1,63 @@
+"""A teacher of 8x8 shapes that knows a little, and runs of its students."""
+
+from pathlib import Path
+
+import torch
+
+from models import Model, load_model
+from models.checkpoint import read_manifest, resolve
+from tests.training.data import CONFIG, NAMES, write_idx
+from training.config import load_config
+from training.distillation.command import student
+from training.distillation.options import Distillation, Method, load_distillation
+from training.pictures.data import Pictures, load_pictures
+from training.run.lesson import denoising
+from training.run.loop import Trainer
+
+CPU = torch.device("cpu")
+
+
+def pictures(tmp_path: Path) -> Pictures:
+    folder = tmp_path / "data"
+    if not folder.exists():
+        write_idx(folder)
+    return load_pictures(folder, size=(8, 8), channels=1, class_names=NAMES)
+
+
+def teacher(tmp_path: Path, *overrides: str, steps: int = 60) -> Path:
+    """The folder of a model that was trained for a second."""
+    if not (tmp_path / "models" / "teacher").exists():
+        (tmp_path / "teacher.toml").write_text(CONFIG)
+        size = [f"train.steps={steps}", f"train.save_every={steps}", f"train.report_every={steps}"]
+        config = load_config(tmp_path / "teacher.toml", overrides=[*size, *overrides])
+        data = pictures(tmp_path)
+        run = Trainer(
+            config,
+            data,
+            denoising(config, data, CPU),
+            out=tmp_path / "models",
+            device=CPU,
+            commit="unknown",
+        )
+        run.run(until=steps)
+        run.close()
+    return tmp_path / "models" / "teacher"
+
+
+def distillation(folder: Path, method: Method, *overrides: str, name: str) -> Distillation:
+    small = ["train.steps=12", "train.batch_size=16", "train.warmup_steps=3"]
+    small += ["train.save_every=4", "train.report_every=6", "train.bf16=false"]
+    manifest = read_manifest(resolve(folder))
+    return load_distillation(method, manifest, name=name, overrides=[*small, *overrides])
+
+
+def student_run(tmp_path: Path, method: Method, *overrides: str, name: str = "student") -> Trainer:
+    folder = resolve(teacher(tmp_path))
+    run = distillation(folder, method, *overrides, name=name)
+    lesson = student(method, folder, read_manifest(folder), run, device=CPU)
+    data = pictures(tmp_path)
+    return Trainer(run, data, lesson, out=tmp_path / "models", device=CPU, commit="unknown")
+
+
+def published(run: Trainer) -> Model:
+    return load_model(run.folder)

@@ -1,0 +1,63 @@
+"""`distill` from the command line: a student in a few words, resumed, and refused clearly."""
+
+from pathlib import Path
+
+import pytest
+
+from models import load_model
+from models.checkpoint import steps_of
+from tests.training.distillation.support import pictures, teacher
+from training.__main__ import main
+
+
+def words(tmp_path: Path, method: str, *more: str) -> list[str]:
+    """A command line, with data and a teacher where it says."""
+    pictures(tmp_path)
+    model = str(teacher(tmp_path, steps=1))
+    given = ["--data", str(tmp_path / "data"), "--name", "student", "--out", str(tmp_path / "out")]
+    return ["distill", method, model, *given, "--set", "train.batch_size=8", *more]
+
+
+@pytest.mark.parametrize("method", ["guidance", "consistency"])
+def test_a_student_is_distilled_stopped_and_resumed(tmp_path: Path, method: str) -> None:
+    line = words(tmp_path, method, "--steps", "4", "--guidance-scale", "2")
+    assert main([*line, "--until", "2"]) == 0
+    assert main([*line, "--resume"]) == 0
+    assert steps_of(tmp_path / "out" / "student") == [2, 4]
+    manifest = load_model(tmp_path / "out" / "student").manifest
+    assert manifest.distilled.guidance is not None
+    assert manifest.distilled.guidance.scale == 2
+    assert manifest.training["pictures_seen"] == 4 * 8
+
+
+def test_a_configuration_file_says_what_the_command_line_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "two.toml"
+    path.write_text("[train]\nsteps = 2\n[distill]\nlevels = [[], [1.5]]\n")
+    assert main(words(tmp_path, "consistency", "--config", str(path))) == 0
+    manifest = load_model(tmp_path / "out" / "student").manifest
+    assert manifest.distilled.consistency is not None
+    assert manifest.distilled.consistency.levels == ((), (1.5,))
+    assert manifest.step == 2
+
+
+def test_the_shipped_preset_is_whole(tmp_path: Path) -> None:
+    path = Path(__file__).parents[3] / "configs" / "distill" / "fashion-mnist-2step.toml"
+    few = ["--set", "train.steps=1", "--set", "train.snapshot_every=0"]
+    assert main(words(tmp_path, "consistency", "--config", str(path), *few)) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--until", "0"], "nothing to do until 0"),
+        (["--guidance-scale", "21"], "guidance.scale 21.0 is not in 0 ... 20"),
+        (["--set", "train.steps=0"], "train.steps = 0 is not in 1"),
+        (["--set", "network.base=8"], "unknown section [network]; known: train, publish, distill"),
+        (["--name", "No Name"], "cannot be a model's name"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert main(words(tmp_path, "consistency", *more)) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""`python -m training distill guidance|consistency|tables|levels MODEL`."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from models.checkpoint import load_model, read_manifest, resolve
+from models.manifest import Manifest
+from training.distillation.consistency import ConsistencyObjective
+from training.distillation.guidance import GuidanceObjective
+from training.distillation.learn import learn
+from training.distillation.levels import find
+from training.distillation.options import Distillation, Method, distilled_by, load_distillation
+from training.distillation.teacher import Teacher
+from training.pictures.data import Pictures
+from training.run.cpu.attention import use_plain_attention
+from training.run.job import carry_out
+from training.run.lesson import Lesson
+from training.run.objective import Objective
+
+_OBJECTIVES = {"guidance": GuidanceObjective, "consistency": ConsistencyObjective}
+_HELP = {
+    "guidance": "one evaluation a guided step instead of two",
+    "consistency": "one to four evaluations a picture",
+}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `distill` to the command line; argparse has no public type for ``subparsers``."""
+    distill = subparsers.add_parser("distill", help="fewer evaluations from a trained model")
+    methods = distill.add_subparsers(required=True, metavar="METHOD")
+    for method in get_args(Method):
+        parser = methods.add_parser(method, help=_HELP[method])
+        parser.add_argument("model", type=Path, help="the teacher: a model's folder or a step's")
+        parser.add_argument("--data", type=Path, required=True, help="what it was trained on")
+        parser.add_argument("--name", required=True, help="the new model's name")
+        parser.add_argument("--config", type=Path, help="a TOML file: [train] [publish] [distill]")
+        parser.add_argument("--guidance-scale", type=float, help="default: the teacher's")
+        parser.add_argument("--out", type=Path, default=Path("checkpoints"))
+        parser.add_argument("--steps", type=int, help="length of the learning-rate schedule")
+        parser.add_argument("--until", type=int, help="stop after this step, resumable")
+        parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+        parser.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
+        parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+        parser.set_defaults(run=teach, method=method)
+    tables = methods.add_parser("tables", help="a solver's coefficients, for a few steps")
+    tables.add_argument("model", type=Path, help="a model's folder or a step's")
+    tables.add_argument("--steps", type=int, required=True, help="that the table is learned for")
+    tables.add_argument("--guidance-scale", type=float, help="default: the model's")
+    tables.add_argument("--config", type=Path, help="a TOML file: [tables]")
+    tables.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    tables.add_argument("--resume", action="store_true", help="go on where a signal stopped it")
+    tables.add_argument("--replace", action="store_true", help="a table that is there already")
+    tables.add_argument("--set", action="append", default=[], metavar="tables.KEY=VALUE")
+    tables.set_defaults(run=learn)
+    levels = methods.add_parser("levels", help="a consistency model's levels, found by drawing")
+    levels.add_argument("model", type=Path, help="a consistency model's folder or a step's")
+    levels.add_argument("--data", type=Path, required=True, help="what it was trained on")
+    levels.add_argument("--images", type=int, default=2000, help="to draw each time")
+    levels.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    levels.set_defaults(run=find)
+
+
+def teach(arguments: argparse.Namespace) -> None:
+    """`distill guidance|consistency MODEL`: train a student and publish its checkpoints."""
+    folder, method = resolve(arguments.model), arguments.method
+    manifest = read_manifest(folder)
+    overrides = list(arguments.set)
+    for key in ("train.steps", "distill.guidance_scale"):
+        value = getattr(arguments, key.partition(".")[2])
+        if value is not None:
+            overrides.append(f"{key}={value}")
+    run = load_distillation(
+        method, manifest, name=arguments.name, path=arguments.config, overrides=overrides
+    )
+
+    def lesson(_data: Pictures, device: torch.device) -> Lesson:
+        return student(method, folder, manifest, run, device=device)
+
+    carry_out(run, arguments.data, lesson, arguments)
+
+
+def student(
+    method: Method, folder: Path, manifest: Manifest, run: Distillation, *, device: torch.device
+) -> Lesson:
+    """A copy of the teacher, without its dropout, and what it is to learn."""
+    model = load_model(folder, device=device)
+    if device.type == "cpu" and run.train.bf16 and not run.train.compile:
+        use_plain_attention(model.network)
+    teacher = Teacher(model, run.guidance)
+    network = manifest.network
+    objective: Objective = _OBJECTIVES[method](
+        run,
+        teacher,
+        classes=network.num_class_embeds is not None,
+        null_class=network.null_class,
+        device=device,
+    )
+    return Lesson(
+        shape=replace(network, dropout=0.0),
+        objective=objective,
+        weights={name: value.clone() for name, value in model.network.state_dict().items()},
+        distilled=distilled_by(method, manifest, run),
+        facts={"teacher": teacher.identity},
+    )

@@ -1,0 +1,135 @@
+"""Consistency distillation: every noise level's estimate is the picture itself.
+
+Song et al. 2023 (arXiv:2303.01469), trained as Easy Consistency Tuning does (Geng et al. 2024,
+arXiv:2406.14548): from a trained network, with gaps between the two levels that halve as training
+goes on, and the guided teacher's Euler step between them.
+
+The network keeps its input: x0_hat = alpha x - sigma v is EDM's preconditioning (Karras et al.
+2022, Table 1) for data of unit variance at s = sigma / alpha, so x0_hat is x itself where s -> 0,
+as a consistency function must be. Networks that predict x_0 need not do so, and one picture for all
+would be consistent too; estimates from eps divide by alpha, nearly zero where drawing begins.
+
+Shapes: B rows of (C, H, W); s, r and lambda are (B,).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.distillation.options import Distillation, Gaps
+from training.distillation.teacher import Teacher
+from training.run.levels import LogNormalLevels, alpha_sigma
+from training.run.objective import Draws, Forward, Noised, Objective
+
+_WIDENING = 8.0  # how much wider gaps are near the data than far from it
+_TINY = 1e-6  # keeps the root's gradient finite where both sides agree
+
+
+@dataclass(frozen=True)
+class Pairs(Draws):
+    """A batch's noise levels s (in alpha and sigma), and the lower ones, r."""
+
+    t_r: Tensor
+    alpha_r: Tensor
+    sigma_r: Tensor
+
+
+@dataclass(frozen=True)
+class Pair(Noised):
+    """Rows at s, and where on the teacher's path they are compared, at r."""
+
+    t_r: Tensor
+    alpha_r: Tensor
+    sigma_r: Tensor
+
+
+class ConsistencyObjective(Objective):
+    """The distance of estimates at two neighbouring levels of one path."""
+
+    def __init__(
+        self,
+        run: Distillation,
+        teacher: Teacher,
+        *,
+        classes: bool,
+        null_class: int | None,
+        device: torch.device,
+    ) -> None:
+        super().__init__(run, classes=classes, null_class=null_class, device=device)
+        assert run.diffusion.prediction == "v"
+        assert isinstance(run.distill, Gaps)
+        self._teacher = teacher
+        self._gaps = run.distill
+        self._noise_levels = LogNormalLevels(
+            run.diffusion.build_schedule(),
+            mean=run.train.noise_mean,
+            std=run.train.noise_std,
+            device=device,
+        )
+
+    def draw(self, step: int) -> Pairs:
+        """A step's levels: s by the log-normal density, r a little below it."""
+        draws = super().draw(step)
+        levels = self._noise_levels
+        s = (draws.sigma / draws.alpha).double()
+        half_log_snr = -(s * (1 - self.gap(s, step))).log()
+        alpha_r, sigma_r = alpha_sigma(half_log_snr)
+        # Below the schedule's last level the network is told that one: s and r never coincide.
+        t_r = levels.timesteps(levels.hold(half_log_snr))
+        return Pairs(**vars(draws), t_r=t_r, alpha_r=alpha_r, sigma_r=sigma_r)
+
+    def gap(self, s: Tensor, step: int) -> Tensor:
+        """(s - r) / s: wider near the data, halved stage by stage from the first to the last."""
+        first, last = self._gaps.first_intervals, self._gaps.last_intervals
+        stages = round(math.log2(last / first)) + 1
+        stage = min(stages - 1, step * stages // self._run.train.steps)
+        return (1 + _WIDENING * torch.sigmoid(-s)) / float(first << stage)
+
+    def noised(self, pixels: Tensor, labels: Tensor, draws: Draws, rows: slice) -> Pair:
+        """These rows at s, and the levels r."""
+        assert isinstance(draws, Pairs)
+        return Pair(
+            **vars(super().noised(pixels, labels, draws, rows)),
+            t_r=draws.t_r[rows],
+            alpha_r=draws.alpha_r[rows][:, None, None, None],
+            sigma_r=draws.sigma_r[rows][:, None, None, None],
+        )
+
+    def errors(self, forward: Forward, noised: Noised) -> Tensor:
+        """The distance between f(x_s, s) and f(x_r, r), over s - r; (B,).
+
+        Both in float32: they differ by less than what bfloat16 rounds off.
+        """
+        assert isinstance(noised, Pair)
+        lower = self.follow(noised)
+        with torch.no_grad():
+            wanted = self.estimate(forward, lower)
+        distance = (self.estimate(forward, noised) - wanted).square().sum(dim=(1, 2, 3))
+        gap = noised.sigma / noised.alpha - lower.sigma / lower.alpha
+        return (distance + _TINY**2).sqrt() / gap.flatten()
+
+    def estimate(self, forward: Forward, noised: Noised) -> Tensor:
+        """f(x, s), the estimate of x_0 that the student gives: (B, C, H, W)."""
+        output = forward(noised.x_t, noised.t, noised.labels).float()
+        return noised.alpha * noised.x_t - noised.sigma * output
+
+    @torch.no_grad()
+    def follow(self, pair: Pair) -> Noised:
+        """One Euler step of the guided teacher's path from s to r (DDIM without noise)."""
+        with self.autocast():
+            output = self._teacher.output(pair)
+        estimate = (pair.alpha * pair.x_t - pair.sigma * output).clamp(-1, 1)
+        # x / alpha moves along a straight line towards the estimate.
+        kept = (pair.sigma_r / pair.alpha_r) / (pair.sigma / pair.alpha)
+        x_r = pair.alpha_r * (kept * pair.x_t / pair.alpha + (1 - kept) * estimate)
+        return Noised(
+            x_0=pair.x_0,
+            x_t=x_r,
+            noise=pair.noise,
+            t=pair.t_r,
+            alpha=pair.alpha_r,
+            sigma=pair.sigma_r,
+            labels=pair.labels,
+        )

@@ -1,0 +1,210 @@
+"""A distillation's configuration: TOML sections like a training run's, the rest from the teacher.
+
+Sections `train` and `publish` are those of `training.sections`, with other defaults; `[distill]` is
+here. What the pictures and the diffusion process are, the teacher's manifest says.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from models.distilled import BakedGuidance, Consistency, Distilled
+from models.guidance import WHOLE, needs_null_class
+from models.manifest import Manifest
+from training.config import Run, build_sections, read_toml
+from training.errors import TrainingError
+from training.sections import Data, Publish, Train
+
+Method = Literal["guidance", "consistency"]
+
+_DEFAULTS: dict[Method, dict[str, dict[str, Any]]] = {
+    "guidance": {
+        "train": {
+            "steps": 1600,
+            "batch_size": 128,
+            "learning_rate": 5e-4,
+            "warmup_steps": 100,
+            "ema_decay": 0.995,
+            "save_every": 200,
+        },
+        "publish": {},
+    },
+    "consistency": {
+        "train": {
+            "steps": 6400,
+            "batch_size": 64,
+            "learning_rate": 2e-4,
+            "final_learning_rate": 2e-5,
+            "warmup_steps": 200,
+            "ema_decay": 0.998,
+            "noise_density": "lognormal",
+            "noise_mean": -0.8,
+            "noise_std": 2.0,
+            "save_every": 200,
+        },
+        "publish": {"sampler": "consistency", "steps": 2},
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guided:
+    """`[distill]`: how the teacher is guided.
+
+    Attributes:
+        guidance_scale: None: as its card's default is.
+        guidance_interval: share of a run, [from, to]; None: all of it.
+    """
+
+    guidance_scale: float | None = None
+    guidance_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaps(Guided):
+    """`[distill]` of consistency.
+
+    Attributes:
+        first_intervals, last_intervals: two neighbouring noise levels lie about 1 part in this many
+            apart; doubled stage by stage from the first to the last.
+        levels: as `models.distilled.Consistency` has them.
+    """
+
+    first_intervals: int = 16
+    last_intervals: int = 256
+    levels: tuple[tuple[float, ...], ...] = ((), (2.0,), (3.0, 0.7), (6.0, 2.0, 0.7))
+
+    def __post_init__(self) -> None:
+        if self.first_intervals < 8:
+            raise TrainingError(f"distill.first_intervals = {self.first_intervals} is below 8")
+        doublings = math.log2(self.last_intervals / self.first_intervals)
+        if doublings < 0 or doublings % 1:
+            raise TrainingError(
+                f"distill.last_intervals = {self.last_intervals} is not first_intervals = "
+                f"{self.first_intervals} doubled a whole number of times"
+            )
+        self.consistency()
+
+    def consistency(self) -> Consistency:
+        """What the manifest says of the levels."""
+        try:
+            return Consistency(levels=self.levels)
+        except ValueError as error:
+            raise TrainingError(f"[distill] {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation(Run):
+    """A run that learns from a teacher."""
+
+    distill: Guided
+
+    @property
+    def guidance(self) -> BakedGuidance:
+        """What the teacher is guided by; what the student's weights will hold."""
+        assert self.distill.guidance_scale is not None
+        try:
+            return BakedGuidance(
+                scale=self.distill.guidance_scale, interval=self.distill.guidance_interval
+            )
+        except ValueError as error:
+            raise TrainingError(f"[distill] {error}") from error
+
+
+def load_distillation(
+    method: Method,
+    teacher: Manifest,
+    *,
+    name: str,
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Distillation:
+    """Read a TOML file, if there is one, and fill in what it leaves open.
+
+    Raises:
+        TrainingError: what does not belong in it, or cannot be distilled from this teacher.
+    """
+    raw = _with_defaults(_DEFAULTS[method], read_toml(path, overrides))
+    own = raw["publish"]
+    if method == "guidance":
+        own.setdefault("sampler", teacher.defaults.sampler)
+        own.setdefault("steps", teacher.defaults.steps)
+    own.setdefault("guidance_scale", 1.0)
+    baked = teacher.distilled.guidance
+    raw.setdefault("distill", {}).setdefault(
+        "guidance_scale", 1.0 if baked or not teacher.classes else teacher.defaults.guidance_scale
+    )
+    interval = teacher.defaults.guidance_interval
+    if interval != WHOLE and not baked:
+        raw["distill"].setdefault("guidance_interval", list(interval))
+    kinds = {"train": Train, "publish": Publish, "distill": _KINDS[method]}
+    sections = build_sections(path or "the command line", raw, kinds)
+    run = Distillation(name=name, data=_data(teacher), diffusion=teacher.diffusion, **sections)
+    _require_teachable(method, teacher, run)
+    try:
+        distilled_by(method, teacher, run).check(
+            run.publish.defaults().sampler, run.publish.steps, run.publish.guidance_scale
+        )
+    except ValueError as error:
+        raise TrainingError(f"[publish] {error}") from error
+    return run
+
+
+def distilled_by(method: Method, teacher: Manifest, run: Distillation) -> Distilled:
+    """What the student can be asked for."""
+    guidance = teacher.distilled.guidance or run.guidance
+    if method == "guidance":
+        return Distilled(guidance=guidance)
+    assert isinstance(run.distill, Gaps)
+    return Distilled(guidance=guidance, consistency=run.distill.consistency())
+
+
+_KINDS: dict[Method, type[Guided]] = {"guidance": Guided, "consistency": Gaps}
+
+
+def _with_defaults(
+    defaults: Mapping[str, Mapping[str, Any]], raw: dict[str, Any]
+) -> dict[str, Any]:
+    merged = {section: {**defaults[section], **raw.get(section, {})} for section in defaults}
+    return {**raw, **merged}
+
+
+def _data(teacher: Manifest) -> Data:
+    facts = teacher.training
+    config = facts.get("config", {}).get("data", {})
+    return Data(
+        size=teacher.network.size,
+        channels=teacher.network.channels,
+        class_names=teacher.classes,
+        resize="squash" if facts.get("data", {}).get("resize") == "squash" else "crop",
+        flip=bool(config.get("flip", False)),
+        hold_out=float(facts.get("data", {}).get("held_out", 0)),
+    )
+
+
+def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> None:
+    scale, name = run.guidance.scale, teacher.version
+    if teacher.latent is not None or teacher.text is not None:
+        what = "latents" if teacher.latent is not None else "texts"
+        raise TrainingError(f"{name} works with {what}, which students do not learn yet")
+    if teacher.distilled.consistency is not None:
+        raise TrainingError(f"{name} is a consistency model already; give the one it came from")
+    if teacher.distilled.guidance is not None and (method == "guidance" or scale != 1):
+        raise TrainingError(
+            f"the weights of {name} hold guidance of {teacher.distilled.guidance.scale:g} already; "
+            "give the model it came from"
+        )
+    if method == "guidance" and (scale == 1 or not teacher.classes):
+        raise TrainingError(
+            f"{name} at guidance {scale:g} takes one evaluation a step already; give another "
+            "--guidance-scale, or a model with classes"
+        )
+    if teacher.classes and teacher.null_class is None and needs_null_class(scale):
+        raise TrainingError(f"guidance {scale:g} needs a null class, which {name} lacks; use 1")
+    if method == "consistency" and teacher.diffusion.prediction != "v":
+        raise TrainingError(
+            f"{name} predicts {teacher.diffusion.prediction}, and only v gives good estimates at "
+            'every noise level; train a teacher with diffusion.prediction = "v"'
+        )

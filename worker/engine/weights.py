@@ -1,0 +1,51 @@
+"""One version of one model on a device, and what a row may be drawn for.
+
+A condition is a tensor of a shape fixed per model: a 0-d int64 label, or (L, D) states of a text.
+The engine stacks them and knows nothing else of classes or words.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the network is told of a row, beside its pixels and timestep.
+
+    Attributes:
+        shape: of one row's.
+        null: the unconditional one; None where there is none.
+    """
+
+    shape: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.int64
+    null: Tensor | None = None
+
+    @classmethod
+    def of_classes(cls, null_class: int | None) -> "Condition":
+        """Labels; ``null_class`` is the unconditional one."""
+        return cls(null=None if null_class is None else torch.tensor(null_class))
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """One version of one model, ready to run.
+
+    Attributes:
+        forward: (b, C, H, W), (b,) float32 t, conditions (b, ...) or None -> (b, C, H, W).
+        condition: None where the network takes none.
+        sizes: of chunks in which it may be evaluated (`probe`); None: in all that the plan has.
+    """
+
+    version: str
+    forward: Forward
+    shape: tuple[int, int, int]
+    condition: Condition | None = None
+    dtype: torch.dtype = torch.float32
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    sizes: tuple[int, ...] | None = None
