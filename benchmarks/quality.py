@@ -4,17 +4,18 @@
         [--images 3000] [--dtype bf16] [--minutes 60] [--axis steps=2,4,8]... [--plot FILE.png]
 
 From the card's defaults each axis is walked alone, then steps with every sampler and with every
-guidance; `--axis` names values of its own (and, given, no other axis is walked). What stands in
-FILE.jsonl is not measured again, so a long sweep may be done in pieces. Prints the table; a star
-marks what nothing beats at as few evaluations or fewer.
+guidance, and guidance's scale with its interval, as far as the model can draw so; `--axis` names
+values of its own (and, given, no other axis is walked). What stands in FILE.jsonl is not measured
+again, so a long sweep may be done in pieces. Prints the table; a star marks what nothing beats at
+as few evaluations or fewer.
 """
 
 import argparse
-import dataclasses
 import itertools
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ import torch
 
 from benchmarks.machine import describe, pick_device
 from models import load_model
+from models.distilled import ALL_SAMPLERS
 from models.manifest import Defaults, Manifest
 from training.charts import panels, to_image
-from training.judging.drawing import chosen_settings
+from training.errors import TrainingError
+from training.judging.drawing import chosen_settings, settings_to_json
 from training.judging.judge import Metric, appoint_judge
 from training.pictures.data import load_alike
 from training.pictures.sources import SPLITS
@@ -32,10 +35,11 @@ from training.sheets import save_png
 
 AXES: dict[str, tuple[Any, ...]] = {
     "steps": (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100, 250, 1000),
-    "sampler": ("ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde"),
+    "sampler": ALL_SAMPLERS,
     "guidance_scale": (0.0, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0),
     "guidance_interval": ((0.0, 1.0), (0.3, 0.9), (0.4, 0.85), (0.2, 0.8), (0.5, 1.0)),
 }
+GUIDANCE = {"guidance_scale", "guidance_interval"}
 MOST_STEPS_OF_PAIRS = 50  # more cost hours: walked with the other defaults alone
 METRICS: list[Metric] = ["distances", "agreement"]
 SHARES = ("precision", "recall", "density", "coverage")
@@ -48,16 +52,19 @@ def sweep(manifest: Manifest, axes: dict[str, tuple[Any, ...]]) -> list[Defaults
     """Every setting to measure, the fewest steps first; each once."""
     longest = manifest.diffusion.timesteps
     walks: list[tuple[str, ...]] = [(axis,) for axis in axes]
-    walks += [pair for pair in itertools.combinations(axes, 2) if "steps" in pair]
+    walks += [
+        pair for pair in itertools.combinations(axes, 2) if "steps" in pair or set(pair) == GUIDANCE
+    ]
     found = [manifest.defaults]
     for walk in walks:
         for values in itertools.product(*(axes[axis] for axis in walk)):
             changes = dict(zip(walk, values, strict=True))
-            if len(walk) > 1 and changes["steps"] > MOST_STEPS_OF_PAIRS:
+            if len(walk) > 1 and changes.get("steps", 0) > MOST_STEPS_OF_PAIRS:
                 continue
             changes["steps"] = min(changes.get("steps", manifest.defaults.steps), longest)
-            found.append(chosen_settings(manifest, **changes))
-    unique = {json.dumps(dataclasses.asdict(settings)): settings for settings in found}
+            with suppress(TrainingError):  # what the model cannot do is no setting of its
+                found.append(chosen_settings(manifest, **changes))
+    unique = {json.dumps(settings_to_json(settings)): settings for settings in found}
     return sorted(unique.values(), key=lambda settings: settings.steps)
 
 
@@ -71,7 +78,7 @@ def measure(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Row]:
     wanted = [
         settings
         for settings in sweep(model.manifest, axes)
-        if json.loads(json.dumps(dataclasses.asdict(settings))) not in known
+        if settings_to_json(settings) not in known
     ]
     if not wanted:
         return
@@ -96,7 +103,7 @@ def measure(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Row]:
         yield {
             **same,
             "machine": describe(),
-            "settings": dataclasses.asdict(settings),
+            "settings": settings_to_json(settings),
             "evaluations": found.drawn.evaluations,
             "images_per_second": found.drawn.images_per_second,
             "frechet_ratio": one.frechet_ratio,
@@ -127,7 +134,7 @@ def table(rows: list[Row], defaults: Defaults) -> Iterator[str]:
     for row in sorted(rows, key=lambda row: (row["evaluations"], row["frechet_ratio"])):
         settings = row["settings"]
         cells = [str(settings[axis]) for axis in AXES]
-        if settings == json.loads(json.dumps(dataclasses.asdict(defaults))):
+        if settings == settings_to_json(defaults):
             cells[0] += " (default)"
         cells += [str(row["evaluations"]), f"{row['images_per_second']:.1f}"]
         star = "\\* " if row in best else ""
@@ -140,7 +147,7 @@ def table(rows: list[Row], defaults: Defaults) -> Iterator[str]:
 def plot(rows: list[Row], defaults: Defaults, path: Path) -> None:
     """Quality over evaluations by sampler, what guidance does, and coverage over quality."""
     figure, (quality, guidance, trade) = panels(3)
-    usual = json.loads(json.dumps(dataclasses.asdict(defaults)))
+    usual = settings_to_json(defaults)
 
     def along(axis: str, **others: object) -> list[Row]:
         fixed = {**usual, **others}
@@ -175,14 +182,14 @@ def plot(rows: list[Row], defaults: Defaults, path: Path) -> None:
     shown = trade.scatter(
         [row["frechet_ratio"] for row in rows],
         [row["coverage"]["drawn"] / row["coverage"]["real"] for row in rows],
-        c=[row["images_per_second"] for row in rows],
+        c=[row["evaluations"] for row in rows],
         norm="log",
         cmap="viridis",
     )
     trade.set_xscale("log")
     trade.set_xlabel("Fréchet distance / floor")
     trade.set_ylabel("coverage / real")
-    figure.colorbar(shown, ax=trade, label="pictures/s")
+    figure.colorbar(shown, ax=trade, label="evaluations, a picture")
     save_png(to_image(figure), path)
 
 

@@ -1,22 +1,25 @@
 """Texts to the states that a network looks at: transformers' CLIPTextModel or BertModel.
 
 transformers is imported here alone, when an encoder is loaded: `pip install emaki[text]`. Only
-safetensors are read, and nothing of a folder is run. Knows nothing of manifests or engines.
+safetensors are read, and nothing of a folder is run. Weights may be stored in eight bits
+(`models.int8`), which transformers itself does not read. Knows nothing of manifests or engines.
 
 Shapes: L tokens, S channels. Each text is encoded alone, so its states depend on nothing else.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from models.companions import CONFIG, ENCODER_WEIGHTS
+from models.int8 import dequantise, is_quantised
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,22 @@ class TextEncoder:
             states = states * mask[0, :, None]
         return Encoded(states, whole > self.tokens)
 
+    def token_ids(self, texts: Iterable[str]) -> set[int]:
+        """The tokens that these texts have, and those that every text may have."""
+        ids = set(self._tokenizer.all_special_ids)
+        for text in texts:
+            ids.update(self._tokenizer(text, verbose=False)["input_ids"])
+        return ids
+
+    def save_tokenizer(self, folder: Path, *, vocabulary: Path) -> None:
+        """Write a tokenizer like this one that knows only the tokens in a file, one a line."""
+        options = {
+            name: self._tokenizer.init_kwargs[name]
+            for name in ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+            if name in self._tokenizer.init_kwargs
+        }
+        type(self._tokenizer)(vocab=str(vocabulary), **options).save_pretrained(folder)
+
 
 def load_encoder(
     folder: Path, tokenizer: Path, *, tokens: int, device: str | torch.device = "cpu"
@@ -130,8 +149,17 @@ def load_encoder(
             "text encoders need transformers; install it: pip install 'emaki[text]'"
         ) from error
     with _quiet(transformers), _damage_is_an_encoder_error(folder):
-        model, info = getattr(transformers, kind.model).from_pretrained(
-            folder,
+        architecture = getattr(transformers, kind.model)
+        weights = load_file(folder / ENCODER_WEIGHTS)
+        source: dict[str, Any] = {"pretrained_model_name_or_path": folder}
+        if is_quantised(weights):
+            source = {
+                "pretrained_model_name_or_path": None,
+                "config": architecture.config_class.from_dict(config),
+                "state_dict": dequantise(weights),
+            }
+        model, info = architecture.from_pretrained(
+            **source,
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,

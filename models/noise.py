@@ -11,6 +11,7 @@ Index 0 draws x_T; index k + 1 belongs to row k of a sampler's table.
 import math
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +36,7 @@ def philox(
     Both halves of a round are one operation: small batches are bound by the number of operations.
     """
     words = (*counter, *key)
-    shape = torch.broadcast_shapes(*(w.shape for w in words))  # type: ignore[no-untyped-call]
+    shape = np.broadcast_shapes(*(w.shape for w in words))  # torch's loads half a second of sympy
     c0, c1, c2, c3, k0, k1 = (word.expand(shape) for word in words)
     device = c0.device
     multiplied, other = torch.stack([c0, c2]), torch.stack([c1, c3])

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TextIO
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, RedisError
+from redis.retry import Retry
 
 from serve.orphans import end_with_parent
 from wire.connect import URL_FILE
@@ -84,10 +86,13 @@ class EmbeddedRedis:
                 pass_fds=(self._held.fileno(),),  # the lock lives as long as the server
             )
         deadline = time.monotonic() + _SECONDS_TO_START
-        with Redis(port=self.port, socket_timeout=2) as client:
+        with Redis(port=self.port, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
             while time.monotonic() < deadline and self.process.poll() is None:
                 try:
                     client.ping()
+                except BusyLoadingError:  # a large file takes as long as it takes
+                    deadline = time.monotonic() + _SECONDS_TO_START
+                    time.sleep(0.1)
                 except RedisError:
                     time.sleep(0.02)
                 else:

@@ -38,6 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
     sample.add_argument("--batch", type=int, default=1, help="pictures (per class of --class all)")
     sample.add_argument("--seed", type=int, default=0, help="picture i uses seed + i")
     sample.add_argument("--class", dest="class_name", help="a class's name or index, or 'all'")
+    sample.add_argument("--prompt", action="append", help="a text to draw from; may be repeated")
+    sample.add_argument(
+        "--negative-prompt", help="what guidance leads away from (default: no text)"
+    )
     sample.add_argument("--strip", type=int, default=0, help="frames of a denoising strip instead")
     sample.add_argument("--scale", type=int, default=2, help="enlargement, without smoothing")
     add_settings(sample)

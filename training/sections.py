@@ -154,6 +154,8 @@ class Texts:
         group: captions that are held out together, made alike; None: the same caption's pictures.
         store: "copy" puts the encoder into each checkpoint, "reference" leaves it in its package,
             which must be installed where the model is served.
+        compact: whether the encoder, a BERT, is made small first: only the captions' tokens, in
+            eight bits. The network learns from what it says then.
         examples: captions for people to try; empty: some of the data's.
     """
 
@@ -163,11 +165,14 @@ class Texts:
     caption: str = "{text}"
     group: str | None = None
     store: Literal["copy", "reference"] = "copy"
+    compact: bool = False
     examples: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 2 <= self.tokens <= 512:
             raise TrainingError(f"text.tokens = {self.tokens} is not in 2 ... 512")
+        if self.store == "reference" and self.compact:
+            raise TrainingError('text.compact makes a new encoder: set text.store = "copy"')
         if self.store == "reference" and not self.encoder.startswith(PACKAGE):
             raise TrainingError(
                 f'text.store = "reference" needs an encoder in a package ({PACKAGE}NAME/PATH), '

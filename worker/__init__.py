@@ -5,6 +5,7 @@ jobs.py       RQ, in this one file: jobs taken, kept alive, given back, recovere
 dispatch.py   a record becomes a work, the engine's events become results
 engine/       the step-level engine: torch only
 ledger.py     what Redis is told of each generation in hand
+presence.py   that this worker lives, what it can draw and how fast
 outbox.py     calls to Redis that wait, in order, and go in few round trips
 catalog.py    the models in memory, and their cards
 warm.py       a picture before the first request, which would pay for what is loaded lazily

@@ -92,7 +92,7 @@ def run() -> int:
         _exit_on_signals()
         time.sleep(1)
     try:
-        ledger.farewell()
+        ledger.presence.farewell()
     except RedisError:
         log.warning("Redis is away; it will forget this worker by itself")
     log.info("stopped")

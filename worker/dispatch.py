@@ -219,14 +219,14 @@ class Dispatch:
     def housekeeping(self) -> None:
         """Publish the models' cards, and say that this worker lives."""
         cards = self._catalog.cards()
-        self._ledger.offer(cards)
+        self._ledger.presence.offer(cards)
         self._ledger.count("checkpoints_refused", self._catalog.take_refusals())
         self._ledger.flush(*self._meter.take())
         self._ledger.forget_cancels()
         self._ledger.remove_old_images()
         if self.advancing():
             speed = self._meter.speed
-            self._ledger.heartbeat(
+            self._ledger.presence.heartbeat(
                 cards, pace=speed.pace, full=speed.full_step, lone=speed.lone_step
             )
 

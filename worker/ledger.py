@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +22,15 @@ from wire.life import Call, Life, Taken
 from wire.logs import fields
 from wire.metrics import Tally
 from wire.record import Record
-from wire.schemas import ErrorInfo, ModelCard, Status, WorkerState
+from wire.schemas import ErrorInfo, Status
 from worker.outbox import Outbox
+from worker.presence import Presence
 
 log = logging.getLogger("emaki.worker")
 PROGRESS_SECONDS = 0.1  # between two progress events of a generation, at least
 PROGRESS_PER_SECOND = 50  # of all generations in hand together, at most
-WORKER_TTL = 15
 _TTL_UNKNOWN = 3600
 _MOST_REMOVED = 16  # generations whose files are removed at once
-_OFFERS_SECONDS = 30 * 24 * 3600  # a model that nobody has had for so long is forgotten
 
 
 @dataclass
@@ -61,6 +60,7 @@ class Ledger:
 
     def __init__(self, redis: Redis, worker: str, images: Images | None = None) -> None:
         self.worker = worker
+        self.presence = Presence(redis, worker)
         self._redis, self._images = redis, images
         self._life = Life(redis)
         self._outbox = Outbox(self._life)
@@ -292,58 +292,12 @@ class Ledger:
             self._tally.merge(counts, sums)
             raise
 
-    def offer(self, cards: Sequence[ModelCard]) -> None:
-        """Tell the API about models; their cards outlive this worker."""
-        now = time.time()
-        with self._redis.pipeline() as pipe:
-            if cards:
-                pipe.hset(
-                    keys.MODELS, mapping={card.version: card.model_dump_json() for card in cards}
-                )
-                pipe.zadd(keys.SERVED, {card.version: now for card in cards})
-                pipe.zadd(keys.DRAWABLE, {v: now for card in cards for v in card.versions})
-            pipe.zrangebyscore(keys.DRAWABLE, 0, now - _OFFERS_SECONDS)
-            old: list[bytes] = pipe.execute()[-1]
-        if old:
-            with self._redis.pipeline() as pipe:
-                pipe.hdel(keys.MODELS, *old)
-                pipe.zrem(keys.SERVED, *old)
-                pipe.zrem(keys.DRAWABLE, *old)
-                pipe.execute()
-
-    def heartbeat(
-        self, cards: Sequence[ModelCard], *, pace: float, full: float, lone: float
-    ) -> None:
-        """This worker's engine is alive, can draw these models, and is so fast (`meter.Speed`)."""
-        key = keys.worker(self.worker)
-        state = WorkerState(
-            served=[card.version for card in cards],
-            versions=[version for card in cards for version in card.versions],
-            pace=pace,
-            full_step_seconds=full,
-            lone_step_seconds=lone,
-        )
-        with self._redis.pipeline() as pipe:
-            if cards:
-                pipe.set(key, state.model_dump_json(), ex=WORKER_TTL)
-                pipe.sadd(keys.WORKERS, self.worker)
-            else:
-                pipe.delete(key)
-            pipe.execute()
-
     def forget_cancels(self) -> None:
         """Drop cancels of generations that are no more: deleted, and their worker died."""
         wanted: Any = self._redis.smembers(keys.CANCELS)
         for id_ in {name.decode() for name in wanted} - self._open.keys():
             if not self._redis.exists(keys.generation(id_)):
                 self._redis.srem(keys.CANCELS, id_)
-
-    def farewell(self) -> None:
-        """This worker is leaving."""
-        with self._redis.pipeline() as pipe:
-            pipe.delete(keys.worker(self.worker))
-            pipe.srem(keys.WORKERS, self.worker)
-            pipe.execute()
 
 
 def _unheard(_answer: object) -> None:

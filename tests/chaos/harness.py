@@ -6,6 +6,7 @@ killed, or Redis is restarted or away for longer than a worker may be silent.
 `tests.chaos.clients` submits, `tests.chaos.accounts` counts.
 """
 
+import os
 import random
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from tests.chaos.accounts import PEACE, Accounts, settle
 from tests.chaos.clients import KEYS, Client, Promises
 from tests.chaos.trace import Trace
 from tests.e2e.service import Service, running
-from tests.support import free_port
+from tests.support import eventually, free_port
 from wire import keys
 
 WORKERS, APIS, CLIENTS = 3, 2, 6
@@ -137,11 +138,12 @@ class Chaos:
         self.accounts.longest_standstill = watch.longest_standstill
 
     def kill_worker(self) -> None:
-        self._end(self.workers, signal.SIGKILL)
+        self._end(self.workers, self.random.choice(self.workers), signal.SIGKILL)
         self.workers.append(self._start_worker())
 
     def stop_worker(self) -> None:
-        assert self._end(self.workers, signal.SIGTERM) == 0
+        begun = eventually(self._begun, what="a worker that has begun")
+        assert self._end(self.workers, begun, signal.SIGTERM) == 0
         self.workers.append(self._start_worker())
 
     def put_worker_to_sleep(self) -> None:
@@ -199,10 +201,20 @@ class Chaos:
         time.sleep(seconds)
         self.service.redis.start()
 
-    def _end(self, processes: list[subprocess.Popen[bytes]], how: signal.Signals) -> int:
-        """End one of them at random; of a stop's exit code only one that has begun can tell."""
-        place = 0 if how == signal.SIGTERM else self.random.randrange(len(processes))
-        process = processes.pop(place)
+    def _begun(self) -> subprocess.Popen[bytes] | None:
+        """A worker that has said it lives; of a stop's exit code only such a one can tell."""
+        with self.service.connection() as redis:
+            known = {name.decode() for name in redis.smembers(keys.WORKERS)}
+        here = (w for w in self.workers if f"{os.uname().nodename}-{w.pid}" in known)
+        return next(here, None)
+
+    def _end(
+        self,
+        processes: list[subprocess.Popen[bytes]],
+        process: subprocess.Popen[bytes],
+        how: signal.Signals,
+    ) -> int:
+        processes.remove(process)
         process.send_signal(how)
         self.service.processes.remove(process)
         return process.wait(timeout=60)

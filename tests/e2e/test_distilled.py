@@ -18,6 +18,7 @@ from tests.e2e.service import Service
 from tests.e2e.test_generations import finished, pixels
 from tests.models.test_distilled import learned_from
 from tests.support import eventually, write_checkpoint
+from worker.engine.precision import choose, plan
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,9 @@ def test_the_picture_is_the_plain_loops(
     asked = {"model": name, "seed": 7, "class": 1, "sampler": sampler, "steps": steps}
     body = finished(distilled, **asked)
     assert body["request"]["guidance_scale"] == guidance_scale
-    model = load_model(service.checkpoints / name)
+    cpu = torch.device("cpu")
+    arithmetic = plan(choose(device=cpu), device=cpu, cores=1).dtype
+    model = load_model(service.checkpoints / name, dtype=arithmetic)
     table = model.manifest.build_table(sampler, steps, guidance_scale=guidance_scale)
     expected = to_uint8(
         draw(

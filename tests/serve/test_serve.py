@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from redis import Redis
 
 from serve.embedded import EmbeddedRedis, EmbeddedRedisError, find_server
 from tests.support import eventually, free_port, write_checkpoint
@@ -192,3 +194,30 @@ def test_a_redis_that_cannot_start_is_quoted(tmp_path: Path) -> None:
     (tmp_path / "appendonly.aof").write_bytes(b"not an append-only file")
     with pytest.raises(EmbeddedRedisError, match="did not start on"):
         EmbeddedRedis(tmp_path).start()
+
+
+def test_a_file_that_takes_long_to_load_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    with Redis.from_url(server.url) as redis, redis.pipeline() as pipe:
+        for key in range(5000):
+            pipe.set(str(key), "")
+        pipe.execute()
+    server.stop()
+
+    slow = tmp_path / "slow-redis"
+    slow.write_text(f'#!/bin/sh\nexec "{server.binary}" "$@" --key-load-delay 800\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr("serve.embedded._SECONDS_TO_START", 2)
+    again = EmbeddedRedis(tmp_path)
+    again.binary = slow
+    began = time.monotonic()
+    again.start()
+    try:
+        assert time.monotonic() - began > 2, "it loaded too fast to show anything"
+        with Redis.from_url(again.url) as redis:
+            assert redis.dbsize() == 5000
+    finally:
+        again.stop()

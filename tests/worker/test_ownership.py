@@ -191,6 +191,7 @@ def test_a_class_that_an_older_version_lacks_is_named(
     redis: Any, workers: tuple[Worker, Worker]
 ) -> None:
     id_ = submit(redis, class_names=["Boot"])
+    workers[0].runner.start()
     workers[0].take()
     workers[0].tick()
     error = redis.hget(keys.generation(id_), "error") or b""
@@ -212,6 +213,45 @@ def test_many_results_do_not_hold_up_heartbeats(
     assert worker.dispatch.room == 0
     monkeypatch.undo()
     eventually(lambda: worker.ticked() and state(redis, id_)[0] == b"succeeded")
+
+
+def test_many_requests_do_not_hold_up_cancels(redis: Any, workers: tuple[Worker, Worker]) -> None:
+    worker, _ = workers
+    worker.runner.start()
+    for _ in range(40):
+        submit(redis)
+    worker.take()
+    taken = [redis.zcard(keys.STARTED)]
+    for _ in range(2):
+        worker.tick()
+        taken.append(redis.zcard(keys.STARTED))
+    assert taken == [16, 32, 32], "a few at a time; then it has places for no more of one owner's"
+
+
+def test_results_that_redis_did_not_hear_are_told_when_it_is_back(
+    redis: Any, workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _ = workers
+    worker.runner.start()
+    id_ = submit(redis, steps=3, batch=2, classes=[0, 0], class_names=["Circle", "Circle"])
+    worker.take()
+    with monkeypatch.context() as away:
+        away.setattr(worker.redis, "evalsha", lost)
+
+        def drawn() -> bool:
+            with pytest.raises(RedisConnectionError):
+                worker.tick()
+            return worker.runner.steps == 3
+
+        eventually(drawn, what="the last step")
+        with pytest.raises(RedisConnectionError):
+            worker.tick()
+        assert worker.dispatch.holds(id_)
+    eventually(lambda: worker.ticked() and not worker.dispatch.holds(id_))
+    events = [fields[b"event"] for _, fields in redis.xrange(keys.events(id_))]
+    assert events == [b"status", b"image", b"image", b"done"]
+    assert state(redis, id_)[0] == b"succeeded"
+    assert not redis.exists(keys.job(id_), keys.STARTED)
 
 
 def test_a_slow_load_holds_up_neither_heartbeats_nor_cancels(

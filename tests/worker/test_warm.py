@@ -18,12 +18,12 @@ from worker.engine.precision import plan
 from worker.warm import draw_one
 
 cpu = torch.device("cpu")
-chosen = plan("exact", device=cpu, threads=1)
+chosen = plan("exact", device=cpu, cores=1)
 catalog = Catalog(Path(sys.argv[1]), device=cpu, plan=chosen)
 catalog.refresh()
 loaded = catalog.find(catalog.cards()[0].version)
 assert isinstance(loaded, Loaded)
-engine, imported = Engine(chosen.buckets), []
+engine, imported = Engine(chosen), []
 for _ in range(2):
     before = set(sys.modules)
     draw_one(engine, loaded)

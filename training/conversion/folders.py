@@ -43,6 +43,7 @@ from training.conversion.stable import (
     STABLE_PIPELINE,
     check_index,
     read_companions,
+    require_pipeline,
     write_companions,
 )
 from training.conversion.text_unet import from_text_network, to_text_network
@@ -97,6 +98,8 @@ def _to_diffusers(source: Path, target: Path, null_class: NullClass) -> Converte
     folder = resolve(source)
     manifest = _with_null_class(load_model(folder).manifest, null_class)
     stable = manifest.latent is not None or manifest.text is not None
+    if stable:
+        require_pipeline(folder, manifest)
     scheduler = (from_latent_diffusion if stable else from_diffusion)(manifest.diffusion)
 
     temporary = target.absolute().with_name(f".tmp-{target.absolute().name}")

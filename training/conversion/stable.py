@@ -120,14 +120,11 @@ def _tokens(encoder: Path, tokenizer: Path) -> int:
     return int(min(positions, longest))
 
 
-def write_companions(folder: Path, manifest: Manifest, target: Path) -> dict[str, list[str]]:
-    """Copy a checkpoint's autoencoder and text encoder into a pipeline's folder.
-
-    Returns:
-        What ``model_index.json`` calls them.
+def require_pipeline(folder: Path, manifest: Manifest) -> None:
+    """Refuse a checkpoint of parts that diffusers has no pipeline for.
 
     Raises:
-        TrainingError: diffusers has no pipeline of such parts.
+        TrainingError: it is one.
     """
     if manifest.latent is None or manifest.text is None:
         raise TrainingError(
@@ -137,6 +134,15 @@ def write_companions(folder: Path, manifest: Manifest, target: Path) -> dict[str
     kind = read_json(folder / ENCODER / CONFIG).get("model_type")
     if kind != "clip_text_model":
         raise unsupported(str(folder / ENCODER / CONFIG), "model_type", kind, ("clip_text_model",))
+
+
+def write_companions(folder: Path, manifest: Manifest, target: Path) -> dict[str, list[str]]:
+    """Copy a checkpoint's autoencoder and text encoder into a pipeline's folder.
+
+    Returns:
+        What ``model_index.json`` calls them.
+    """
+    assert manifest.latent is not None
     for name in manifest.files:
         if name.startswith((f"{AUTOENCODER}/", f"{ENCODER}/", f"{TOKENIZER}/")):
             (target / name).parent.mkdir(exist_ok=True)

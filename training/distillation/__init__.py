@@ -5,6 +5,7 @@ options      a run's configuration: TOML sections, defaults that depend on the t
 teacher      a frozen network and its guidance
 guidance     guided in one evaluation instead of two
 consistency  the picture in one evaluation, or in a few
+levels       where a consistency model noises its pictures again, found by drawing
 tables       a solver's coefficients, learned for one number of steps
 learn        the command that learns them
 """

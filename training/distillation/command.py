@@ -1,4 +1,4 @@
-"""`python -m training distill guidance|consistency|tables MODEL`."""
+"""`python -m training distill guidance|consistency|tables|levels MODEL`."""
 
 import argparse
 from dataclasses import replace
@@ -12,6 +12,7 @@ from models.manifest import Manifest
 from training.distillation.consistency import ConsistencyObjective
 from training.distillation.guidance import GuidanceObjective
 from training.distillation.learn import learn
+from training.distillation.levels import find
 from training.distillation.options import Distillation, Method, distilled_by, load_distillation
 from training.distillation.teacher import Teacher
 from training.pictures.data import Pictures
@@ -55,6 +56,12 @@ def add_parser(subparsers: Any) -> None:
     tables.add_argument("--replace", action="store_true", help="a table that is there already")
     tables.add_argument("--set", action="append", default=[], metavar="tables.KEY=VALUE")
     tables.set_defaults(run=learn)
+    levels = methods.add_parser("levels", help="a consistency model's levels, found by drawing")
+    levels.add_argument("model", type=Path, help="a consistency model's folder or a step's")
+    levels.add_argument("--data", type=Path, required=True, help="what it was trained on")
+    levels.add_argument("--images", type=int, default=2000, help="to draw each time")
+    levels.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
+    levels.set_defaults(run=find)
 
 
 def teach(arguments: argparse.Namespace) -> None:

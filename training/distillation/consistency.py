@@ -6,8 +6,8 @@ goes on, and the guided teacher's Euler step between them.
 
 The network keeps its input: x0_hat = alpha x - sigma v is EDM's preconditioning (Karras et al.
 2022, Table 1) for data of unit variance at s = sigma / alpha, so x0_hat is x itself where s -> 0,
-as a consistency function must be. Estimates from eps divide by alpha, which is nearly zero where
-drawing begins; they cannot be distilled.
+as a consistency function must be. Networks that predict x_0 need not do so, and one picture for all
+would be consistent too; estimates from eps divide by alpha, nearly zero where drawing begins.
 
 Shapes: B rows of (C, H, W); s, r and lambda are (B,).
 """
@@ -58,8 +58,9 @@ class ConsistencyObjective(Objective):
         device: torch.device,
     ) -> None:
         super().__init__(run, classes=classes, null_class=null_class, device=device)
-        self._teacher, self._prediction = teacher, run.diffusion.prediction
+        assert run.diffusion.prediction == "v"
         assert isinstance(run.distill, Gaps)
+        self._teacher = teacher
         self._gaps = run.distill
         self._noise_levels = LogNormalLevels(
             run.diffusion.build_schedule(),
@@ -112,8 +113,6 @@ class ConsistencyObjective(Objective):
     def estimate(self, forward: Forward, noised: Noised) -> Tensor:
         """f(x, s), the estimate of x_0 that the student gives: (B, C, H, W)."""
         output = forward(noised.x_t, noised.t, noised.labels).float()
-        if self._prediction == "x0":
-            return output
         return noised.alpha * noised.x_t - noised.sigma * output
 
     @torch.no_grad()
@@ -121,9 +120,7 @@ class ConsistencyObjective(Objective):
         """One Euler step of the guided teacher's path from s to r (DDIM without noise)."""
         with self.autocast():
             output = self._teacher.output(pair)
-        estimate = (
-            output if self._prediction == "x0" else pair.alpha * pair.x_t - pair.sigma * output
-        ).clamp(-1, 1)
+        estimate = (pair.alpha * pair.x_t - pair.sigma * output).clamp(-1, 1)
         # x / alpha moves along a straight line towards the estimate.
         kept = (pair.sigma_r / pair.alpha_r) / (pair.sigma / pair.alpha)
         x_r = pair.alpha_r * (kept * pair.x_t / pair.alpha + (1 - kept) * estimate)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.distilled import BakedGuidance, Consistency, Distilled
-from models.guidance import needs_null_class
+from models.guidance import WHOLE, needs_null_class
 from models.manifest import Manifest
 from training.config import Run, build_sections, read_toml
 from training.errors import TrainingError
@@ -136,6 +136,9 @@ def load_distillation(
     raw.setdefault("distill", {}).setdefault(
         "guidance_scale", 1.0 if baked or not teacher.classes else teacher.defaults.guidance_scale
     )
+    interval = teacher.defaults.guidance_interval
+    if interval != WHOLE and not baked:
+        raw["distill"].setdefault("guidance_interval", list(interval))
     kinds = {"train": Train, "publish": Publish, "distill": _KINDS[method]}
     sections = build_sections(path or "the command line", raw, kinds)
     run = Distillation(name=name, data=_data(teacher), diffusion=teacher.diffusion, **sections)
@@ -177,11 +180,15 @@ def _data(teacher: Manifest) -> Data:
         class_names=teacher.classes,
         resize="squash" if facts.get("data", {}).get("resize") == "squash" else "crop",
         flip=bool(config.get("flip", False)),
+        hold_out=float(facts.get("data", {}).get("held_out", 0)),
     )
 
 
 def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> None:
     scale, name = run.guidance.scale, teacher.version
+    if teacher.latent is not None or teacher.text is not None:
+        what = "latents" if teacher.latent is not None else "texts"
+        raise TrainingError(f"{name} works with {what}, which students do not learn yet")
     if teacher.distilled.consistency is not None:
         raise TrainingError(f"{name} is a consistency model already; give the one it came from")
     if teacher.distilled.guidance is not None and (method == "guidance" or scale != 1):
@@ -196,8 +203,8 @@ def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> 
         )
     if teacher.classes and teacher.null_class is None and needs_null_class(scale):
         raise TrainingError(f"guidance {scale:g} needs a null class, which {name} lacks; use 1")
-    if method == "consistency" and teacher.diffusion.prediction == "eps":
+    if method == "consistency" and teacher.diffusion.prediction != "v":
         raise TrainingError(
-            f"{name} predicts eps, whose estimates of the picture divide by alpha, nearly zero "
-            'where drawing begins; train a teacher with diffusion.prediction = "v"'
+            f"{name} predicts {teacher.diffusion.prediction}, and only v gives good estimates at "
+            'every noise level; train a teacher with diffusion.prediction = "v"'
         )

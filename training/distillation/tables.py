@@ -100,6 +100,10 @@ class TableLearner:
     """One table on its way from the solver's to its own; ``iteration`` of them are done."""
 
     def __init__(self, model: Model, *, steps: int, guidance_scale: float, budget: Budget) -> None:
+        if model.encoder is not None:
+            raise TrainingError(
+                f"{model.manifest.version} draws from texts, for which no tables are learned yet"
+            )
         self._model, self._scale, self._budget = model, guidance_scale, budget
         self._device = next(model.network.parameters()).device
         diffusion = model.manifest.diffusion

@@ -3,4 +3,5 @@
 inputs      both, as a configuration asks for them; the network's shape that follows
 latents     pictures through an autoencoder, once
 texts       captions through a text encoder, once
+compact     a text encoder made small for them
 """

@@ -25,6 +25,7 @@ from models.companions import (
     tokenizer_files,
 )
 from models.encoder import EncoderError, TextEncoder, TextError, load_encoder
+from training.encoding.compact import compacted
 from training.errors import TrainingError
 from training.pictures.cache import cache_folder, reserve
 from training.sections import Texts
@@ -63,11 +64,9 @@ def folders(section: Texts) -> tuple[Path, Path]:
     return encoder or Path(section.encoder), tokenizer
 
 
-def open_encoder(section: Texts, *, device: str | torch.device = "cpu") -> TextEncoder:
-    """The text encoder that a configuration names; TrainingError when it cannot be used."""
-    encoder, tokenizer = folders(section)
+def _open(encoder: Path, tokenizer: Path, *, tokens: int, device: torch.device) -> TextEncoder:
     try:
-        return load_encoder(encoder, tokenizer, tokens=section.tokens, device=device)
+        return load_encoder(encoder, tokenizer, tokens=tokens, device=device)
     except EncoderError as error:
         raise TrainingError(str(error)) from error
 
@@ -86,6 +85,8 @@ def encoded(
             be written.
     """
     encoder, tokenizer = folders(section)
+    if section.compact:
+        encoder = tokenizer = compacted(encoder, tokenizer, captions, say=say)
     by_reference = section.store == "reference"
     files = encoder_files(encoder, name=section.encoder if by_reference else ENCODER)
     files |= tokenizer_files(tokenizer)
@@ -101,7 +102,8 @@ def encoded(
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             say(f"encoding {len(captions)} captions (once, cached in {path.parent})")
-            _encode_all(["", *captions], open_encoder(section, device=device), path)
+            opened = _open(encoder, tokenizer, tokens=section.tokens, device=device)
+            _encode_all(["", *captions], opened, path)
         values = np.load(path, mmap_mode="r")
     except OSError as error:
         raise TrainingError(

@@ -14,7 +14,7 @@ from models.checkpoint import Model
 from models.manifest import Defaults, Manifest
 from training.errors import TrainingError
 from training.judging.classifier import EXTRACTOR, Classifier, cached_classifier, predict
-from training.judging.drawing import Drawn, draw_pictures
+from training.judging.drawing import Drawn, draw_pictures, settings_to_json
 from training.pictures.data import Pictures
 
 
@@ -39,13 +39,14 @@ class Agreement:
             "drawn": round(self.drawn, 4),
             "real": round(self.real, 4),
             "ratio": round(self.ratio, 4),
-            "images": self.images,
-            "sampler": self.settings.sampler,
-            "steps": self.settings.steps,
-            "guidance_scale": self.settings.guidance_scale,
-            "extractor": EXTRACTOR,
+            **conditions(self.settings, images=self.images),
             "per_class": {name: round(share, 4) for name, share in self.per_class.items()},
         }
+
+
+def conditions(settings: Defaults, *, images: int) -> dict[str, Any]:
+    """What must be the same for two figures to compare, as the manifest keeps it."""
+    return {**settings_to_json(settings), "images": images, "extractor": EXTRACTOR}
 
 
 def judge_agreement(drawn: Drawn, *, classifier: Classifier, test: Pictures) -> Agreement:

@@ -45,8 +45,8 @@ def measure_distances(drawn: Tensor, real: Tensor) -> Distances:
         from torchmetrics.image.kid import KernelInceptionDistance
     except ImportError as error:
         raise TrainingError(
-            "distances need torchmetrics, which is not installed; `pip install 'emaki[evaluate]'`, "
-            "or ask for other metrics"
+            "distances need torchmetrics, which is not installed; `pip install torchmetrics`, or "
+            "ask for other metrics"
         ) from error
     frechet = FrechetInceptionDistance(_Given(drawn.shape[1]))
     with warnings.catch_warnings():

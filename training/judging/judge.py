@@ -72,6 +72,7 @@ class Judge:
             settings,
             images=self.images,
             real_labels=self.train.labels,
+            captions=self.train.captions,
             say=self.say,
         )
         return self.judge(drawn, dtype=str(next(model.network.parameters()).dtype))

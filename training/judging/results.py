@@ -8,7 +8,7 @@ from training.judging.accuracy import Accuracy
 from training.judging.agreement import Agreement
 from training.judging.coverage import Coverage
 from training.judging.distances import Distances
-from training.judging.drawing import Drawn
+from training.judging.drawing import Drawn, settings_to_json
 from training.judging.neighbours import Copying, Nearest
 
 # Of `Evaluation.to_json`: what was measured; what differs from run to run. The rest are conditions.
@@ -66,11 +66,10 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest keeps it, but for class agreement, which has a place of its own."""
-        settings = self.drawn.settings
         return {
             "images": len(self.drawn.images),
             "unseen": self.unseen,
-            **asdict(settings),
+            **settings_to_json(self.drawn.settings),
             "evaluations_per_image": self.drawn.evaluations,
             "images_per_second": _rounded(self.drawn.images_per_second),
             "device": self.device,

@@ -149,7 +149,7 @@ def _captioned(source: Source, template: str, group: str | None) -> tuple[Source
 
 
 def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:
-    """Load a split as the model's own pictures were: size, channels, classes, resizing, hold-out.
+    """Load a split as the model's own were: size, channels, classes, captions, resizing, hold-out.
 
     What the manifest does not say was held out was not: a model of before there was a hold-out has
     seen everything.
@@ -158,13 +158,17 @@ def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:
         TrainingError: as `load_pictures`.
     """
     trained = manifest.training.get("data", {})
+    told = manifest.training.get("config", {}).get("text") or {}
+    channels, height, width = manifest.picture_shape
     return load_pictures(
         path,
         split=split,
-        size=manifest.network.size,
-        channels=manifest.network.channels,
+        size=(height, width),
+        channels=channels,
         class_names=manifest.classes,
         resize="squash" if trained.get("resize") == "squash" else "crop",
+        caption=told.get("caption"),
+        caption_group=told.get("group"),
         hold_out=float(trained.get("held_out", 0)),
     )
 

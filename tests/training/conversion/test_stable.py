@@ -22,7 +22,7 @@ from models.checkpoint import WEIGHTS, load_model, read_manifest, resolve
 from models.manifest import Diffusion
 from models.noise import normal
 from models.sample import draw, to_uint8
-from tests.companions import WIDTH, write_autoencoder, write_clip
+from tests.companions import WIDTH, write_autoencoder, write_clip, write_text_checkpoint
 from training.__main__ import main
 from training.conversion.folders import convert
 from training.conversion.text_unet import to_text_network
@@ -209,6 +209,16 @@ def test_parts_that_are_not_supported_are_refused_by_name(
     config = theirs / "vae" / "config.json"
     config.write_text(config.read_text().replace("AutoencoderKL", "VQModel"))
     assert "'VQModel' is not supported" in refusal()
+
+
+def test_a_checkpoint_that_diffusers_has_no_pipeline_for_is_refused(tmp_path: Path) -> None:
+    text = write_text_checkpoint(tmp_path, "text")
+    both = write_text_checkpoint(tmp_path, "both", latent=True)
+    with pytest.raises(TrainingError, match="has text alone: diffusers has no pipeline"):
+        convert(text, tmp_path / "a")
+    with pytest.raises(TrainingError, match='model_type = "bert" is not supported'):
+        convert(both, tmp_path / "b")
+    assert not list(tmp_path.glob(".tmp-*"))
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,8 @@ def test_what_cannot_be_distilled_is_refused_by_name(
         distillation(folder, "consistency", *overrides, name="student")
 
 
-def test_an_eps_model_cannot_become_consistent(tmp_path: Path) -> None:
-    folder = teacher(tmp_path, "diffusion.prediction=eps", steps=1)
-    with pytest.raises(TrainingError, match="predicts eps, .* train a teacher"):
+@pytest.mark.parametrize("prediction", ["eps", "x0"])
+def test_only_a_model_of_v_can_become_consistent(tmp_path: Path, prediction: str) -> None:
+    folder = teacher(tmp_path, f"diffusion.prediction={prediction}", steps=1)
+    with pytest.raises(TrainingError, match=f"predicts {prediction}, .* train a teacher"):
         distillation(folder, "consistency", name="student")

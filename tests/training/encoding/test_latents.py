@@ -10,9 +10,12 @@ from PIL import Image
 from models.autoencoder import Autoencoder, load_autoencoder, preview
 from models.checkpoint import load_model, read_manifest, resolve
 from models.sample import draw
-from tests.companions import write_autoencoder
+from tests.companions import write_autoencoder, write_text_checkpoint
 from tests.training.encoding.data import trainer
+from training.__main__ import main
 from training.errors import TrainingError
+from training.judging.drawing import draw_pictures
+from training.pictures.data import load_alike
 
 
 @pytest.fixture
@@ -89,6 +92,31 @@ def test_a_checkpoint_carries_the_autoencoder_and_draws_pictures(tmp_path: Path,
         assert image.mode == "RGB"
 
 
+def test_what_is_judged_is_decoded_and_drawn_from_the_datas_captions(
+    tmp_path: Path, vae: Path
+) -> None:
+    run = trainer(tmp_path, f"latent.autoencoder={vae}", *SETTINGS)
+    run.run(until=1)
+    model = load_model(run.folder)
+    data = load_alike(tmp_path / "squares", model.manifest, split="train")
+    assert data.images.shape == (64, 3, 16, 16)
+    assert data.captions == ("a blue square", "a red square")
+    said: list[str] = []
+    drawn = draw_pictures(
+        model,
+        model.manifest.defaults,
+        images=4,
+        real_labels=data.labels,
+        captions=data.captions,
+        say=said.append,
+    )
+    assert (drawn.images.shape, drawn.labels, drawn.evaluations) == ((4, 3, 16, 16), None, 4)
+    with pytest.raises(TrainingError, match="draws from texts, and the data has no captions"):
+        draw_pictures(
+            model, model.manifest.defaults, images=1, real_labels=data.labels, say=said.append
+        )
+
+
 def test_another_autoencoder_is_another_run(tmp_path: Path, vae: Path) -> None:
     run = trainer(tmp_path, f"latent.autoencoder={vae}", *SETTINGS)
     run.run(until=1)
@@ -113,3 +141,15 @@ def test_a_latent_section_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match=message):
         trainer(tmp_path, f"latent.autoencoder={vae}", *SETTINGS, *overrides)
+
+
+def test_a_model_of_latents_or_texts_is_not_distilled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_text_checkpoint(tmp_path, latent=True)
+    model = f"{tmp_path}/words"
+    common = ["--name", "student", "--data", str(tmp_path), "--out", str(tmp_path)]
+    assert main(["distill", "guidance", model, *common]) == 2
+    assert "works with latents, which students do not learn" in capsys.readouterr().err
+    assert main(["distill", "tables", model, "--steps", "2"]) == 2
+    assert "draws from texts, for which no tables" in capsys.readouterr().err

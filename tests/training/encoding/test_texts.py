@@ -6,17 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from models.checkpoint import load_model, read_manifest, resolve
 from models.companions import Text
-from models.encoder import TextEncoder
+from models.encoder import TextEncoder, load_encoder
 from models.sample import draw
-from tests.companions import WIDTH, write_bert
+from models.unet import UNet, UNetConfig
+from tests.companions import WIDTH, write_bert, write_text_checkpoint
+from tests.support import write_checkpoint
 from tests.training.encoding.data import COLOURS, trainer, write_squares
+from training.__main__ import main
+from training.autoencoder.settings import load_settings
+from training.config import load_config
+from training.encoding.compact import compacted
+from training.encoding.inputs import network_shape
 from training.errors import TrainingError
 from training.pictures.captions import captions_of
 from training.pictures.data import load_pictures
 from training.pictures.sources import Split
+from training.sections import Texts
 
 
 @pytest.fixture(autouse=True)
@@ -204,3 +213,84 @@ def test_a_text_section_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match=message):
         trainer(tmp_path, override)
+
+
+def test_sample_draws_from_prompts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_text_checkpoint(tmp_path, latent=True)
+    model, out = f"{tmp_path}/words", tmp_path / "grid.png"
+    common = ["sample", model, "--steps", "2", "--out", str(out)]
+    assert main([*common, "--batch", "3", "--prompt", "red", "--prompt", "blue"]) == 0
+    with Image.open(out) as image:
+        assert image.size == (3 * 36 - 4, 2 * 36 - 4)  # of 16x16 pictures, twice as large
+    assert main([*common, "--prompt", "red", "--negative-prompt", "blue", "--strip", "3"]) == 0
+    with Image.open(out) as image:
+        assert image.mode == "RGB"
+    capsys.readouterr()
+    assert main([*common, "--class", "0"]) == 2
+    assert "draws from texts; give one with --prompt" in capsys.readouterr().err
+    assert main([*common, "--prompt", "\ud800"]) == 2
+    assert "surrogate pair" in capsys.readouterr().err
+    write_checkpoint(tmp_path, "classes")
+    assert main(["sample", f"{tmp_path}/classes", "--out", str(out), "--prompt", "red"]) == 2
+    assert "does not draw from texts" in capsys.readouterr().err
+
+
+def test_the_presets_that_need_encoders_are_whole(tmp_path: Path) -> None:
+    presets = Path(__file__).parents[3] / "configs"
+    settings = load_settings(presets / "cars-64-vae.toml", name=None, overrides=[])
+    vae = tmp_path / "vae"
+    vae.mkdir()
+    (vae / "config.json").write_text(json.dumps(settings.autoencoder.words(settings.data)))
+    latent = load_config(presets / "cars-64-latent.toml", overrides=[f"latent.autoencoder={vae}"])
+    shape = network_shape(latent, 196)
+    assert (shape.size, shape.channels, shape.null_class) == ((16, 16), 4, 196)
+    assert _millions(shape) == pytest.approx(4.04, abs=0.005)
+    bert = write_bert(tmp_path / "bert", width=384)
+    emoji = load_config(presets / "emoji-64.toml", overrides=[f"text.encoder={bert}"])
+    shape = network_shape(emoji, 0)
+    assert shape.text is not None
+    assert (shape.text.width, shape.size) == (384, (64, 64))
+    assert _millions(shape) == pytest.approx(5.91, abs=0.005)
+
+
+def _millions(shape: UNetConfig) -> float:
+    with torch.device("meta"):
+        return sum(p.numel() for p in UNet(shape).parameters()) / 1e6
+
+
+def test_a_compact_encoder_says_nearly_the_same_of_the_captions_in_less(tmp_path: Path) -> None:
+    folder = write_bert(tmp_path / "bert")
+    captions = ["a red square", "a blue square"]
+    small = compacted(folder, folder, captions, say=print)
+    assert compacted(folder, folder, captions, say=print) == small
+    words = (small / "vocab.txt").read_text().split()
+    assert words == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "blue", "square", "a"]
+    sizes = [(at / "model.safetensors").stat().st_size for at in (folder, small)]
+    assert sizes[1] < 0.45 * sizes[0]
+    whole, compact = (load_encoder(at, at, tokens=8) for at in (folder, small))
+    for caption in ["", *captions]:
+        a, b = whole.encode(caption).states, compact.encode(caption).states
+        assert float(torch.cosine_similarity(a.flatten(), b.flatten(), dim=0)) > 0.999
+    unknown = compact.encode("a large square").states
+    assert torch.equal(unknown, compact.encode("a small square").states)  # both unknown now
+    with pytest.raises(TrainingError, match="needs a BERT with vocab.txt"):
+        compacted(tmp_path, tmp_path, captions, say=print)
+    (folder / "config.json").write_text('{"model_type": "clip_text_model"}')
+    with pytest.raises(TrainingError, match="'clip_text_model': leave it out"):
+        compacted(folder, folder, captions, say=print)
+
+
+def test_a_compact_encoder_travels_and_is_the_one_that_was_learned_from(tmp_path: Path) -> None:
+    run = trainer(tmp_path, "text.compact=true")
+    run.run(until=1)
+    model, inputs = load_model(run.folder), run.lesson.inputs
+    assert model.encoder is not None
+    assert inputs is not None
+    assert inputs.states is not None
+    for index, caption in enumerate(run.data.captions):
+        learned = torch.from_numpy(np.array(inputs.states[index])).float()
+        torch.testing.assert_close(
+            model.encoder.encode(caption).states, learned, atol=2e-3, rtol=2e-3
+        )
+    with pytest.raises(TrainingError, match="makes a new encoder"):
+        Texts(encoder="package:x/model", store="reference", compact=True)

@@ -1,9 +1,12 @@
 """Fréchet and KID against closed forms, and against what they are defined as."""
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 
+from training.errors import TrainingError
 from training.judging.distances import measure_distances
 
 
@@ -56,3 +59,9 @@ def test_measuring_leaves_other_random_numbers_as_they_were() -> None:
     first = measure_distances(features, features + 1)
     assert torch.equal(torch.rand(1), expected)
     assert measure_distances(features, features + 1) == first  # subsets of 1,000 are repeatable
+
+
+def test_without_torchmetrics_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
+    with pytest.raises(TrainingError, match="`pip install torchmetrics`, or ask for other metrics"):
+        measure_distances(torch.zeros(10, 2), torch.zeros(10, 2))

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,11 @@ def test_a_bad_extractor_is_one_clear_line(
     with pytest.raises(TrainingError, match=message) as raised:
         open_extractor(wanted, device=CPU)
     assert "\n" not in str(raised.value)
+
+
+def test_without_efficientnet_s_packages_one_line_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(TrainingError, match="needs efficientnet_lite_pytorch, which is not inst"):
+        open_extractor("efficientnet", device=CPU)

@@ -1,6 +1,7 @@
 """Checkpoints survive kills and full disks; what is published and what is dropped."""
 
 import contextlib
+import dataclasses
 import os
 import resource
 import shutil
@@ -12,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from models import checkpoint
-from models.checkpoint import LATEST, RESUME, latest_step, load_model, read_manifest, steps_of
+from models.checkpoint import (
+    LATEST,
+    RESUME,
+    latest_step,
+    load_model,
+    read_manifest,
+    steps_of,
+    write_manifest,
+)
 from models.manifest import step_name
 from tests.training.data import NAMES, write_idx
 from tests.training.run.test_loop import trainer
@@ -146,3 +155,12 @@ def test_the_gate_keeps_a_worse_checkpoint_from_being_published(
     spoilt = read_manifest(good.folder / "0000101").quality["class_agreement"]["drawn"]
     assert spoilt < learnt
     assert latest_step(good.folder) == 100
+
+    # What was noted under the same conditions is not measured again.
+    published = read_manifest(good.folder / "0000100")
+    noted = {**published.quality["class_agreement"], "drawn": 0.123}
+    quality = {**published.quality, "class_agreement": noted}
+    write_manifest(good.folder / "0000100", dataclasses.replace(published, quality=quality))
+    good.learner.step = 102
+    good.save()
+    assert "0000100 has 12.3%" in good.saver.verdict
