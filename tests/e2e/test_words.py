@@ -95,7 +95,7 @@ def test_what_was_asked_for_is_reported_and_draws_the_same_again(client: httpx.C
     ).json()
     assert [i["sha256"] for i in again["images"]] == [i["sha256"] for i in first["images"]]
     png = Image.open(io.BytesIO(client.get(first["images"][2]["url"]).content))
-    assert png.info["prompt"] == "b"  # type: ignore[attr-defined]
+    assert png.info["prompt"] == "b"
     alone = drawn(client, prompt="b", seed=3, steps=3)
     assert alone["images"][0]["sha256"] == first["images"][2]["sha256"]
     strip = Image.open(io.BytesIO(client.get(first["urls"]["strip"]).content))
