@@ -91,7 +91,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path) -> None:
         service.start("tests.chaos.poisoned", POISON="oom")
         service.wait_until_ready()
         drawn = pictures(end(client, submit(client, **LONG | {"steps": 100})))
-        assert "no memory for batches of 8" in service.log("tests.chaos.poisoned")
+        assert "no memory for chunks of 8" in service.log("tests.chaos.poisoned")
         assert len(drawn) == len(expected)
 
 
@@ -113,7 +113,9 @@ def test_a_request_that_kills_the_worker_fails_and_its_neighbours_do_not(tmp_pat
         failed = look(client, bad)
         assert failed["status"] == "failed"
         assert failed["error"]["code"] == "worker_died"
-        assert deaths == 1 + 3  # once in company, then alone until it was enough
+        # In company, once if Redis heard in time whose step it was, else three times; then alone
+        # until it was enough.
+        assert 1 + 3 <= deaths <= 3 + 3
         for id_ in good:
             assert len(pictures(end(client, id_))) == 16
 
