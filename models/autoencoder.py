@@ -1,6 +1,6 @@
 """Pictures to latents and back: diffusers' AutoencoderKL or AutoencoderTiny, from a folder.
 
-diffusers is imported here alone, when an autoencoder is loaded: `pip install emaki[text]`. Only
+diffusers is imported here alone, when an autoencoder is loaded (the extra `text`). Only
 safetensors are read, and nothing of a folder is run. Knows nothing of manifests or engines.
 
 Shapes: B pictures of (C, H, W) in [-1, 1]; latents (B, c, H / f, W / f), scaled.
@@ -85,7 +85,7 @@ def load_autoencoder(
         import diffusers
     except ImportError as error:
         raise AutoencoderError(
-            "autoencoders need diffusers; install it: pip install 'emaki[text]'"
+            "autoencoders need diffusers; install it: pip install diffusers"
         ) from error
     try:
         with _quiet(diffusers):
@@ -120,7 +120,7 @@ def new_autoencoder(words: Mapping[str, Any]) -> Any:
         import diffusers
     except ImportError as error:
         raise AutoencoderError(
-            "autoencoders need diffusers; install it: pip install 'emaki[text]'"
+            "autoencoders need diffusers; install it: pip install diffusers"
         ) from error
     plain = {name: value for name, value in words.items() if not name.startswith("_")}
     try:

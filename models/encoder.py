@@ -1,6 +1,6 @@
 """Texts to the states that a network looks at: transformers' CLIPTextModel or BertModel.
 
-transformers is imported here alone, when an encoder is loaded: `pip install emaki[text]`. Only
+transformers is imported here alone, when an encoder is loaded (the extra `text`). Only
 safetensors are read, and nothing of a folder is run. Weights may be stored in eight bits
 (`models.int8`), which transformers itself does not read. Knows nothing of manifests or engines.
 
@@ -146,7 +146,7 @@ def load_encoder(
         import transformers
     except ImportError as error:
         raise EncoderError(
-            "text encoders need transformers; install it: pip install 'emaki[text]'"
+            "text encoders need transformers; install it: pip install transformers"
         ) from error
     with _quiet(transformers), _damage_is_an_encoder_error(folder):
         architecture = getattr(transformers, kind.model)

@@ -218,6 +218,7 @@ class Catalog:
         stamp = _stamp(folder)
         try:
             written = (folder / WEIGHTS).stat().st_mtime
+            _require_served(folder, read_manifest(folder))
             model = load_model(folder, device=self._device, dtype=self._plan.dtype)
             weights = probe(_weights(model, self._device, self._plan), self._plan, self._cores)
             self._prepare(weights)
@@ -348,6 +349,16 @@ def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
         baked_guidance=distilled.guidance.scale if distilled.guidance else None,
         quality=dict(manifest.quality),
     )
+
+
+def _require_served(folder: Path, manifest: Manifest) -> None:
+    """Raise CheckpointError for what can be trained and sampled, but is not served."""
+    if manifest.text is not None or manifest.latent is not None:
+        what = "from words" if manifest.text is not None else "in latents"
+        raise CheckpointError(
+            f"{folder} draws {what}, which is not served yet; draw with "
+            f"`python -m training sample {folder}`"
+        )
 
 
 def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:

@@ -58,7 +58,7 @@ class Dispatch:
         self._loading: dict[str, Record] = {}  # their version is on its way into memory
         self._conditions: dict[str, Future[list[Tensor | None]]] = {}  # of what is to be drawn
         self.elsewhere: list[str] = []  # let go of for another worker; the caller puts them back
-        self._drawing: tuple[str, ...] = ()
+        self._drawing = Drawing(())
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
         self._steps_seen, self._steps_seen_at = -1, time.monotonic()
         self._looked_at = time.monotonic()
@@ -151,7 +151,7 @@ class Dispatch:
         """
         for event in self._runner.events(wait=wait):
             if isinstance(event, Drawing):
-                self._drawing = tuple(id_.partition("#")[0] for id_ in event.ids)
+                self._drawing = event
             else:
                 self._events.append(event)
         began = time.monotonic()
@@ -176,7 +176,10 @@ class Dispatch:
             What was lost to others has been let go of; what was taken in hand is to be accepted.
         """
         row_steps = {id_: self._runner.row_steps(run) for id_, run in self._runs.items()}
-        heard = self._ledger.talk(drawing=self._drawing, row_steps=row_steps, take=take)
+        drawing = self._drawing
+        ids = tuple(id_.partition("#")[0] for id_ in drawing.ids)
+        heard = self._ledger.talk(drawing=ids, row_steps=row_steps, take=take)
+        self._runner.heard(drawing)
         for id_ in heard.lost:
             log.warning("generation %s has ended or is another worker's now", id_)
             self.drop(id_)

@@ -91,7 +91,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path) -> None:
         service.start("tests.chaos.poisoned", POISON="oom")
         service.wait_until_ready()
         drawn = pictures(end(client, submit(client, **LONG | {"steps": 100})))
-        assert "no memory for batches of 8" in service.log("tests.chaos.poisoned")
+        assert "no memory for chunks of 8" in service.log("tests.chaos.poisoned")
         assert len(drawn) == len(expected)
 
 

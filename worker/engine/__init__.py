@@ -11,6 +11,7 @@
     memory.py     how many places a step may take, as memory allows
     precision.py  what `EMAKI_PRECISION` means on a device
     probe.py      which sizes of chunks a model is evaluated in, tried when it is loaded
+    sensitive.py  makes the order of a network's sums show, to find sizes that compute the same bits
     runner.py     the engine's own thread, and the queues to and from it
 
 Knows no Redis, RQ, HTTP or wire.

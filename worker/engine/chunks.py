@@ -12,8 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import numpy.typing as npt
 
-# A chunk costs what so many of its places do before it computes the first: 5.7 ms of 3.75 ms each
-# in bfloat16 ("The network on a core" in docs/benchmarks.md).
+# A chunk costs about what so many of its places do before it computes the first.
 _OVERHEAD = 1.5
 
 Indices = npt.NDArray[np.int64]

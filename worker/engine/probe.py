@@ -2,14 +2,14 @@
 
 Every size is tried, which also readies the libraries for it. One without memory is left out. Where
 pictures must be the same bits whatever shares a step, so is each that computes other bits than the
-size that stays: a processor's kernels may add up in another order for another size. Whether they do
-depends on the shapes alone, not on what is computed, so trying some rows shows it.
+size that stays: a processor's kernels may add up in another order for another size (`sensitive`).
 """
 
 import logging
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -17,10 +17,11 @@ from torch import Tensor
 from models.cores import Cores
 from worker.engine.memory import is_out_of_memory
 from worker.engine.precision import Plan
+from worker.engine.sensitive import Sensitive
 from worker.engine.weights import Weights
 
 log = logging.getLogger("emaki.worker")
-_SEED = 1
+_SECONDS = 0.5  # for trying sizes, once each was
 _TRIES = 4  # the first readies the libraries
 _LONGEST_STEP = 0.05  # seconds: cancels and newcomers wait for two
 _WORTH = 0.9  # of the smaller size's time a place, at most
@@ -37,25 +38,41 @@ def probe(weights: Weights, plan: Plan, cores: Cores) -> Weights:
         fitting = _affordable(weights, plan)
         return replace(weights, sizes=fitting[-1:] if plan.single else fitting)
     inputs = _some_rows(weights, rows)
-    outputs: dict[int, Tensor] = {}
+    sizes: list[int] = []
     for size in reversed(plan.sizes):
-        all_rows = partial(_all_rows, weights, inputs, size)
+        warm = partial(_warmed, weights, inputs, size)
         try:
             # On every core: each has threads and buffers of its own.
-            outputs[size], *_ = cores.map(all_rows, range(plan.cores))
+            list(cores.map(warm, range(plan.cores)))
         except (MemoryError, RuntimeError) as error:
-            alone = size == last and plan.alike is None and not outputs
+            alone = size == last and plan.alike is None and not sizes
             if alone or not is_out_of_memory(error):
                 raise
             log.warning("%s: no memory for chunks of %d", weights.version, size)
-    sizes = sorted(outputs)
+        else:
+            sizes.insert(0, size)
     if plan.alike is not None:
-        stays = outputs.get(plan.alike)
-        sizes = [n for n in sizes if stays is not None and torch.equal(outputs[n], stays)]
-        sizes = sizes or [plan.alike]  # pictures would differ with another; memory may come back
+        sizes = _alike(weights, sizes, plan.alike)
     took = time.monotonic() - began
     log.info("tried %s in %.1f s: chunks of %s", weights.version, took, sizes)
     return replace(weights, sizes=tuple(sizes))
+
+
+def _alike(weights: Weights, sizes: list[int], stays: int) -> list[int]:
+    """The sizes that compute the same bits as the one that stays, whichever rows are tried."""
+    if stays not in sizes:
+        return [stays]  # pictures would differ with another; memory may come back
+    until, rows = time.monotonic() + _SECONDS, sizes[-1]
+    for seed in count():
+        inputs = _some_rows(weights, rows, seed=seed)
+        # Libraries have paths of their own for the one and for the other.
+        for mode in (torch.inference_mode, torch.no_grad):
+            with mode(), Sensitive():  # type: ignore[no-untyped-call]
+                outputs = {size: _all_rows(weights, inputs, size) for size in sizes}
+            sizes = [size for size in sizes if torch.equal(outputs[size], outputs[stays])]
+        if sizes == [stays] or time.monotonic() > until:
+            break
+    return sizes
 
 
 def _affordable(weights: Weights, plan: Plan) -> tuple[int, ...]:
@@ -82,13 +99,17 @@ def _affordable(weights: Weights, plan: Plan) -> tuple[int, ...]:
 
 def _timed(weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size: int) -> float:
     began = time.perf_counter()
-    _all_rows(weights, inputs, size, 0).float().sum().item()  # which waits for the device
+    with torch.inference_mode():
+        outputs = _all_rows(weights, inputs, size)
+    outputs.float().sum().item()  # which waits for the device
     return time.perf_counter() - began
 
 
-def _some_rows(weights: Weights, rows: int) -> tuple[Tensor, Tensor, Tensor | None]:
+def _some_rows(
+    weights: Weights, rows: int, *, seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Pixels, timesteps and conditions such as come up."""
-    chance = torch.Generator().manual_seed(_SEED)
+    chance = torch.Generator().manual_seed(seed)
     x = torch.randn((rows, *weights.shape), generator=chance).to(weights.device, weights.dtype)
     t = (torch.rand(rows, generator=chance) * 1000).to(weights.device)
     if weights.condition is None:
@@ -101,15 +122,19 @@ def _some_rows(weights: Weights, rows: int) -> tuple[Tensor, Tensor, Tensor | No
     return x, t, conditions.to(weights.device)
 
 
-def _all_rows(
-    weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size: int, _core: int
-) -> Tensor:
+def _all_rows(weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size: int) -> Tensor:
     """The network's output for all rows, evaluated in chunks of this size."""
     x, t, conditions = inputs
     outputs = []
-    with torch.inference_mode():
-        for start in range(0, len(x), size):
-            part = slice(start, start + size)
-            its = None if conditions is None else conditions[part]
-            outputs.append(weights.forward(x[part], t[part], its))
+    for start in range(0, len(x), size):
+        part = slice(start, start + size)
+        its = None if conditions is None else conditions[part]
+        outputs.append(weights.forward(x[part], t[part], its))
     return torch.cat(outputs)
+
+
+def _warmed(
+    weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size: int, _core: int
+) -> None:
+    with torch.inference_mode():  # of this thread
+        _all_rows(weights, inputs, size)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from worker.engine.engine import Engine, LastStep
 from worker.engine.work import Drawing, Event, Work, WorkFailed
 
+_SECONDS_TO_BE_HEARD = 0.1
+
 
 @dataclass(frozen=True)
 class _Cancel:
@@ -48,6 +50,8 @@ class Runner:
         self._demand = self._submitted = 0
         self._on_step = on_step
         self._drawn: frozenset[str] = frozenset()
+        self._told: Drawing | None = None
+        self._heard = threading.Event()
 
     def start(self) -> None:
         """Begin stepping as works arrive."""
@@ -72,6 +76,11 @@ class Runner:
                 events.append(self._outbox.get_nowait())
         except queue.Empty:
             return events
+
+    def heard(self, drawing: Drawing) -> None:
+        """That these works are drawn is known elsewhere, should this process end."""
+        if drawing is self._told:
+            self._heard.set()
 
     def row_steps(self, id_: str) -> int:
         """Image-steps made so far for a work."""
@@ -112,9 +121,14 @@ class Runner:
 
     def _tell_drawing(self, ids: tuple[str, ...]) -> None:
         """Before the step: should it end this process, they were in it."""
-        if self._drawn != frozenset(ids):
-            self._drawn = frozenset(ids)
-            self._outbox.put(Drawing(ids))
+        if self._drawn == frozenset(ids):
+            return
+        self._drawn, self._told = frozenset(ids), Drawing(ids)
+        self._heard.clear()
+        self._outbox.put(self._told)
+        if any(self._engine.row_steps(id_) == 0 for id_ in ids):
+            # What kills this process most likely does so in its first step: that must be known.
+            self._heard.wait(_SECONDS_TO_BE_HEARD)
 
     def _admit(self) -> None:
         """Take everything in; wait when there is nothing to step."""
