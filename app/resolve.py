@@ -6,6 +6,7 @@ Pure: the card and the limits come in, a `ResolvedRequest` or a typed error goes
 import difflib
 import secrets
 
+from app import naming
 from app.abilities import choose_drawing
 from app.exceptions import InvalidField, ModelNotFound
 from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
@@ -132,11 +133,10 @@ def _class(wanted: ClassRef, card: ModelCard) -> int | None:
             last = len(card.classes) - 1
             raise InvalidField("class", f"index {wanted} is not in 0 ... {last}; send one that is")
         return wanted
-    if wanted in card.classes:  # first: names may differ by case alone
-        return card.classes.index(wanted)
+    meant = naming.find(wanted, card.classes)
+    if meant is not None:
+        return meant
     names = [name.casefold() for name in card.classes]
-    if wanted.casefold() in names:
-        return names.index(wanted.casefold())
     close = difflib.get_close_matches(wanted.casefold(), names, n=3, cutoff=0.5)
     suggestions = [card.classes[names.index(name)] for name in close]
     hint = f"did you mean {' or '.join(suggestions)}?" if suggestions else "it has"

@@ -16,9 +16,9 @@ from training.judging.drawing import add_settings
 from training.run import job, posthoc
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str = "python -m training") -> argparse.ArgumentParser:
     """The command line; each command is a function of its arguments."""
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = subparsers.add_parser("train", help="train a model and publish its checkpoints")
@@ -65,9 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, *, prog: str = "python -m training") -> int:
     """Run one command; exit code 2 and one line for what a person can mend."""
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser(prog).parse_args(argv)
     try:
         arguments.run(arguments)
     except (TrainingError, CheckpointError) as error:

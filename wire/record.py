@@ -157,6 +157,7 @@ class Record:
                 events=f"{base}/events",
                 cancel=f"{base}/cancel",
                 grid=f"{base}/grid.png",
+                images_zip=f"{base}/images.zip",
                 strip=f"{base}/strip.png" if self.request.strip else None,
             ),
             created_at=datetime.fromtimestamp(self.created, UTC),

@@ -218,6 +218,14 @@ class ImageEntry(BaseModel):
     height: int
 
 
+class Preview(BaseModel):
+    """What an image will roughly be."""
+
+    index: int
+    step: int = Field(description="Steps made so far.")
+    png_base64: str
+
+
 class Urls(BaseModel):
     """Where the generation's parts are."""
 
@@ -225,6 +233,7 @@ class Urls(BaseModel):
     events: str
     cancel: str
     grid: str
+    images_zip: str
     strip: str | None
 
 

@@ -31,11 +31,11 @@ from worker.engine.work import (
 from worker.ledger import Heard, Ledger
 from worker.meter import Meter
 from worker.render import plain_png, png, strip_png
+from worker.works import work_for
 
 log = logging.getLogger("emaki.worker")
 _STEPS_MISSED = 20  # a step may take so many times as long as usual
 _ASLEEP_SECONDS = 5.0
-_MOST_PREVIEWS = 256  # of one generation
 _MAX_STRIKES = 3
 _MOST_SECONDS_AT_ONCE = 0.02  # of results, between two times that Redis is told and asked
 _IMAGES_PAUSE = 0.5  # before another try to write a picture outside Redis
@@ -288,8 +288,7 @@ class Dispatch:
         self._frames.pop(id_, None)
 
     def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo | None:
-        request, pictures = record.request, record.request.pictures
-        manifest = loaded.manifest
+        request, manifest = record.request, loaded.manifest
         lacking = set(request.class_names) - {None, *manifest.classes}
         if lacking:
             return ErrorInfo(
@@ -302,12 +301,13 @@ class Dispatch:
         if not self._conditions[record.id].done():
             return None
         try:
-            *conditions, negative = self._conditions.pop(record.id).result()
-            table = manifest.build_table(
-                request.sampler,
-                request.steps,
-                guidance_scale=request.guidance_scale,
-                eta=request.eta,
+            return work_for(
+                request,
+                loaded,
+                self._conditions.pop(record.id).result(),
+                id_=f"{record.id}#{next(self._counter)}",
+                owner=record.owner,
+                isolated=record.suspected,
             )
         except ValueError as error:
             return ErrorInfo(
@@ -319,21 +319,3 @@ class Dispatch:
                 detail=f"the text encoder of {manifest.version} failed ({error}); "
                 "other words may do",
             )
-        every = request.preview_every
-        if every:
-            every = max(every, -(-record.work // _MOST_PREVIEWS))
-        return Work(
-            id=f"{record.id}#{next(self._counter)}",
-            owner=record.owner,
-            weights=loaded.weights,
-            table=table,
-            seeds=tuple(picture.seed for picture in pictures),
-            conditions=tuple(conditions),
-            negative=negative,
-            guidance_scale=request.guidance_scale,
-            guidance_interval=pictures[0].guidance_interval,
-            clip=manifest.diffusion.clip,
-            strip=request.strip,
-            preview_every=every,
-            isolated=record.suspected,
-        )

@@ -144,10 +144,12 @@ async def delete(service: ServiceDep, record: Found) -> Response:
 
 @router.post("/{id}/cancel", responses=errors(401, 404, 409, 410, 429, 503))
 async def cancel(service: ServiceDep, record: Found) -> Generation:
-    """Stop it: at once while queued, within two steps while it runs."""
+    """Stop it: at once while queued, within two steps while it runs. Twice is once."""
     with service.wakes.watch(record.id, end=True) as news:
         if record.status.finished or not await service.store.cancel(record):
             current = await service.store.record(record.id, record.owner)
+            if current.status is Status.CANCELED:
+                return await service.store.view(current)
             raise AlreadyFinished(
                 f"generation {record.id} has {current.status.value} already; there is nothing to "
                 "cancel"
