@@ -125,6 +125,13 @@ def test_what_cannot_be_is_a_422(
 
 
 @pytest.mark.usefixtures("manifest")
+def test_a_prompt_that_does_not_fit_is_drawn_and_said(client: httpx.Client) -> None:
+    assert drawn(client, prompt="a b", steps=2)["warnings"] == []
+    (warning,) = drawn(client, prompt="a " * 400, steps=2)["warnings"]
+    assert "the prompt of image 0 is longer than" in warning
+
+
+@pytest.mark.usefixtures("manifest")
 def test_half_a_character_and_a_flood_of_words_are_refused(client: httpx.Client) -> None:
     headers = {"content-type": "application/json"}
     half = client.post(
