@@ -53,7 +53,7 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         raise InvalidField(
             "eta", f"{request.eta} is of use to the sampler ddim only, not {sampler}; leave it out"
         )
-    classes = _classes(request, card)
+    classes, prompts = _classes(request, card), _prompts(request, card)
     _require_guidable(request, card)
     return ResolvedRequest(
         model=_version(request, card),
@@ -62,6 +62,8 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         batch=request.batch,
         classes=classes,
         class_names=[None if index is None else card.classes[index] for index in classes],
+        prompts=prompts,
+        negative_prompt=request.negative_prompt,
         guidance_scale=drawing.guidance_scale,
         guidance_interval=_interval(request, card),
         sampler=sampler,
@@ -82,6 +84,24 @@ def _version(request: GenerationRequest, card: ModelCard) -> str:
         if split_version(version) == (name, step):
             return version
     raise ModelNotFound(request.model, card.versions)
+
+
+def _prompts(request: GenerationRequest, card: ModelCard) -> list[str | None]:
+    if card.conditioning != "text":
+        for field in ("prompt", "negative_prompt"):
+            if getattr(request, field) is not None:
+                instead = "send class" if card.classes else "leave it out"
+                raise InvalidField(field, f"{card.id} does not draw from words; {instead}")
+        return []
+    if not isinstance(request.prompt, list):
+        return [request.prompt] * request.batch
+    if len(request.prompt) != request.batch:
+        raise InvalidField(
+            "prompt",
+            f"the list has {len(request.prompt)} entries for a batch of {request.batch}; give one "
+            "per image",
+        )
+    return list(request.prompt)
 
 
 def _classes(request: GenerationRequest, card: ModelCard) -> list[int | None]:
@@ -105,7 +125,8 @@ def _class(wanted: ClassRef, card: ModelCard) -> int | None:
             )
         return None
     if not card.classes:
-        raise InvalidField("class", f"{card.id} has no classes; leave class out")
+        instead = "send prompt" if card.conditioning == "text" else "leave class out"
+        raise InvalidField("class", f"{card.id} has no classes; {instead}")
     if isinstance(wanted, int):
         if not 0 <= wanted < len(card.classes):
             last = len(card.classes) - 1

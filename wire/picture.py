@@ -15,7 +15,8 @@ class Picture:
     Attributes:
         model: `name@step`.
         seed: its own.
-        class_name: None draws without a class.
+        class_name, prompt: what it is of; None draws without.
+        negative_prompt: what guidance leads away from; None: from nothing in particular.
         guidance_interval: share of the run, [from, to), in which guidance applies.
     """
 
@@ -28,11 +29,14 @@ class Picture:
     guidance_interval: tuple[float, float]
     eta: float
     scale: int
+    prompt: str | None = None
+    negative_prompt: str | None = None
 
     @property
     def guided(self) -> bool:
         """Whether a step may take two evaluations, as `models.guidance` has it."""
-        return self.class_name is not None and self.guidance_scale not in (0, 1)
+        of_something = self.class_name is not None or self.prompt is not None
+        return of_something and self.guidance_scale not in (0, 1)
 
     @property
     def evaluations(self) -> int:
@@ -53,6 +57,10 @@ class Picture:
             "eta": repr(float(self.eta)),
             "scale": str(self.scale),
         }
+        if self.prompt is not None:
+            text["prompt"] = self.prompt
+        if self.guided and self.negative_prompt is not None:
+            text["negative_prompt"] = self.negative_prompt
         if self.guided and self.guidance_interval != WHOLE:
             text["guidance_interval"] = "{!r}, {!r}".format(*self.guidance_interval)
         return text

@@ -18,6 +18,8 @@ MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[0-9]{1,12})?$"
 
 Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "learned", "consistency"]
 SOLVERS: tuple[Sampler, ...] = ("ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde")  # for any model
+Conditioning = Literal["class", "text", "none"]
+Prompt = Annotated[str, Field(max_length=1000)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
 ClassRef = Annotated[str, Field(max_length=200)] | int | None
@@ -67,6 +69,14 @@ class GenerationRequest(BaseModel):
         description="A class by name (without case) or index; null draws without a class; "
         "a list gives one per image.",
     )
+    prompt: Prompt | list[Prompt | None] | None = Field(
+        None,
+        description="What to draw, in words, where the card's `conditioning` is text; a list gives "
+        "one per image.",
+    )
+    negative_prompt: Prompt | None = Field(
+        None, description="What guidance leads away from, in words."
+    )
     guidance_scale: float | None = Field(
         None,
         ge=0,
@@ -112,6 +122,8 @@ class ResolvedRequest(BaseModel):
     batch: int
     classes: list[int | None] = Field(description="Class index per image, or null.")
     class_names: list[str | None] = Field(description="The same as names.")
+    prompts: list[str | None] = Field([], description="One per image; empty: no model of words.")
+    negative_prompt: str | None = None
     guidance_scale: float
     guidance_interval: Interval = list(WHOLE)
     sampler: Sampler
@@ -131,6 +143,8 @@ class ResolvedRequest(BaseModel):
             model=self.model,
             seed=self.seed + index,
             class_name=self.class_names[index],
+            prompt=self.prompts[index] if self.prompts else None,
+            negative_prompt=self.negative_prompt,
             steps=self.steps,
             sampler=self.sampler,
             guidance_scale=self.guidance_scale,
@@ -155,6 +169,8 @@ class RequestView(BaseModel):
     steps: int
     batch: int
     class_: str | list[str | None] | None = Field(alias="class")
+    prompt: str | list[str | None] | None = None
+    negative_prompt: str | None = None
     guidance_scale: float
     guidance_interval: Interval = list(WHOLE)
     sampler: Sampler
@@ -166,10 +182,15 @@ class RequestView(BaseModel):
     @classmethod
     def of(cls, request: ResolvedRequest) -> "RequestView":
         """The client's view: one class where all images share it, else one per image."""
-        names = request.class_names
-        shared = names[0] if len(set(names)) == 1 else names
-        fields = request.model_dump(exclude={"classes", "class_names"})
-        return cls(class_=shared, **fields)
+        fields = request.model_dump(exclude={"classes", "class_names", "prompts"})
+        return cls(class_=_shared(request.class_names), prompt=_shared(request.prompts), **fields)
+
+
+def _shared(each: list[str | None]) -> str | list[str | None] | None:
+    """The one of all images, or a list of each."""
+    if len(set(each)) <= 1:
+        return each[0] if each else None
+    return each
 
 
 class Progress(BaseModel):
@@ -236,6 +257,7 @@ class Generation(BaseModel):
     finished_at: datetime | None
     timings: Timings
     error: ErrorInfo | None
+    warnings: list[str] = Field([], description="What is drawn, but not quite as asked, and why.")
 
 
 class CardDefaults(BaseModel):
@@ -263,6 +285,11 @@ class ModelCard(BaseModel):
     owned_by: str = "emaki"
     version: str = Field(description="The served version, `name@step`.")
     versions: list[str] = Field(description="All that can be asked for.")
+    conditioning: Conditioning = Field("class", description="What a picture is asked for by.")
+    prompt_tokens: int | None = Field(
+        None, description="How long a prompt may be; what is longer is cut. A word is one or more."
+    )
+    prompt_examples: list[str] = Field([], description="Words that the model knows.")
     classes: list[str]
     null_class: bool = Field(description="Whether it can draw without a class, and be guided.")
     height: int

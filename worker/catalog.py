@@ -11,13 +11,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from models.autoencoder import preview
 from models.checkpoint import (
     LATEST,
     MANIFEST,
@@ -29,13 +31,15 @@ from models.checkpoint import (
     read_manifest,
     steps_of,
 )
+from models.companions import Latent
 from models.cores import Cores
 from models.manifest import NAME, CheckpointError, Manifest, step_name
-from wire.schemas import CardDefaults, LearnedOffer, ModelCard
+from wire.schemas import CardDefaults, Conditioning, LearnedOffer, ModelCard, ResolvedRequest
 from worker.engine.memory import is_out_of_memory
 from worker.engine.precision import Plan
 from worker.engine.probe import probe
 from worker.engine.weights import Condition, Weights
+from worker.words import Conditions, Words, of_classes
 
 log = logging.getLogger("emaki.worker")
 _OLD_VERSIONS_KEPT = 4
@@ -55,10 +59,15 @@ class Loaded:
     manifest: Manifest
     weights: Weights
     written: float  # the weights' file's modification time, in Unix seconds
+    words: Words | None = None  # where pictures are drawn from prompts
 
-    def condition(self, class_name: str | None) -> Tensor | None:
-        """What a picture of this class is drawn for; None: without a class."""
-        return None if class_name is None else torch.tensor(self.manifest.classes.index(class_name))
+    def conditions(self, request: ResolvedRequest) -> Future[Conditions]:
+        """What its pictures are drawn for; not there at once where words must be encoded."""
+        if self.words is not None:
+            return self.words.conditions(request.prompts, request.negative_prompt)
+        # By name: another version may have other classes, or another order.
+        index = self.manifest.classes.index
+        return of_classes([None if name is None else index(name) for name in request.class_names])
 
 
 @dataclass(frozen=True)
@@ -202,7 +211,6 @@ class Catalog:
         stamp = _stamp(folder)
         try:
             written = (folder / WEIGHTS).stat().st_mtime
-            _require_served(folder, read_manifest(folder))
             model = load_model(folder, device=self._device, dtype=self._plan.dtype)
             weights = probe(_weights(model, self._device, self._plan), self._plan, self._cores)
             self._prepare(weights)
@@ -213,7 +221,8 @@ class Catalog:
             with self._lock:
                 self._seen[folder] = _Seen(stamp, fault=str(error), until=until)
             raise
-        return Loaded(model.manifest, weights, written)
+        words = None if model.encoder is None else Words(model.encoder)
+        return Loaded(model.manifest, weights, written, words)
 
     def _look(self, folder: Path) -> _Seen:
         """What is known of a checkpoint: its digest is compared when it is loaded, not here."""
@@ -298,18 +307,24 @@ def _stamp(folder: Path) -> _Stamp:
 
 
 def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
-    height, width = manifest.network.size
+    channels, height, width = manifest.picture_shape
+    conditioning: Conditioning = "class" if manifest.classes else "none"
+    if manifest.text is not None:
+        conditioning = "text"
     distilled = manifest.distilled
     return ModelCard(
         id=manifest.name,
         created=created,
         version=manifest.version,
         versions=[f"{manifest.name}@{step_name(step)}" for step in steps],
+        conditioning=conditioning,
+        prompt_tokens=None if manifest.text is None else manifest.text.tokens,
+        prompt_examples=[] if manifest.text is None else list(manifest.text.examples),
         classes=list(manifest.classes),
         null_class=manifest.null_class is not None or not manifest.classes,
         height=height,
         width=width,
-        channels=manifest.network.channels,
+        channels=channels,
         timesteps=manifest.diffusion.timesteps,
         defaults=CardDefaults(
             sampler=manifest.defaults.sampler,
@@ -328,27 +343,36 @@ def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
     )
 
 
-def _require_served(folder: Path, manifest: Manifest) -> None:
-    """Raise CheckpointError for what can be trained and sampled, but is not served."""
-    if manifest.text is not None or manifest.latent is not None:
-        what = "from words" if manifest.text is not None else "in latents"
-        raise CheckpointError(
-            f"{folder} draws {what}, which is not served yet; draw with "
-            f"`python -m training sample {folder}`"
-        )
-
-
 def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:
     network = model.manifest.network
     if device.type == "cuda":  # convolutions in bf16 use tensor cores without a transposition
         model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    labelled = network.num_class_embeds is not None
-    condition = Condition.of_classes(network.null_class) if labelled else None
     return Weights(
         version=model.manifest.version,
         forward=model.network,
         shape=(network.channels, *network.size),
-        condition=condition,
+        condition=_condition(model, plan),
         dtype=plan.dtype,
         device=device,
+        decode=None if model.autoencoder is None else model.autoencoder.decode,
+        preview=None if model.manifest.latent is None else _preview(model.manifest.latent),
     )
+
+
+def _condition(model: Model, plan: Plan) -> Condition | None:
+    network = model.manifest.network
+    if model.encoder is not None:
+        shape = (model.encoder.tokens, model.encoder.width)
+        return Condition(shape, plan.dtype, model.encoder.encode("").states)
+    if network.num_class_embeds is None:
+        return None
+    return Condition.of_classes(network.null_class)
+
+
+def _preview(latent: Latent) -> Callable[[Tensor], Tensor]:
+    """A guess at latents' pictures, enlarged to their size."""
+
+    def guess(latents: Tensor) -> Tensor:
+        return F.interpolate(preview(latents, latent.preview), size=latent.size)
+
+    return guess

@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections import deque
+from concurrent.futures import Future
 
 from wire.images import ImagesAway
 from wire.life import Call, Taken
@@ -27,12 +28,13 @@ from worker.engine.work import (
 )
 from worker.ledger import Heard, Ledger
 from worker.meter import Meter
+from worker.orders import Undrawable, as_work, require_classes
 from worker.render import plain_png, png, strip_png
+from worker.words import Conditions
 
 log = logging.getLogger("emaki.worker")
 _STEPS_MISSED = 20  # a step may take so many times as long as usual
 _ASLEEP_SECONDS = 5.0
-_MOST_PREVIEWS = 256  # of one generation
 _MAX_STRIKES = 3
 _MOST_SECONDS_AT_ONCE = 0.02  # of results, between two times that Redis is told and asked
 _IMAGES_PAUSE = 0.5  # before another try to write a picture outside Redis
@@ -53,6 +55,7 @@ class Dispatch:
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
         self._loading: dict[str, Record] = {}  # their version is on its way into memory
+        self._conditions: dict[str, Future[Conditions]] = {}  # of what is to be drawn
         self.elsewhere: list[str] = []  # let go of for another worker; the caller puts them back
         self._drawing = Drawing(())
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
@@ -112,6 +115,9 @@ class Dispatch:
             self._ledger.drop(record.id)
             return False
         work = self._work(record, loaded)
+        if work is None:
+            self._loading[record.id] = record  # its words are on their way
+            return True
         if isinstance(work, ErrorInfo):
             log.error("%s", work.detail, extra=fields(generation_id=record.id))
             self._end(record.id, Status.FAILED, work)
@@ -277,46 +283,18 @@ class Dispatch:
     def _let_go(self, id_: str) -> None:
         self._runs.pop(id_, None)
         self._loading.pop(id_, None)
+        self._conditions.pop(id_, None)
         self._frames.pop(id_, None)
 
-    def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo:
-        request, pictures = record.request, record.request.pictures
-        manifest = loaded.manifest
-        # By name: another version may have other classes, or another order.
-        names = [picture.class_name for picture in pictures]
-        lacking = set(names) - {None, *manifest.classes}
-        if lacking:
-            return ErrorInfo(
-                code="invalid_request",
-                detail=f"{manifest.version} has no class {min(map(str, lacking))!r}; it has "
-                f"{', '.join(manifest.classes[:20])}",
-            )
+    def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo | None:
+        """What to draw, or why it cannot be; None: its words are on their way."""
         try:
-            conditions = [loaded.condition(name) for name in names]
-            table = manifest.build_table(
-                request.sampler,
-                request.steps,
-                guidance_scale=request.guidance_scale,
-                eta=request.eta,
-            )
-        except ValueError as error:
-            return ErrorInfo(
-                code="invalid_request", detail=f"{manifest.version} cannot draw this: {error}"
-            )
-        every = request.preview_every
-        if every:
-            every = max(every, -(-record.work // _MOST_PREVIEWS))
-        return Work(
-            id=f"{record.id}#{next(self._counter)}",
-            owner=record.owner,
-            weights=loaded.weights,
-            table=table,
-            seeds=tuple(picture.seed for picture in pictures),
-            conditions=tuple(conditions),
-            guidance_scale=request.guidance_scale,
-            guidance_interval=pictures[0].guidance_interval,
-            clip=manifest.diffusion.clip,
-            strip=request.strip,
-            preview_every=every,
-            isolated=record.suspected,
-        )
+            if record.id not in self._conditions:
+                require_classes(record.request, loaded.manifest)
+                self._conditions[record.id] = loaded.conditions(record.request)
+            if not self._conditions[record.id].done():
+                return None
+            conditions = self._conditions.pop(record.id)
+            return as_work(record, loaded, conditions, id_=f"{record.id}#{next(self._counter)}")
+        except Undrawable as error:
+            return error.info

@@ -7,6 +7,8 @@ Knows the engine; knows no Redis and no queue.
 
 import logging
 
+import torch
+
 from models.sampler import SAMPLERS
 from wire.picture import WHOLE, Picture
 from worker.catalog import Loaded
@@ -26,7 +28,7 @@ def draw_one(engine: Engine, loaded: Loaded) -> None:
     weights, diffusion = loaded.weights, loaded.manifest.diffusion
     tables = [diffusion.build_table(sampler, _STEPS) for sampler in SAMPLERS]
     needed = weights.condition is not None and weights.condition.null is None
-    condition = loaded.condition(loaded.manifest.classes[0]) if needed else None
+    condition = torch.tensor(0) if needed else None
     work = Work(
         id="warm-up",
         owner="",

@@ -163,7 +163,8 @@ def _wanted(asked: ImagesRequest, card: ModelCard) -> GenerationRequest:
         "guidance_scale": asked.guidance_scale,
         "sampler": asked.sampler,
         "batch": asked.n,
-        "class": class_of(asked.prompt, card),
+        "class": None if card.conditioning == "text" else class_of(asked.prompt, card),
+        "prompt": asked.prompt if card.conditioning == "text" else None,
         "scale": asked.scale,
         "preview_every": -(-steps // (partial + 1)) if asked.stream and partial else None,
     }

@@ -8,8 +8,9 @@ Shapes: n rows of (C, H, W), evaluated at b positions; slots are (S, 2, C, H, W)
 (S, 2, ...).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from weakref import proxy
 
@@ -23,7 +24,7 @@ from models.sample import to_uint8
 from models.step import Coefficients, advance
 from worker.engine.chunks import Cut
 from worker.engine.staging import Staged
-from worker.engine.weights import Weights
+from worker.engine.weights import Show, Weights
 from worker.engine.work import Pixels, Row
 
 _FIRST_SLOTS = 16
@@ -38,12 +39,12 @@ class Shown:
 
     Attributes:
         frame: of its strip, before the step.
-        picture: the finished image.
+        picture: the finished image, or why it could not be decoded.
         preview: the estimate of it.
     """
 
     frame: Pixels | None = None
-    picture: Pixels | None = None
+    picture: Pixels | Exception | None = None
     preview: Pixels | None = None
 
 
@@ -57,29 +58,40 @@ class Moved:
 
 
 class Outcome:
-    """What a step shows, once the device has made it; here it has."""
+    """What a step shows, once it is there: pictures of latents are decoded apart from steps."""
 
-    def __init__(self, shown: list[Shown]) -> None:
-        self._shown = shown
+    def __init__(
+        self, shown: list[Shown], pictures: Mapping[int, "Future[Pixels | Exception]"]
+    ) -> None:
+        self._shown, self._pictures = shown, pictures
 
     @property
     def ready(self) -> bool:
         """Whether `shown` answers at once."""
-        return True
+        return all(picture.done() for picture in self._pictures.values())
 
     def shown(self) -> list[Shown]:
         """What is to be seen of each row."""
+        for i, picture in self._pictures.items():
+            self._shown[i] = replace(self._shown[i], picture=picture.result())
         return self._shown
 
 
 class Batch:
-    """The rows of one model that have begun."""
+    """The rows of one model that have begun.
+
+    Attributes:
+        most_in_flight: steps whose pictures may be on their way; then steps wait for them.
+    """
+
+    most_in_flight = 32
 
     def __init__(self, weights: Weights, cores: Cores, *, slots: int = _FIRST_SLOTS) -> None:
         self._weights: Weights = proxy(weights)  # whose batch this is: it goes when they go
         self._cores = cores
         self._slots, self._conditions = self._room_for(slots)
         self._free = list(range(slots))
+        self._decoder = ThreadPoolExecutor(1, "decoder") if weights.decode else None
 
     def release(self, row: Row) -> None:
         """A row needs its slot no more."""
@@ -102,12 +114,13 @@ class Batch:
         staged.fill(rows, cut)
         z = _step_noise(rows, self._weights) if staged.noisy else None
         moved = self._move(staged, partial(self._chunks, cut), z)
-        shown = list(_shown(rows, moved))
+        shown = self._shown(rows, moved)
         self._commit(staged, moved)
+        ended = [i for i, row in enumerate(rows) if row.last]
         for row in rows:
             row.noise.pop(row.k, None)
             row.k += 1
-        return Outcome(shown)
+        return Outcome(shown, self._decoded(ended, moved.x))
 
     def _move(self, s: Staged, evaluate: Evaluate, z: Tensor | None) -> Moved:
         """One step of all rows on copies: nothing is written.
@@ -130,6 +143,21 @@ class Batch:
         if z is not None:
             x = torch.where(_rows(d != 0), x + _rows(d) * z, x)
         return Moved(before, x, estimate)
+
+    def _shown(self, rows: Sequence[Row], moved: Moved) -> list[Shown]:
+        """What is to be seen at once; a latent's picture is not."""
+        preview = self._weights.preview
+        frames = _pixels(moved.before, [row.k in row.moments for row in rows], preview)
+        previews = _pixels(moved.estimate, [row.previewed for row in rows], preview)
+        here = self._weights.decode is None
+        pictures = _pixels(moved.x, [here and row.last for row in rows])
+        return [Shown(*one) for one in zip(frames, pictures, previews, strict=True)]
+
+    def _decoded(self, rows: list[int], latents: Tensor) -> "dict[int, Future[Pixels | Exception]]":
+        """The pictures of these rows, on their way in a thread of their own."""
+        if self._decoder is None:
+            return {}
+        return {i: self._decoder.submit(decoded, self._weights, latents[i].clone()) for i in rows}
 
     def _commit(self, s: Staged, moved: Moved) -> None:
         self._slots.index_copy_(0, s.slot, torch.stack([moved.x, moved.estimate], 1))
@@ -167,7 +195,9 @@ class Batch:
         null = self._weights.condition.null
         own = null if row.condition is None else row.condition
         assert own is not None, "refused when it came"
-        return torch.stack([own, own if null is None else null])
+        other = null if row.work.negative is None else row.work.negative
+        dtype = self._weights.condition.dtype
+        return torch.stack([own, own if other is None else other]).to(dtype)
 
     def _room_for(self, slots: int) -> tuple[Tensor, Tensor]:
         w = self._weights
@@ -207,21 +237,25 @@ def _rows(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
-def _shown(rows: Sequence[Row], moved: Moved) -> Iterator[Shown]:
-    frames = _pixels(moved.before, [row.k in row.moments for row in rows])
-    pictures = _pixels(moved.x, [row.last for row in rows])
-    previews = _pixels(moved.estimate, [row.previewed for row in rows])
-    for shown in zip(frames, pictures, previews, strict=True):
-        yield Shown(*shown)
-
-
-def _pixels(images: Tensor, wanted: list[bool]) -> list[Pixels | None]:
+def _pixels(images: Tensor, wanted: list[bool], preview: Show | None = None) -> list[Pixels | None]:
     """The wanted ones of (n, C, H, W) as (H, W, C) uint8, None in place of the others."""
     places = [i for i, want in enumerate(wanted) if want]
     if not places:
         return [None] * len(wanted)
-    shown = iter(as_pixels(images[places]).numpy())
+    chosen = images[places] if preview is None else preview(images[places])
+    shown = iter(as_pixels(chosen).numpy())
     return [next(shown) if want else None for want in wanted]
+
+
+def decoded(weights: Weights, latents: Tensor) -> Pixels | Exception:
+    """A latent's picture, (H, W, C) uint8; alone, so that its bits depend on no other."""
+    assert weights.decode is not None
+    try:
+        with torch.inference_mode():
+            pixels: Pixels = as_pixels(weights.decode(latents[None]))[0].cpu().numpy()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this picture's
+        return error
+    return pixels
 
 
 def as_pixels(images: Tensor) -> Tensor:

@@ -28,10 +28,13 @@ _SPARE = 0  # the slot of rows that are not there
 _SLOTS_PER_PLACE = 4  # of the largest chunk: rows that take turns
 _RING = 4  # host buffers: of the steps in flight, and the one that is being written
 _WARM_UPS = 3
+_FINAL = 1  # of what is seen: a frame of the strip, the picture, its preview
 
 
 class GraphBatch(Batch):
     """The rows of one model that have begun, moved by graphs."""
+
+    most_in_flight = 2  # that the device may be behind; then heartbeats wait for it
 
     def __init__(self, weights: Weights, cores: Cores, sizes: Sequence[int]) -> None:
         super().__init__(weights, cores, slots=_SLOTS_PER_PLACE * max(sizes) + 1)
@@ -71,7 +74,7 @@ class GraphBatch(Batch):
             if rows:
                 index = torch.tensor(rows, pin_memory=self._cuda)
                 index = index.to(images.device, non_blocking=True)
-                pieces.append(as_pixels(images[index]))
+                pieces.append(self._seen(images[index], final=part == _FINAL))
                 for i in rows:
                     places[i][part], count = count, count + 1
         if not pieces:
@@ -83,6 +86,13 @@ class GraphBatch(Batch):
         there = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=True)
         there.copy_(pixels, non_blocking=True)
         return _Leaving(places, there, host.mark())
+
+    def _seen(self, images: Tensor, *, final: bool) -> Tensor:
+        """Pixels of rows: latents decoded one by one, or guessed at."""
+        w = self._weights
+        if final and w.decode is not None:
+            return torch.cat([as_pixels(w.decode(image[None])) for image in images])
+        return as_pixels(images if w.preview is None else w.preview(images))
 
     def _grow(self, missing: int) -> None:
         """More slots; the graphs know the old ones, so they are captured anew."""

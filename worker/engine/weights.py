@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 Forward = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Show = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Weights:
     Attributes:
         forward: (b, C, H, W), (b,) float32 t, conditions (b, ...) or None -> (b, C, H, W).
         condition: None where the network takes none.
+        decode: rows to pictures, (n, C, H, W) float32 -> (n, C', H', W') in [-1, 1], where rows are
+            latents; None: rows are pictures.
+        preview: the same roughly, and at no cost; None: rows show themselves.
         sizes: of chunks in which it may be evaluated (`probe`); None: in all that the plan has.
     """
 
@@ -48,4 +52,6 @@ class Weights:
     condition: Condition | None = None
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    decode: Show | None = None
+    preview: Show | None = None
     sizes: tuple[int, ...] | None = None

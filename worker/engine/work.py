@@ -27,6 +27,7 @@ class Work:
         owner: who shares with whom; all works of one owner share that owner's part.
         seeds: one per image.
         conditions: what each image is drawn for; None: for nothing, unconditionally.
+        negative: what guidance leads away from; None: the unconditional.
         guidance_interval: share of the run, [from, to), in which guidance applies.
         strip: frames of each image's denoising strip; 0 keeps none.
         preview_every: steps between previews of each image; 0 shows none.
@@ -39,6 +40,7 @@ class Work:
     table: Table
     seeds: tuple[int, ...]
     conditions: tuple[Tensor | None, ...]
+    negative: Tensor | None = None
     guidance_scale: float = 1.0
     guidance_interval: tuple[float, float] = WHOLE
     clip: bool = True
@@ -76,7 +78,8 @@ class Work:
         wanted = self.weights.condition
         if wanted is not None and wanted.null is None:
             conditional = all(condition is not None for condition in self.conditions)
-            if needs_null_class(self.guidance_scale, conditional=conditional):
+            needed = needs_null_class(self.guidance_scale, conditional=conditional)
+            if needed and (self.negative is None or not conditional):
                 raise ValueError(f"{self.weights.version} has no null class to draw without one")
         t = self.table
         columns = np.stack([t.t, t.p, t.q, t.a, t.b, t.c, t.d], axis=1).astype(np.float32)
