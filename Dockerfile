@@ -16,8 +16,8 @@ WORKDIR /emaki
 FROM base AS requirements
 COPY pyproject.toml deploy/requirements.py ./
 RUN python requirements.py app s3 > api.txt \
-    && python requirements.py > models.txt \
-    && python requirements.py worker s3 > worker.txt \
+    && python requirements.py draw > models.txt \
+    && python requirements.py worker s3 text > worker.txt \
     && python requirements.py train evaluate > train.txt
 
 FROM base AS api

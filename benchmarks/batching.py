@@ -53,8 +53,8 @@ def mixed_requests() -> list[dict[str, Any]]:
 
 
 @contextmanager
-def service(checkpoint: Path) -> Iterator[httpx.Client]:
-    """`python -m serve`, ready."""
+def service(checkpoint: Path, *, tree: Path | None = None) -> Iterator[httpx.Client]:
+    """`python -m serve`, ready; of another checkout where ``tree`` is one."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as data:
@@ -65,7 +65,9 @@ def service(checkpoint: Path) -> Iterator[httpx.Client]:
             "EMAKI_CHECKPOINTS": str(checkpoint.parent),
             "EMAKI_DEFAULT_MODEL": checkpoint.name,
         }
-        process = subprocess.Popen([sys.executable, "-m", "serve"], env=environment)
+        if tree is not None:
+            environment["PYTHONPATH"] = str(tree)
+        process = subprocess.Popen([sys.executable, "-m", "serve"], env=environment, cwd=tree)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
                 _wait_until_ready(client)

@@ -36,7 +36,7 @@ def fields_of(what: object, card: ModelCard | None, given: Mapping[str, Any]) ->
     """
     fields = {name.rstrip("_"): _sent(value) for name, value in given.items()}
     if what is not None:
-        words = getattr(card, "conditioning", "class") == "text"
+        words = card is not None and card.conditioning == "text"
         name = "prompt" if words else "class"
         if fields.get(name) is not None:
             raise CannotDraw(f"{what!r} and {name} {fields[name]!r} say it twice; leave one out")

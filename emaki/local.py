@@ -5,6 +5,7 @@ Knows torch, the engine, and how the API makes the choices that are left open; n
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from io import BytesIO
@@ -26,14 +27,15 @@ from emaki.pictures import Picture, Pictures, joined, parameters_of
 from models.checkpoint import resolve as find_checkpoint
 from models.cores import Cores
 from models.manifest import CheckpointError
+from wire.record import Record
 from wire.schemas import GenerationRequest, ModelCard, RequestView, ResolvedRequest
 from worker.catalog import Loaded, card_of
 from worker.catalog import load as load_checkpoint
 from worker.engine.engine import Engine
 from worker.engine.precision import Plan, Precision, choose, plan
 from worker.engine.work import Event, ImageDone, Pixels, Preview, Work, WorkFailed
+from worker.orders import Undrawable, as_work, require_classes
 from worker.render import png, strip_png
-from worker.works import work_for
 
 OnPreview = Callable[[int, int, Image.Image], object]
 _NO_LIMIT = 2**62  # of work: it is the caller's own machine
@@ -138,10 +140,15 @@ class Model:
         self, request: ResolvedRequest, on_preview: OnPreview | None, bar: Bar, *, done: int
     ) -> Pictures:
         try:
-            told = self._loaded.conditions(request).result()
-            work = work_for(request, self._loaded, told, id_=f"drawing-{next(self._numbers)}")
-        except ValueError as error:
-            raise CannotDraw(f"{self.card.version} cannot draw this: {error}") from error
+            require_classes(request, self._loaded.manifest)
+            conditions = self._loaded.conditions(request)
+            number = f"drawing-{next(self._numbers)}"
+            record = Record(id=number, owner="", request=request, created=0.0, result_ttl=0)
+            work = as_work(record, self._loaded, conditions, id_=number)
+        except Undrawable as error:
+            raise CannotDraw(str(error)) from error
+        for text in record.warnings:
+            warnings.warn(text, stacklevel=2)
         view = RequestView.of(request).model_dump(mode="json")
         pictures: dict[int, Picture] = {}
         frames: dict[int, tuple[Pixels, ...]] = {}

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,8 @@ import torch
 from models.checkpoint import publish, save_checkpoint
 from models.manifest import Defaults, Diffusion, Manifest
 from models.unet import UNet, UNetConfig
+from wire.record import Record
+from wire.schemas import ResolvedRequest
 
 CLASSES = ("Circle", "Square", "Ankle boot")
 T = TypeVar("T")
@@ -79,3 +82,28 @@ def eventually(look: Callable[[], T | None], *, seconds: float = 30.0, what: str
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not happen within {seconds} s")
         time.sleep(0.02)
+
+
+def fresh_record(owner: str = "", **changes: Any) -> Record:
+    """A generation that was just asked for: one Circle of the tiny model in ten steps."""
+    batch = changes.get("batch", 1)
+    wanted = {
+        "model": "tiny@0000001",
+        "seed": 1,
+        "steps": 10,
+        "batch": batch,
+        "classes": [0] * batch,
+        "class_names": ["Circle"] * batch,
+        "guidance_scale": 1.0,
+        "sampler": "dpmpp_2m",
+        "eta": 0.0,
+        "scale": 1,
+        **changes,
+    }
+    return Record(
+        id=uuid.uuid4().hex,
+        owner=owner,
+        request=ResolvedRequest.model_validate(wanted),
+        created=time.time(),
+        result_ttl=60,
+    )

@@ -33,6 +33,7 @@ class Record:
         result_ttl: seconds that results are kept after the end.
         row_steps: image-steps done, of batch * steps.
         eta: the worker's estimate of the Unix time of the end, while running.
+        warnings: what its client should know, though it is drawn.
         images: finished images by index.
         suspected: whether a worker died while this was in its last step: it is drawn isolated.
         strikes: workers that died while it was drawn isolated.
@@ -50,6 +51,7 @@ class Record:
     row_steps: int = 0
     eta: float | None = None
     error: ErrorInfo | None = None
+    warnings: list[str] = field(default_factory=list)
     images: dict[int, dict[str, Any]] = field(default_factory=dict)
     suspected: bool = False
     strikes: int = 0
@@ -110,6 +112,7 @@ class Record:
             row_steps=int(text.get("row_steps", 0)),
             eta=number("eta"),
             error=ErrorInfo.model_validate_json(text["error"]) if text.get("error") else None,
+            warnings=json.loads(text.get("warnings", "[]")),
             suspected="suspected" in text,
             strikes=int(text.get("strikes", 0)),
             request_id=text.get("request_id", ""),
@@ -168,6 +171,7 @@ class Record:
                 run_ms=_milliseconds(self.started, self.finished),
             ),
             error=self.error,
+            warnings=self.warnings,
         )
 
 

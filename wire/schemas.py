@@ -266,6 +266,7 @@ class Generation(BaseModel):
     finished_at: datetime | None
     timings: Timings
     error: ErrorInfo | None
+    warnings: list[str] = Field([], description="What is drawn, but not quite as asked, and why.")
 
 
 class CardDefaults(BaseModel):

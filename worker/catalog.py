@@ -39,7 +39,7 @@ from worker.engine.memory import is_out_of_memory
 from worker.engine.precision import Plan
 from worker.engine.probe import probe
 from worker.engine.weights import Condition, Weights
-from worker.words import Words
+from worker.words import Conditions, Words, of_classes
 
 log = logging.getLogger("emaki.worker")
 _OLD_VERSIONS_KEPT = 4
@@ -61,20 +61,13 @@ class Loaded:
     written: float  # the weights' file's modification time, in Unix seconds
     words: Words | None = None  # where pictures are drawn from prompts
 
-    def conditions(self, request: ResolvedRequest) -> Future[list[Tensor | None]]:
-        """What each picture is drawn for, None: for nothing; then what all are led away from.
-
-        Not there at once where words must be encoded.
-        """
+    def conditions(self, request: ResolvedRequest) -> Future[Conditions]:
+        """What its pictures are drawn for; not there at once where words must be encoded."""
         if self.words is not None:
-            return self.words.states([*request.prompts, request.negative_prompt])
-        here: Future[list[Tensor | None]] = Future()
+            return self.words.conditions(request.prompts, request.negative_prompt)
         # By name: another version may have other classes, or another order.
-        labels = [
-            None if n is None else self.manifest.classes.index(n) for n in request.class_names
-        ]
-        here.set_result([*(n if n is None else torch.tensor(n) for n in labels), None])
-        return here
+        index = self.manifest.classes.index
+        return of_classes([None if name is None else index(name) for name in request.class_names])
 
 
 @dataclass(frozen=True)
@@ -302,11 +295,10 @@ def load(folder: Path, *, device: torch.device, plan: Plan, cores: Cores) -> Loa
     """A checkpoint in memory, verified and tried.
 
     Raises:
-        CheckpointError: it is damaged, or cannot be served.
+        CheckpointError: it is damaged.
         OSError, RuntimeError, MemoryError: it cannot be read, or not be evaluated.
     """
     written = (folder / WEIGHTS).stat().st_mtime
-    _require_served(folder, read_manifest(folder))
     model = load_model(folder, device=device, dtype=plan.dtype)
     weights = probe(_weights(model, device, plan), plan, cores)
     words = None if model.encoder is None else Words(model.encoder)
@@ -361,16 +353,6 @@ def card_of(manifest: Manifest, steps: list[int], *, created: int) -> ModelCard:
         baked_guidance=distilled.guidance.scale if distilled.guidance else None,
         quality=dict(manifest.quality),
     )
-
-
-def _require_served(folder: Path, manifest: Manifest) -> None:
-    """Raise CheckpointError for what can be trained and sampled, but is not served."""
-    if manifest.text is not None or manifest.latent is not None:
-        what = "from words" if manifest.text is not None else "in latents"
-        raise CheckpointError(
-            f"{folder} draws {what}, which is not served yet; draw with "
-            f"`python -m training sample {folder}`"
-        )
 
 
 def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:

@@ -9,8 +9,6 @@ import time
 from collections import deque
 from concurrent.futures import Future
 
-from torch import Tensor
-
 from wire.images import ImagesAway
 from wire.life import Call, Taken
 from wire.logs import fields
@@ -30,8 +28,9 @@ from worker.engine.work import (
 )
 from worker.ledger import Heard, Ledger
 from worker.meter import Meter
+from worker.orders import Undrawable, as_work, require_classes
 from worker.render import plain_png, png, strip_png
-from worker.works import work_for
+from worker.words import Conditions
 
 log = logging.getLogger("emaki.worker")
 _STEPS_MISSED = 20  # a step may take so many times as long as usual
@@ -56,7 +55,7 @@ class Dispatch:
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
         self._loading: dict[str, Record] = {}  # their version is on its way into memory
-        self._conditions: dict[str, Future[list[Tensor | None]]] = {}  # of what is to be drawn
+        self._conditions: dict[str, Future[Conditions]] = {}  # of what is to be drawn
         self.elsewhere: list[str] = []  # let go of for another worker; the caller puts them back
         self._drawing = Drawing(())
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
@@ -288,34 +287,14 @@ class Dispatch:
         self._frames.pop(id_, None)
 
     def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo | None:
-        request, manifest = record.request, loaded.manifest
-        lacking = set(request.class_names) - {None, *manifest.classes}
-        if lacking:
-            return ErrorInfo(
-                code="invalid_request",
-                detail=f"{manifest.version} has no class {min(map(str, lacking))!r}; it has "
-                f"{', '.join(manifest.classes[:20])}",
-            )
-        if record.id not in self._conditions:
-            self._conditions[record.id] = loaded.conditions(request)
-        if not self._conditions[record.id].done():
-            return None
+        """What to draw, or why it cannot be; None: its words are on their way."""
         try:
-            return work_for(
-                request,
-                loaded,
-                self._conditions.pop(record.id).result(),
-                id_=f"{record.id}#{next(self._counter)}",
-                owner=record.owner,
-                isolated=record.suspected,
-            )
-        except ValueError as error:
-            return ErrorInfo(
-                code="invalid_request", detail=f"{manifest.version} cannot draw this: {error}"
-            )
-        except Exception as error:  # noqa: BLE001 - an encoder's, and this request's alone
-            return ErrorInfo(
-                code="drawing_failed",
-                detail=f"the text encoder of {manifest.version} failed ({error}); "
-                "other words may do",
-            )
+            if record.id not in self._conditions:
+                require_classes(record.request, loaded.manifest)
+                self._conditions[record.id] = loaded.conditions(record.request)
+            if not self._conditions[record.id].done():
+                return None
+            conditions = self._conditions.pop(record.id)
+            return as_work(record, loaded, conditions, id_=f"{record.id}#{next(self._counter)}")
+        except Undrawable as error:
+            return error.info

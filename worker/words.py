@@ -1,18 +1,35 @@
-"""Prompts to what a network looks at, apart from the threads that draw and that talk to Redis.
+"""What pictures are drawn for: a request's classes or words as tensors.
 
-What was encoded lately is kept: the same words are asked for again and again. An encoder that fails
-fails the request that asked, and no other.
+Words are encoded apart from the threads that draw and that talk to Redis. What was encoded lately
+is kept: the same words are asked for again and again. An encoder that fails fails the request that
+asked, and no other.
 """
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
 from torch import Tensor
 
 from models.encoder import TextEncoder
 
 _KEPT = 256  # prompts; 37 kB each of 24 tokens by 384
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What each picture is drawn for, None: for nothing.
+
+    Attributes:
+        negative: what guidance leads all of them away from; None: from nothing in particular.
+        cut: indices of pictures whose prompt was too long, -1: the negative one.
+    """
+
+    each: tuple[Tensor | None, ...]
+    negative: Tensor | None = None
+    cut: tuple[int, ...] = ()
 
 
 class Words:
@@ -22,9 +39,21 @@ class Words:
         self._encode = lru_cache(maxsize=_KEPT)(encoder.encode)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
-    def states(self, texts: Sequence[str | None]) -> Future[list[Tensor | None]]:
-        """(L, S) of each text in turn, None of None; or, when asked for, what went wrong."""
-        return self._thread.submit(self._states, tuple(texts))
+    def conditions(self, prompts: Sequence[str | None], negative: str | None) -> Future[Conditions]:
+        """States (L, S) of each prompt; or, when asked for, what went wrong."""
+        return self._thread.submit(self._conditions, (*prompts, negative))
 
-    def _states(self, texts: tuple[str | None, ...]) -> list[Tensor | None]:
-        return [None if text is None else self._encode(text).states for text in texts]
+    def _conditions(self, texts: tuple[str | None, ...]) -> Conditions:
+        encoded = [None if text is None else self._encode(text) for text in texts]
+        cut = [i for i, one in enumerate(encoded) if one is not None and one.cut]
+        *each, negative = (None if one is None else one.states for one in encoded)
+        last = len(texts) - 1
+        return Conditions(tuple(each), negative, tuple(-1 if i == last else i for i in cut))
+
+
+def of_classes(labels: Sequence[int | None]) -> Future[Conditions]:
+    """The same of classes, there at once."""
+    here: Future[Conditions] = Future()
+    each = tuple(None if label is None else torch.tensor(label) for label in labels)
+    here.set_result(Conditions(each))
+    return here

@@ -65,6 +65,8 @@ export class Form {
       ? IN_TURN
       : String(card.classes.indexOf(request.class));
     if (fields.class.selectedIndex < 0) fields.class.selectedIndex = 0;
+    fields.prompt.value = [request.prompt ?? ""].flat().find(Boolean) ?? "";
+    fields.negative_prompt.value = request.negative_prompt ?? "";
     fields.seed.value = request.seed;
     fields.batch.value = request.batch ?? 1;
     fields.steps.value = request.steps;
@@ -111,6 +113,7 @@ export class Form {
     );
     fields.class.value = "0";
     fields.class.closest(".field").hidden = card.classes.length === 0;
+    this.#followWords(card);
     fields.sampler.replaceChildren(
       ...card.samplers.map((name) => new Option(SAMPLERS.get(name) ?? name, name)),
     );
@@ -126,6 +129,17 @@ export class Form {
       : "not with this model";
   }
 
+  #followWords(card) {
+    const { fields } = this;
+    const words = card.conditioning === "text";
+    fields.prompt.closest(".field").hidden = fields.negative_prompt.closest(".field").hidden = !words;
+    if (!words) return;
+    const examples = card.prompt_examples;
+    fields.prompt.list.replaceChildren(...examples.map((text) => new Option(text, text)));
+    if (!fields.prompt.value) fields.prompt.value = examples[0] ?? "";
+    this.element.querySelector("#prompt-hint").textContent = `up to ${card.prompt_tokens} tokens; a word is one or more`;
+  }
+
   #read() {
     const { fields } = this;
     const card = this.card(fields.model.value);
@@ -136,6 +150,7 @@ export class Form {
     return {
       model: fields.model.value,
       class: this.#class(card, batch),
+      ...this.#words(card),
       // As it was typed: it may be larger than JavaScript's exact numbers.
       seed: fields.seed.value.trim() === "" ? undefined : String(BigInt(fields.seed.value.trim())),
       batch,
@@ -153,6 +168,14 @@ export class Form {
     if (chosen !== IN_TURN) return card.classes[chosen];
     const length = Math.min(batch, TOO_MANY); // the server says so of `batch`
     return Array.from({ length }, (_, i) => card.classes[i % card.classes.length]);
+  }
+
+  #words(card) {
+    if (card.conditioning !== "text") return {};
+    const [prompt, negative_prompt] = [this.fields.prompt, this.fields.negative_prompt].map(
+      (field) => field.value.trim() || undefined,
+    );
+    return { prompt, negative_prompt };
   }
 
   /** What cannot even be sent; everything else the server judges. */
@@ -192,9 +215,9 @@ export class Form {
   }
 }
 
-/** Guidance weighs a class against none, so the model must know both, and not hold it already. */
+/** Guidance weighs something against nothing: the model must know both, and not hold it already. */
 function isGuided(card) {
-  return card.null_class && card.classes.length > 0 && card.baked_guidance === null;
+  return card.null_class && card.conditioning !== "none" && card.baked_guidance === null;
 }
 
 /** Select a value, also one that the page has not heard of: a newer version, a newer sampler. */

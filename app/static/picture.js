@@ -3,7 +3,7 @@
 import { ApiError, blob, key } from "./api.js";
 import { save } from "./download.js";
 import { drawBlob } from "./pixels.js";
-import { curl, fileName, parameters, single } from "./request.js";
+import { curl, fileName, parameters, single, title } from "./request.js";
 import { Scroll } from "./scroll.js";
 
 export class PictureDialog {
@@ -38,9 +38,10 @@ export class PictureDialog {
     this.shown = { generation, index, strip };
     const image = this.#image();
     const { batch } = generation.request;
-    this.#text("#picture-title", image.class ?? "Picture");
+    const name = title(generation.request, index) ?? "Picture";
+    this.#text("#picture-title", name);
     this.#text("#picture-place", batch > 1 ? `${index + 1} of ${batch}` : "");
-    this.canvas.setAttribute("aria-label", `${image.class ?? "Picture"}, seed ${image.seed}`);
+    this.canvas.setAttribute("aria-label", `${name}, seed ${image.seed}`);
     for (const id of ["#picture-previous", "#picture-next"]) {
       this.dialog.querySelector(id).hidden = generation.images.length < 2;
     }

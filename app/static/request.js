@@ -31,10 +31,28 @@ export function previewEvery(steps) {
 /** The request that draws one image of a generation alone. */
 export function single(generation, image) {
   const { model, steps, sampler, guidance_scale, guidance_interval, eta } = generation.request;
-  const asked = { model, class: image.class, seed: image.seed, steps, sampler, guidance_scale };
-  const guided = image.class !== null && guidance_scale !== 0 && guidance_scale !== 1;
-  if (guided) asked.guidance_interval = guidance_interval; // the model's default may be another
+  const asked = { model, seed: image.seed, steps, sampler, guidance_scale };
+  const prompt = at(generation.request.prompt, image.index);
+  if (image.class !== null) asked.class = image.class;
+  if (prompt !== null) asked.prompt = prompt;
+  const ofSomething = title(generation.request, image.index) !== null;
+  const guided = ofSomething && guidance_scale !== 0 && guidance_scale !== 1;
+  if (guided) {
+    asked.guidance_interval = guidance_interval; // the model's default may be another
+    const { negative_prompt } = generation.request;
+    if (negative_prompt) asked.negative_prompt = negative_prompt;
+  }
   return eta ? { ...asked, eta } : asked;
+}
+
+/** What one image is of: its class, its prompt, or null. */
+export function title(request, index) {
+  return at(request.class, index) ?? at(request.prompt, index);
+}
+
+/** What a field says of one image: it may have an entry for each. */
+function at(value, index) {
+  return (Array.isArray(value) ? value[index] : value) ?? null;
 }
 
 /** A command for a POSIX shell that draws the picture; the key stays in a variable. */
@@ -49,10 +67,11 @@ function quoted(text) {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-/** "Sneaker", "each class in turn", or what the model draws without a class. */
+/** "Sneaker", "each class in turn", a prompt, or what the model draws without any. */
 export function subject(request) {
   if (Array.isArray(request.class)) return "Each class in turn";
-  return request.class ?? "No class";
+  if (Array.isArray(request.prompt)) return "Several prompts";
+  return request.class ?? request.prompt ?? "No class";
 }
 
 export function count(batch) {
@@ -62,10 +81,18 @@ export function count(batch) {
 /** A file name that says what the picture is. */
 export function fileName(generation, image) {
   const model = generation.request.model.split("@")[0];
-  const parts = ["emaki", model, image.class ?? "", image.seed].map((part) =>
+  const parts = ["emaki", model, title(generation.request, image.index) ?? "", image.seed].map((part) =>
     part.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, ""),
   );
   return `${parts.filter(Boolean).join("-").slice(0, 100)}.png`;
+}
+
+/** Rows that say what a picture is of. */
+function subjectRows(request, index) {
+  const prompt = at(request.prompt, index);
+  if (prompt === null) return [["Class", at(request.class, index) ?? "none"]];
+  const { negative_prompt } = request;
+  return [["Prompt", prompt], ...(negative_prompt ? [["Less like", negative_prompt]] : [])];
 }
 
 /** Whether guidance applies to a part of the run only. */
@@ -81,7 +108,7 @@ export function parameters(generation, image) {
   const { request } = generation;
   const rows = [
     ["Model", request.model],
-    ["Class", image.class ?? "none"],
+    ...subjectRows(request, image.index),
     ["Seed", image.seed],
     ["Steps", String(request.steps)],
     ["Sampler", SAMPLERS.get(request.sampler) ?? request.sampler],

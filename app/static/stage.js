@@ -165,7 +165,7 @@ export class Stage {
       running: [`Step ${progress.step} of ${progress.steps}`, timeLeft(progress.eta_seconds)]
         .filter(Boolean)
         .join(", "),
-      succeeded: `Drawn by ${model} in ${duration(timings.run_ms ?? 0)}`,
+      succeeded: [`Drawn by ${model} in ${duration(timings.run_ms ?? 0)}`, ...generation.warnings].join("; "),
       canceled: "Canceled",
       failed: `Failed: ${generation.error?.detail ?? "the server does not say why"}`,
     };

@@ -1,5 +1,7 @@
 // The pictures of the generation on show, as buttons in a grid. Keeps no pixels but its canvases.
 
+import { title } from "./request.js";
+
 export class Tiles {
   /** `onOpen(index)` is called when a finished picture is chosen. */
   constructor(list, { onOpen }) {
@@ -11,8 +13,7 @@ export class Tiles {
   /** A blank tile for each picture of a request. */
   lay(request) {
     this.tiles = Array.from({ length: request.batch }, (_, index) => {
-      const name = Array.isArray(request.class) ? request.class[index] : request.class;
-      return this.#tile(index, name ?? "Picture");
+      return this.#tile(index, title(request, index) ?? "Picture");
     });
     this.list.replaceChildren(...this.tiles.map(({ item }) => item));
     const { batch } = request;

@@ -1,6 +1,7 @@
 """What a generation came to: pictures from its archive, or why there are none. No I/O."""
 
 import io
+import warnings
 import zipfile
 
 from PIL import Image
@@ -26,7 +27,9 @@ def succeeded(generation: Generation) -> Generation:
 
 
 def pictures(generation: Generation, archive: bytes, strip: bytes | None = None) -> Pictures:
-    """The files of a finished generation as pictures."""
+    """The files of a finished generation as pictures; its warnings become Python's."""
+    for text in generation.warnings:
+        warnings.warn(text, stacklevel=2)
     request = generation.request.model_dump(mode="json")
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
         pngs = [files.read(name) for name in sorted(files.namelist())]

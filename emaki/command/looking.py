@@ -87,7 +87,7 @@ def _of_file(path: Path) -> dict[str, Any]:
 
 
 def _subject(card: ModelCard) -> str:
-    if getattr(card, "conditioning", "class") == "text":
+    if card.conditioning == "text":
         return "words"
     names = card.classes
     shown = ", ".join(names[:6])

@@ -24,7 +24,7 @@ from tests.support import eventually, free_port
 from wire.schemas import Generation, Preview, Status
 from worker.engine.precision import choose
 
-LONG = {"steps": 1000, "n": 48, "class_": "Circle"}  # some seconds of work
+LONG: dict[str, Any] = {"steps": 1000, "n": 48, "class_": "Circle"}  # some seconds of work
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_a_lost_answer_to_a_submit_draws_once(service: Service) -> None:
 
 def test_events_go_on_where_a_connection_broke(service: Service) -> None:
     with lossy_way(service.url) as way, emaki.Client(way.url) as client:
-        handle = client.submit(n=8, steps=400, preview_every=50)
+        handle = client.submit(n=4, steps=120, preview_every=20)
         seen: list[Event] = []
         for event in handle.events():
             seen.append(event)

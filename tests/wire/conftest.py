@@ -14,10 +14,10 @@ from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 
 from serve.embedded import EmbeddedRedis
+from tests.support import fresh_record
 from wire import keys, life
 from wire.life import Admission, Call, Hand, Life, Outcome, Taken
 from wire.record import Record
-from wire.schemas import ResolvedRequest
 
 VERSION = "tiny@0000001"
 
@@ -33,26 +33,7 @@ class World:
         self.run = Life(self.redis)
 
     def record(self, owner: str = "", **changes: Any) -> Record:
-        wanted = {
-            "model": VERSION,
-            "seed": 1,
-            "steps": 10,
-            "batch": 1,
-            "classes": [0] * changes.get("batch", 1),
-            "class_names": ["Circle"] * changes.get("batch", 1),
-            "guidance_scale": 1.0,
-            "sampler": "dpmpp_2m",
-            "eta": 0.0,
-            "scale": 1,
-            **changes,
-        }
-        return Record(
-            id=uuid.uuid4().hex,
-            owner=owner,
-            request=ResolvedRequest.model_validate(wanted),
-            created=time.time(),
-            result_ttl=60,
-        )
+        return fresh_record(owner, **changes)
 
     def admit(self, record: Record, **limits: Any) -> Admission:
         """As `app.queue` does: the job and the record in one transaction."""

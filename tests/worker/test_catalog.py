@@ -11,7 +11,6 @@ import torch
 
 from models.checkpoint import MANIFEST, WEIGHTS, publish, read_manifest, write_manifest
 from models.unet import UNet
-from tests.companions import write_text_checkpoint
 from tests.support import eventually, write_checkpoint
 from worker.catalog import Catalog, Loaded, Loading
 from worker.engine.precision import Plan, plan
@@ -219,15 +218,3 @@ def test_a_manifest_with_impossible_numbers_is_refused(
     models.refresh()
     assert models.names == []
     assert "at least 1" in caplog.text
-
-
-@pytest.mark.parametrize("latent", [False, True])
-def test_words_and_latents_are_refused_by_name_and_the_rest_is_served(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, latent: bool
-) -> None:
-    write_checkpoint(tmp_path)
-    write_text_checkpoint(tmp_path, latent=latent)
-    models = catalog(tmp_path)
-    models.refresh()
-    assert models.names == ["tiny"]
-    assert "draws from words, which is not served yet" in caplog.text

@@ -2,7 +2,6 @@
 
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,8 @@ from app.queue import SubmitQueue
 from models import load_model
 from models.unet import UNet
 from serve.embedded import EmbeddedRedis
-from tests.support import eventually, write_checkpoint
+from tests.support import eventually, fresh_record, write_checkpoint
 from wire import keys
-from wire.record import Record
-from wire.schemas import ResolvedRequest
 from worker.catalog import Catalog
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
@@ -97,24 +94,9 @@ def workers(
 
 
 def submit(redis: Any, **changes: Any) -> str:
-    wanted: dict[str, Any] = {
-        "model": "tiny@0000001",
-        "seed": 1,
-        "steps": 400,
-        "batch": 1,
-        "classes": [0],
-        "class_names": ["Circle"],
-        "guidance_scale": 1.0,
-        "sampler": "dpmpp_2m",
-        "eta": 0.0,
-        "scale": 1,
-        **changes,
-    }
-    request = ResolvedRequest(**wanted)
-    id_ = uuid.uuid4().hex
-    record = Record(id=id_, owner="", request=request, created=time.time(), result_ttl=60)
+    record = fresh_record(**{"steps": 400, **changes})
     SubmitQueue(redis, max_pictures=100).submit(record)
-    return id_
+    return record.id
 
 
 def sleep_past_the_ttl(redis: Any) -> None:

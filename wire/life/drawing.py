@@ -23,7 +23,14 @@ def drawing(worker: str, ids: Iterable[str]) -> Call[bool]:
 def start(record: Record, worker: str, *, now: float) -> Call[bool]:
     """The first step is made; ``record`` says so already."""
     status = record.generation(now=now).model_dump_json()
-    return script("start").call(bool, id=record.id, worker=worker, now=repr(now), status=status)
+    return script("start").call(
+        bool,
+        id=record.id,
+        worker=worker,
+        now=repr(now),
+        status=status,
+        warnings=json.dumps(record.warnings),
+    )
 
 
 def progress(record: Record, worker: str, *, now: float) -> Call[bool]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
 from weakref import proxy
 
 import torch
@@ -30,8 +29,6 @@ from worker.engine.work import Pixels, Row
 
 _FIRST_SLOTS = 16
 _NOISE_AHEAD = 16  # images of noise that are drawn at once, at least
-
-_NONE: "Mapping[int, Future[Pixels | Exception]]" = MappingProxyType({})
 
 Evaluate = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -64,7 +61,7 @@ class Outcome:
     """What a step shows, once it is there: pictures of latents are decoded apart from steps."""
 
     def __init__(
-        self, shown: list[Shown], pictures: "Mapping[int, Future[Pixels | Exception]]" = _NONE
+        self, shown: list[Shown], pictures: Mapping[int, "Future[Pixels | Exception]"]
     ) -> None:
         self._shown, self._pictures = shown, pictures
 
@@ -81,7 +78,13 @@ class Outcome:
 
 
 class Batch:
-    """The rows of one model that have begun."""
+    """The rows of one model that have begun.
+
+    Attributes:
+        most_in_flight: steps whose pictures may be on their way; then steps wait for them.
+    """
+
+    most_in_flight = 32
 
     def __init__(self, weights: Weights, cores: Cores, *, slots: int = _FIRST_SLOTS) -> None:
         self._weights: Weights = proxy(weights)  # whose batch this is: it goes when they go

@@ -11,6 +11,7 @@ Knows torch and `models`; knows no Redis, RQ, HTTP, files or threads.
 """
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ from worker.engine.work import (
 
 log = logging.getLogger("emaki.worker")
 _FAILURES_IN_COMPANY = 3
-_MOST_IN_FLIGHT = 32  # steps whose pictures may be on their way
+_PAUSE = 0.001  # seconds between two looks, when only pictures are on their way
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,13 @@ class Engine:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._cores = Cores(plan.cores)
-        self.steps = 0
+        self.steps = self.landed = 0  # steps made, and those whose pictures are there
         self.last = LastStep()
         self._share: FairShare[Row] = FairShare()
         self._works: dict[str, _Progress] = {}
         self._probing: list[str] = []  # works to be tried alone, after a step of theirs failed
         self._batches: WeakKeyDictionary[Weights, Batch] = WeakKeyDictionary()
-        self._flying: deque[tuple[Outcome, list[_Note]]] = deque()  # steps not yet told
+        self._flying: dict[Batch, deque[tuple[Outcome, list[_Note]]]] = {}  # steps not yet told
         self._rooms: WeakKeyDictionary[Weights, Room] = WeakKeyDictionary()
 
     @property
@@ -133,7 +134,10 @@ class Engine:
             What happened, in order.
         """
         if not self._works:
-            return self._land(most=0)
+            events = self._land()
+            if not events:
+                time.sleep(_PAUSE)
+            return events
         chosen = self._choose()
         rows = [row for job in chosen.values() for row in job]
         drawing(tuple(chosen))
@@ -144,12 +148,13 @@ class Engine:
         self.last = LastStep(rows=len(rows), places=sum(places), computed=pieces.computed)
         self._share.charge(chosen, pieces.computed)
         try:
-            outcome = self.prepare(weights).advance(rows, pieces)
+            batch = self.prepare(weights)
+            outcome = batch.advance(rows, pieces)
         except Exception as error:  # noqa: BLE001 - whatever it was, find out whose it is
             return self._failed(tuple(chosen), weights, error)
         self._room(weights).step_went_well()
-        self._flying.append((outcome, self._note(rows, places)))
-        return self._land(most=_MOST_IN_FLIGHT)
+        self._flying.setdefault(batch, deque()).append((outcome, self._note(rows, places)))
+        return self._land()
 
     def prepare(self, weights: Weights) -> Batch:
         """Ready what these weights' steps need; in any thread, before their first work comes."""
@@ -197,15 +202,22 @@ class Engine:
             self._probing.pop(0)  # it did well alone
         return notes
 
-    def _land(self, *, most: int) -> list[Event]:
-        """Tell of steps that the device has made; of more than ``most`` it has not, wait."""
+    def _land(self) -> list[Event]:
+        """Tell of steps whose pictures are there, each model's in order; wait if too many are not.
+
+        Models do not wait for one another: some pictures take long to decode.
+        """
         events: list[Event] = []
-        while self._flying and (len(self._flying) > most or self._flying[0][0].ready):
-            outcome, notes = self._flying.popleft()
-            for note, seen in zip(notes, outcome.shown(), strict=True):
-                events += note.told(seen)
-                if isinstance(seen.picture, Exception):
-                    self.cancel(note.row.work.id)
+        for batch, flying in list(self._flying.items()):
+            while flying and (flying[0][0].ready or len(flying) > batch.most_in_flight):
+                outcome, notes = flying.popleft()
+                self.landed += 1
+                for note, seen in zip(notes, outcome.shown(), strict=True):
+                    events += note.told(seen)
+                    if isinstance(seen.picture, Exception):
+                        self.cancel(note.row.work.id)
+            if not flying:
+                del self._flying[batch]
         return events
 
     def _failed(self, ids: tuple[str, ...], weights: Weights, error: Exception) -> list[Event]:

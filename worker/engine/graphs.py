@@ -34,6 +34,8 @@ _FINAL = 1  # of what is seen: a frame of the strip, the picture, its preview
 class GraphBatch(Batch):
     """The rows of one model that have begun, moved by graphs."""
 
+    most_in_flight = 2  # that the device may be behind; then heartbeats wait for it
+
     def __init__(self, weights: Weights, cores: Cores, sizes: Sequence[int]) -> None:
         super().__init__(weights, cores, slots=_SLOTS_PER_PLACE * max(sizes) + 1)
         self._free.remove(_SPARE)

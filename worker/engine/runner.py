@@ -103,8 +103,8 @@ class Runner:
 
     @property
     def steps(self) -> int:
-        """Steps made since the start: rises while the engine is well."""
-        return self._engine.steps
+        """Steps made and told since the start: rises while the engine is well."""
+        return self._engine.steps + self._engine.landed
 
     def _run(self) -> None:
         while True:

@@ -1,0 +1,89 @@
+"""What a request asks for, as work for the engine: its table, its conditions, its noise.
+
+What the version that is loaded cannot draw is `Undrawable`, and ends that request alone.
+"""
+
+from concurrent.futures import Future
+
+from models.manifest import Manifest
+from wire.record import Record
+from wire.schemas import ErrorInfo, ResolvedRequest
+from worker.catalog import Loaded
+from worker.engine.work import Work
+from worker.words import Conditions
+
+_MOST_PREVIEWS = 256  # of one generation
+
+
+class Undrawable(Exception):
+    """Why a generation fails before it begins."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.info = ErrorInfo(code=code, detail=detail)
+
+
+def require_classes(request: ResolvedRequest, manifest: Manifest) -> None:
+    """Raise `Undrawable` for a class that another version had and this one has not."""
+    lacking = set(request.class_names) - {None, *manifest.classes}
+    if lacking:
+        raise Undrawable(
+            "invalid_request",
+            f"{manifest.version} has no class {min(map(str, lacking))!r}; it has "
+            f"{', '.join(manifest.classes[:20])}",
+        )
+
+
+def as_work(record: Record, loaded: Loaded, conditions: Future[Conditions], *, id_: str) -> Work:
+    """The work of a generation whose conditions are there; ``record`` gets its warnings.
+
+    Raises:
+        Undrawable: the words or the table that it asks for cannot be had.
+    """
+    request, manifest = record.request, loaded.manifest
+    try:
+        drawn_for = conditions.result()
+        table = manifest.build_table(
+            request.sampler,
+            request.steps,
+            guidance_scale=request.guidance_scale,
+            eta=request.eta,
+        )
+    except ValueError as error:
+        raise Undrawable(
+            "invalid_request", f"{manifest.version} cannot draw this: {error}"
+        ) from error
+    except Exception as error:
+        raise Undrawable(
+            "drawing_failed",
+            f"the text encoder of {manifest.version} failed ({error}); other words may do",
+        ) from error
+    record.warnings = _warnings(drawn_for, manifest)
+    every = request.preview_every
+    if every:
+        every = max(every, -(-record.work // _MOST_PREVIEWS))
+    pictures = request.pictures
+    return Work(
+        id=id_,
+        owner=record.owner,
+        weights=loaded.weights,
+        table=table,
+        seeds=tuple(picture.seed for picture in pictures),
+        conditions=drawn_for.each,
+        negative=drawn_for.negative,
+        guidance_scale=request.guidance_scale,
+        guidance_interval=pictures[0].guidance_interval,
+        clip=manifest.diffusion.clip,
+        strip=request.strip,
+        preview_every=every,
+        isolated=record.suspected,
+    )
+
+
+def _warnings(conditions: Conditions, manifest: Manifest) -> list[str]:
+    tokens = 0 if manifest.text is None else manifest.text.tokens
+    return [
+        f"{'the negative prompt' if index < 0 else f'the prompt of image {index}'} is longer than "
+        f"the {tokens} tokens that {manifest.version} reads; what follows them was left out"
+        for index in conditions.cut
+    ]
