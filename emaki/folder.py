@@ -93,16 +93,17 @@ class Folder:
         return before
 
     def _read_done(self) -> set[int]:
-        """Pictures that are whole; a line that a crash cut off is taken out."""
+        """Pictures that are whole; lines that are cut off, or of no file, are taken out."""
         path = self.path / _METADATA
         if not path.exists():
             return set()
         text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            _replace(path, whole)
-        names = {json.loads(line)["file_name"] for line in whole.splitlines()}
-        return {int(Path(name).stem) for name in names if (self.path / name).is_file()}
+        whole = text[: text.rfind("\n") + 1].splitlines(keepends=True)
+        lines = {json.loads(line)["file_name"]: line for line in whole}
+        kept = {name: line for name, line in lines.items() if (self.path / name).is_file()}
+        if "".join(kept.values()) != text:
+            _replace(path, "".join(kept.values()))
+        return {int(Path(name).stem) for name in kept}
 
     def _pin(self, picture: Picture) -> None:
         """The version that drew the first one draws all, also when a newer one is published."""

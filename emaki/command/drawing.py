@@ -15,7 +15,7 @@ from emaki.asked import Fields, batches, fields_of, part, with_seed
 from emaki.bars import Bar
 from emaki.command.errors import INTERRUPTED, fail, in_one_line, in_words
 from emaki.command.fields import parsed, with_fields
-from emaki.command.looking import Key, Url
+from emaki.command.looking import PATIENCE, Key, Url
 from emaki.errors import EmakiError
 from emaki.folder import Folder
 from emaki.pictures import Pictures, joined
@@ -135,5 +135,7 @@ def _source(
         return
     from emaki.client.sync import Client
 
+    with Client(url, key, retries=PATIENCE) as client:
+        client.models()  # one that is away is said soon; one that goes away later is waited for
     with Client(url, key) as client:
         yield Source(partial(client.draw_parts, forget=forget), client.card_of)

@@ -57,8 +57,7 @@ def _options() -> dict[str, Any]:
 
 def _value(info: FieldInfo, text: str) -> object:
     """What the text means; what means nothing is for the model or the service to refuse."""
-    constrained: Any = Annotated[info.annotation, *info.metadata]
-    kind: TypeAdapter[Any] = TypeAdapter(constrained)
+    kind: TypeAdapter[Any] = TypeAdapter(info.annotation)
     try:
         value: object = json.loads(text)
         kind.validate_python(value, strict=True)

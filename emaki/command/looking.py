@@ -21,13 +21,14 @@ Url = Annotated[
 Key = Annotated[
     str | None, typer.Option(help="An API key.", envvar="EMAKI_API_KEY", show_envvar=True)
 ]
+PATIENCE = 2  # retries, where a person waits for the answer
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 @in_one_line("client")
 def models(*, url: Url = None, key: Key = None) -> None:
     """List the models of a service; the default one first."""
-    with Client(url, key) as client:
+    with Client(url, key, retries=PATIENCE) as client:
         cards = client.models()
     table = Table("model", "size", "draws", "steps", "sampler", "guidance", box=None)
     for card in cards:
@@ -63,7 +64,7 @@ def show(
     if Path(what).suffix or Path(what).exists():
         told = _of_file(Path(what))
     else:
-        with Client(url, key) as client:
+        with Client(url, key, retries=PATIENCE) as client:
             if _ID.fullmatch(what):
                 told = client.generation(what).generation.model_dump(mode="json")
             else:
