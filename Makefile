@@ -5,6 +5,8 @@
 # make gpu     the tests that need a CUDA GPU    make gpu-bench   what one does, in minutes
 # make install set up .venv for all of these
 # make test-compose   builds, starts and breaks the containers; needs a Docker engine
+# make openapi  writes docs/openapi.json anew, which `make check` compares with what is served
+# make wheel   dist/emaki-*.whl, with the shipped model
 # make audit   known vulnerabilities of what is pinned   make sbom   what it all is, as CycloneDX
 #
 # PYTHON=python3.12 chooses the interpreter (3.11 or newer). TORCH_INDEX=<url> adds a package
@@ -18,7 +20,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Torch's threads must not spin while they wait: processes share the cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: install serve test test-compose check format chaos gpu gpu-bench bench audit sbom clean
+.PHONY: install serve test test-compose check format openapi wheel chaos gpu gpu-bench bench audit sbom clean
 
 install: $(BIN)/.dev
 
@@ -36,6 +38,13 @@ check: $(BIN)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m app.description docs/openapi.json
+
+openapi: $(BIN)/.dev
+	$(BIN)/python -m app.description docs/openapi.json --write
+
+wheel: $(BIN)/.dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 format: $(BIN)/.dev
 	$(BIN)/ruff format .

@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app import problems
+from app import description, problems
 from app.lapses import Lapses
 from app.middleware.body import BoundedBody
 from app.middleware.failures import UnexpectedFailures
@@ -34,7 +34,6 @@ from app.store import Store
 from app.telemetry import Telemetry
 from app.wakes import Wakes
 from wire.images import Images
-from wire.schemas import Problem
 
 _DESCRIPTION = """
 Small images from diffusion models. `POST /v1/generations` asks for pictures; poll the answer's
@@ -106,14 +105,13 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # FastAPI's pages run scripts from elsewhere; ours: `app.routes.page`
         redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
     for module in (generations, pictures, events, models, openai, health, metrics, page):
         app.include_router(module.router)
     app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
-    _describe_problems(app)
+    description.install(app)
     # The last one added is the outermost.
     app.add_middleware(BoundedBody, most_bytes=_MOST_BODY_BYTES, seconds=settings.request_timeout)
     if settings.rate_limit is not None:
@@ -147,26 +145,3 @@ class _PageFiles(StaticFiles):
         answer = super().file_response(*args, **kwargs)
         answer.headers["Cache-Control"] = "no-cache"
         return answer
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Put the problem schema into the OpenAPI description, instead of FastAPI's own error."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = generate()
-            schemas = schema["components"]["schemas"]
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= problem.pop("$defs")
-            schemas["Problem"] = problem
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            for path in schema["paths"].values():
-                for operation in path.values():
-                    operation["responses"].setdefault("421", problems.ERRORS[421])
-                    if "422" in operation["responses"]:
-                        operation["responses"]["422"] = problems.ERRORS[422]
-        return app.openapi_schema or schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

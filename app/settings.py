@@ -5,6 +5,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -61,6 +62,9 @@ class AppSettings(BaseSettings):
     allowed_hosts: str = Field(
         "", description="Comma-separated names of this server; unset: without keys loopback ones."
     )
+    public_url: str | None = Field(
+        None, description="By what address clients find this server; unset: as they called it."
+    )
     max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
     result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")
     images: str | None = Field(
@@ -76,6 +80,16 @@ class AppSettings(BaseSettings):
             if key.startswith("sha256:") and not _HASHED.fullmatch(key):
                 raise ValueError("a hashed key is sha256: and 64 lower-case hex digits")
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+            raise ValueError("write http:// or https://, a host, and a path if there is one")
+        return value.rstrip("/")
 
     @field_validator("allowed_hosts")
     @classmethod

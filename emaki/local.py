@@ -163,7 +163,7 @@ class Model:
                     known = parameters_of(view, index=i, seed=own.seed, class_name=own.class_name)
                     pictures[i], frames[i] = Picture(png(event.pixels, own), known), event.frames
         rows = [frames[index] for index in sorted(frames) if frames[index]]
-        strip = Image.open(BytesIO(strip_png(rows, scale=request.scale))) if rows else None
+        strip = Image.open(BytesIO(strip_png(rows, request.pictures))) if rows else None
         return Pictures((pictures[index] for index in sorted(pictures)), strip)
 
     def _events(self, work: Work, bar: Bar, *, done: int) -> Generator[Event, None, None]:

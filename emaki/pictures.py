@@ -7,11 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex, overload
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile
+from pydantic import TypeAdapter
+
+from emaki.errors import CannotDraw
+from wire.schemas import GenerationRequest
 
 _GAP = 2
 _SHOWN_SIDE = 112  # a picture in a notebook is enlarged to about this many pixels
+_INTERVAL = "guidance_interval"
 _OF_A_BATCH = ("batch", "preview_every", "strip")  # nothing that a picture depends on
 
 
@@ -28,6 +33,23 @@ class Picture(PngImageFile):
         self.load()
         self.png_bytes = png
         self.parameters = dict(parameters)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Picture":
+        """A file that was drawn by Emaki, which says how.
+
+        Raises:
+            CannotDraw: it is no picture, or does not say.
+        """
+        png = Path(path).read_bytes()
+        try:
+            with Image.open(io.BytesIO(png)) as image:
+                text: dict[str, str] = dict(getattr(image, "text", {}))
+        except UnidentifiedImageError as error:
+            raise CannotDraw(f"{path} is no picture") from error
+        if text.get("Software") != "Emaki":
+            raise CannotDraw(f"{path} does not say how it was drawn; was it drawn by Emaki?")
+        return cls(png, _parameters_in(text))
 
     @property
     def seed(self) -> int:
@@ -114,6 +136,18 @@ def parameters_of(
     if isinstance(own.get("prompt"), list):
         own["prompt"] = own["prompt"][index]
     return {**own, "seed": seed, "class": class_name}
+
+
+def _parameters_in(text: Mapping[str, str]) -> dict[str, Any]:
+    """A file's text as fields of the API; what it need not say is left out, or as it then is."""
+    found: dict[str, Any] = {"class": text.get("class") or None}
+    for name, info in GenerationRequest.model_fields.items():
+        told = text.get(name)
+        if told is not None and name != _INTERVAL:
+            annotation: Any = info.annotation
+            found[name] = TypeAdapter(annotation).validate_strings(told)
+    shares = text.get(_INTERVAL, "0, 1").split(",")
+    return {**found, _INTERVAL: [float(share) for share in shares]}
 
 
 def metadata_line(name: str, picture: Picture) -> str:

@@ -42,7 +42,7 @@ history = Key("emaki:history:{}")  # zset: its generations, in the order of thei
 stored = Key("emaki:stored:{}")  # hash: id -> bytes that it keeps in Redis, and their "total"
 kept = Key("emaki:kept:{}")  # zset: id -> Unix time at which those bytes go
 idempotency = Key("emaki:idempotency:{}:{}")  # hash by owner, digest: generation, first answer
-rate = Key("emaki:rate:{}")  # string: requests in the current minute
+RATES = "emaki:rate"  # what the keys of the limits library begin with, in the API
 
 # Models and workers.
 MODELS = "emaki:models"  # hash: version -> its card; outlives the workers

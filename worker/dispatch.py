@@ -251,7 +251,7 @@ class Dispatch:
         elif isinstance(event, WorkDone):
             if id_ in self._frames:
                 rows = [self._frames[id_][index] for index in sorted(self._frames[id_])]
-                ledger.strip(id_, strip_png(rows, scale=ledger.record(id_).request.scale))
+                ledger.strip(id_, strip_png(rows, ledger.record(id_).request.pictures))
             self._end(id_, Status.SUCCEEDED)
         elif isinstance(event, Canceled):
             self._end(id_, Status.CANCELED)

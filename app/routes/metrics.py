@@ -67,6 +67,7 @@ class _Now(Collector):
 
 @router.get(
     "/metrics",
+    operation_id="get_metrics",
     tags=["health"],
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Metrics."}, **errors(503)},

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 
+from app.addresses import public_url
 from app.auth import Owner
 from app.exceptions import GenerationCanceled, GenerationFailed, ModelNotFound, Stopping
 from app.follow import follow, one_more_stream
@@ -106,6 +107,7 @@ async def place_for_a_stream(
 
 @router.post(
     "/generations",
+    operation_id="create_images",
     response_model=ImagesAnswer,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "The pictures, or the stream."},
@@ -138,7 +140,7 @@ async def generate(
         )
     record = await _while_connected(request, service, record)
     pictures = await _pictures(service, record)
-    base = str(request.base_url).rstrip("/")
+    base = public_url(request, service)
     entries = [record.images[index] for index in sorted(record.images)]
     data = [
         ImageData(

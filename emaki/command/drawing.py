@@ -79,7 +79,7 @@ def draw(
         if folder is None:
             _into_file(source, out, with_seed(asked, n), n, what)
         else:
-            _into_folder(source, folder, asked, n)
+            into_folder(source, folder, asked, n)
 
 
 def _into_file(source: Source, out: Path | None, asked: Fields, n: int, what: str | None) -> None:
@@ -98,7 +98,8 @@ def _into_file(source: Source, out: Path | None, asked: Fields, n: int, what: st
     print(*written, sep="\n")
 
 
-def _into_folder(source: Source, path: Path, asked: Fields, n: int) -> None:
+def into_folder(source: Source, path: Path, asked: Fields, n: int) -> None:
+    """Draw what is missing; whatever stops it, one line says how many are there."""
     folder = Folder(path, asked, n)
     if folder.kept:
         print(f"{path}: {folder.kept} of {n} are there; going on", file=sys.stderr)

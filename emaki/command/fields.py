@@ -57,7 +57,8 @@ def _options() -> dict[str, Any]:
 
 def _value(info: FieldInfo, text: str) -> object:
     """What the text means; what means nothing is for the model or the service to refuse."""
-    kind: TypeAdapter[Any] = TypeAdapter(info.annotation)
+    annotation: Any = info.annotation
+    kind: TypeAdapter[Any] = TypeAdapter(annotation)
     try:
         value: object = json.loads(text)
         kind.validate_python(value, strict=True)

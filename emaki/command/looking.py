@@ -2,16 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from PIL import Image, UnidentifiedImageError
 from rich.console import Console
 from rich.table import Table
 
 from emaki.client.sync import Client
 from emaki.command.errors import in_one_line
 from emaki.errors import CannotDraw
+from emaki.pictures import Picture
 from wire.schemas import ModelCard
 
 Url = Annotated[
@@ -62,7 +62,7 @@ def show(
         emaki show fashion-mnist
     """
     if Path(what).suffix or Path(what).exists():
-        told = _of_file(Path(what))
+        told = Picture.read(what).parameters
     else:
         with Client(url, key, retries=PATIENCE) as client:
             if _ID.fullmatch(what):
@@ -74,17 +74,6 @@ def show(
                     raise CannotDraw(f"the service has no model {what!r}; it has {known}")
                 told = cards[what].model_dump(mode="json")
     Console().print_json(data=told)
-
-
-def _of_file(path: Path) -> dict[str, Any]:
-    try:
-        with Image.open(path) as image:
-            text = dict(getattr(image, "text", {}))
-    except UnidentifiedImageError as error:
-        raise CannotDraw(f"{path} is no picture") from error
-    if text.get("Software") != "Emaki":
-        raise CannotDraw(f"{path} does not say how it was drawn; was it drawn by Emaki?")
-    return text
 
 
 def _subject(card: ModelCard) -> str:

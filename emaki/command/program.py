@@ -11,7 +11,7 @@ TRAINING = {
     "train": "Train a model and publish its checkpoints.",
     "sample": "Draw a grid, or a denoising strip, with a checkpoint.",
     "evaluate": "Measure a model beside what real pictures reach.",
-    "publish": "Serve another step of a model: roll back, or forward.",
+    "publish": "Choose which step of a model is served: roll back, or forward.",
     "average": "Another length of EMA from a run's snapshots.",
     "distill": "Fewer evaluations from a trained model.",
     "autoencoder": "Train an autoencoder for latent models.",

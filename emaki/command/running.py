@@ -80,7 +80,10 @@ def _models(checkpoints: Path | None) -> None:
     """Bring the shipped models along where there is no folder of models yet."""
     _settings(checkpoints=checkpoints)
     folder = Path(os.environ.get("EMAKI_CHECKPOINTS") or "checkpoints")
-    if folder.exists() or not shipped.models():
+    if folder.exists():
+        if not any(folder.glob("*/LATEST")):
+            text = f"emaki: {folder}/ holds no model yet; train one, or copy one from"
+            print(text, shipped.MODELS, file=sys.stderr)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.part")

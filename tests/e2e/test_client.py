@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import inspect
 import io
 import json
 import subprocess
@@ -64,6 +65,17 @@ def test_a_picture_says_what_draws_it_again(model: emaki.Model) -> None:
     again = model.draw(**drawn[1].parameters)
     assert again[0].png_bytes == drawn[1].png_bytes
     assert (again[0].seed, again[0].class_name) == (9, "Ankle boot")
+
+
+def test_a_file_says_what_draws_it_again(model: emaki.Model, tmp_path: Path) -> None:
+    asked = {"class_": "Circle", "guidance_scale": 3, "guidance_interval": [0.25, 0.5], "scale": 2}
+    for fields in (asked, {"class_": None, "steps": 3}):
+        (drawn,) = model.draw(seed=12, **fields)
+        read = emaki.Picture.read(drawn.save_png(tmp_path / "drawn.png"))
+        assert model.draw(**read.parameters)[0].png_bytes == drawn.png_bytes == read.png_bytes
+    Image.new("L", (8, 8)).save(tmp_path / "other.png")
+    with pytest.raises(emaki.CannotDraw, match="was it drawn by Emaki"):
+        emaki.Picture.read(tmp_path / "other.png")
 
 
 def test_previews_and_the_strip_are_had_from_what_is_loaded(model: emaki.Model) -> None:
@@ -247,6 +259,24 @@ def test_the_same_with_await(service: Service, tmp_path: Path) -> None:
 
     asyncio.run(use())
     assert (tmp_path / "3.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("blocking", "awaited"),
+    [(emaki.Client, emaki.AsyncClient), (emaki.Handle, emaki.AsyncHandle)],
+)
+def test_both_forms_take_the_same(blocking: type, awaited: type) -> None:
+    def methods(kind: type) -> dict[str, list[str]]:
+        return {
+            name: [str(p).partition(":")[0] for p in inspect.signature(member).parameters.values()]
+            for name, member in inspect.getmembers(kind, inspect.isfunction)
+            if not name.startswith("__") or name == "__init__"
+        }
+
+    found = methods(awaited)
+    if awaited is emaki.AsyncHandle:  # a property where nothing is awaited
+        assert found.pop("images") == ["self"]
+    assert methods(blocking) == found
 
 
 def test_a_client_needs_no_torch_and_nothing_is_imported_early() -> None:

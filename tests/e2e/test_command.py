@@ -6,15 +6,20 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer import Exit
 from typer.testing import CliRunner
 
 import emaki
+from emaki.asked import Fields
+from emaki.bars import Bar
+from emaki.command.drawing import Source, into_folder
 from emaki.command.program import TRAINING, program
+from emaki.pictures import Pictures
 from tests.e2e.service import Service
 from tests.support import eventually, free_port
 from training.__main__ import build_parser
@@ -73,7 +78,7 @@ def test_draw_writes_a_picture_that_show_reads(typed: Typed, tmp_path: Path) -> 
     assert name == "squares-4.png"
     assert size(tmp_path / name) == (16, 16)
     shown = json.loads(typed("show", name))
-    assert (shown["class"], shown["seed"], shown["model"]) == ("Square", "4", "tiny@0000002")
+    assert (shown["class"], shown["seed"], shown["model"]) == ("Square", 4, "tiny@0000002")
 
 
 def test_several_are_a_grid_and_a_strip_lies_beside_it(
@@ -98,7 +103,7 @@ def test_every_field_of_the_api_is_an_option(typed: Typed) -> None:
 def test_a_folder_goes_on_where_ctrl_c_stopped_it(
     typed: Typed, service: Service, tmp_path: Path
 ) -> None:
-    words = ("draw", "Circle", "-n", "300", "--out", "many", "--steps", "10")
+    words = ("draw", "Circle", "-n", "300", "--out", "many", "--steps", "2")
     first = started(*words, folder=tmp_path, url=service.url)
     eventually((tmp_path / "many/000063.png").exists)
     first.send_signal(signal.SIGINT)
@@ -145,6 +150,23 @@ def test_a_full_disk_is_one_line_and_what_was_drawn_is_there(
     assert len({line["file_name"] for line in metadata(tmp_path / "f")}) == 80
 
 
+def test_a_service_that_goes_away_midway_is_one_line(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def draw_parts(requests: Iterable[Fields], bar: Bar) -> Iterator[Pictures]:
+        with emaki.Client(service.url) as client:
+            yield next(client.draw_parts(requests, bar))
+        raise emaki.ServiceAway(service.url, "gone")
+
+    folder = tmp_path / "half"
+    with pytest.raises(Exit) as left:
+        into_folder(Source(draw_parts, lambda _name: None), folder, {"steps": 1}, 70)
+    assert left.value.exit_code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"64 of 70 pictures are in {folder}; the same command goes on")
+    assert len(metadata(folder)) == 64
+
+
 def test_a_folder_of_other_files_is_left_alone(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").touch()
@@ -176,6 +198,12 @@ def test_what_a_person_can_mend_is_one_line(
 def test_a_service_that_is_away_is_one_line(typed: Typed) -> None:
     line = typed("draw", url=f"http://127.0.0.1:{free_port()}", code=2)
     assert "start one with `emaki serve`" in line
+
+
+def test_a_worker_runs_with_its_options_as_settings(service: Service, tmp_path: Path) -> None:
+    words = ("worker", "--device", "cuda:99", "--checkpoints", str(service.checkpoints))
+    line = ended(started(*words, folder=tmp_path, url=service.url), code=2)
+    assert line.startswith("error: EMAKI_DEVICE=cuda:99")
 
 
 def test_models_and_generations_are_shown(typed: Typed, service: Service) -> None:
