@@ -62,7 +62,8 @@ def _laid_out_as(x: Tensor, values: Tensor) -> Tensor:
     for axis, stride in enumerate(x.stride()):
         if stride == 0:  # one row stands for all
             values = values.narrow(axis, 0, 1)
-    return torch.empty_strided(values.shape, x.stride(), dtype=x.dtype).copy_(values).expand(x.shape)
+    own = torch.empty_strided(values.shape, x.stride(), dtype=x.dtype).copy_(values)
+    return own.expand(x.shape)
 
 
 def _halves(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
