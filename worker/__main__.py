@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from models.memory import keep_freed_memory
 from wire.connect import wait_for_redis_url, without_password
 from wire.images import Images, ImagesUrlError
 from wire.logs import configure
@@ -69,6 +70,8 @@ def run() -> int:
     except ImagesUrlError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.set_num_threads(1)  # of each thread: cores share out chunks, not operations
     precision = settings.precision or choose(device=device)
     cores = settings.threads or _cores()

@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from models.memory import keep_freed_memory
 from training.autoencoder.loop import RESUME, AutoencoderTrainer
 from training.autoencoder.settings import Settings, load_settings
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.pictures.data import Pictures, load_pictures
 from training.pictures.sources import Split
-from training.run.cpu.memory import keep_freed_memory
 
 
 def add_parser(subparsers: Any) -> None:

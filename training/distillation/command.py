@@ -16,7 +16,7 @@ from training.distillation.levels import find
 from training.distillation.options import Distillation, Method, distilled_by, load_distillation
 from training.distillation.teacher import Teacher
 from training.pictures.data import Pictures
-from training.run.cpu.attention import use_plain_attention
+from training.run.attention import use_plain_attention
 from training.run.job import carry_out
 from training.run.lesson import Lesson
 from training.run.objective import Objective

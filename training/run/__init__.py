@@ -12,7 +12,7 @@ posthoc     and the command that does
 loader      batches, ahead of time
 dropout     masks that belong to the picture
 team        several processes as one
-cpu/        what makes a CPU's steps fast
+attention   two plain products in bfloat16, on a CPU
 stopping    signals, and losses that are no numbers
 saving      checkpoints, and which is published
 state       what resuming needs

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from models.checkpoint import steps_of
+from models.memory import keep_freed_memory
 from training.config import Run, load_config
 from training.devices import pick_device
 from training.encoding.inputs import network_shape
@@ -18,7 +19,6 @@ from training.errors import TrainingError
 from training.judging.gate import AgreementGate
 from training.pictures.data import Pictures, load_pictures
 from training.pictures.sources import Split
-from training.run.cpu.memory import keep_freed_memory
 from training.run.lesson import Lesson, denoising
 from training.run.loop import Trainer
 from training.run.team import Team, join_team, micro_batches

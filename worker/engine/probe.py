@@ -21,7 +21,7 @@ from worker.engine.sensitive import Sensitive
 from worker.engine.weights import Weights
 
 log = logging.getLogger("emaki.worker")
-_SECONDS = 0.5  # for trying sizes, once each was
+_SECONDS = 0.1  # for trying sizes on other rows, too
 _TRIES = 4  # the first readies the libraries
 _LONGEST_STEP = 0.05  # seconds: cancels and newcomers wait for two
 _WORTH = 0.9  # of the smaller size's time a place, at most
@@ -136,5 +136,6 @@ def _all_rows(weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], si
 def _warmed(
     weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size: int, _core: int
 ) -> None:
+    x, t, conditions = inputs
     with torch.inference_mode():  # of this thread
-        _all_rows(weights, inputs, size)
+        weights.forward(x[:size], t[:size], None if conditions is None else conditions[:size])
