@@ -77,6 +77,8 @@ def test_a_finished_generation_says_everything(client: httpx.Client) -> None:
         "steps": 4,
         "batch": 3,
         "class": ["Ankle boot", None, "Square"],
+        "prompt": None,
+        "negative_prompt": None,
         "guidance_scale": 2.0,
         "guidance_interval": [0.0, 1.0],
         "sampler": "ddim",

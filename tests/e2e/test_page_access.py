@@ -80,7 +80,11 @@ def test_every_control_has_a_name_and_every_text_contrast(
 
 
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, service: Service) -> None:
-    phone: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+    phone: dict[str, Any] = {
+        "viewport": {"width": 360, "height": 740},
+        "is_mobile": True,
+        "has_touch": True,
+    }
     with opened(browser, service.url, **phone) as tab:
         widths = [tab.page.evaluate(_WIDTHS)]
         tab.draw(Model="tiny", Class="Each class in turn", Pictures="20")
