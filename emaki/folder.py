@@ -34,8 +34,12 @@ class Folder:
     def __init__(self, path: Path, asked: Fields, n: int) -> None:
         self.path, self.n = path, n
         path.mkdir(parents=True, exist_ok=True)
-        self.asked = self._agree(asked)
+        if not (path / _REQUEST).exists() and any(path.iterdir()):
+            raise CannotDraw(
+                f"{path} is neither empty nor begun by `emaki draw`; name another folder"
+            )
         self.done = self._read_done()
+        self.asked = self._agree(asked)
 
     @property
     def kept(self) -> int:
@@ -67,11 +71,7 @@ class Folder:
     def _agree(self, asked: Fields) -> Fields:
         """What the folder is of, which is what is asked for now."""
         path = self.path / _REQUEST
-        if not path.exists():
-            if any(self.path.iterdir()):
-                raise CannotDraw(
-                    f"{self.path} is neither empty nor begun by `emaki draw`; name another folder"
-                )
+        if not self.done:
             asked = with_seed(asked, self.n)
             _replace(path, json.dumps(asked, indent=1, ensure_ascii=False))
             return asked

@@ -112,15 +112,15 @@ class Model:
 
     def draw_parts(
         self, requests: Iterable[Fields], bar: Bar, *, on_preview: OnPreview | None = None
-    ) -> Iterator[Pictures]:
+    ) -> Generator[Pictures, None, None]:
         """Draw requests of the API's one after the other; all are looked at before the first."""
         resolved = [self._resolved(request) for request in requests]
         done = 0
-        with self._lock:
-            for request in resolved:
+        for request in resolved:
+            with self._lock:
                 drawn = self._draw(request, on_preview, bar, done=done)
-                done += len(drawn)
-                yield drawn
+            done += len(drawn)
+            yield drawn
 
     def __repr__(self) -> str:
         return f"<emaki model {self.card.version}, {self.card.width}x{self.card.height}>"

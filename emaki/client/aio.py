@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -67,8 +67,10 @@ class AsyncClient:
 
     async def draw_parts(
         self, requests: Iterable[Fields], bar: Bar, *, forget: bool = False
-    ) -> AsyncIterator[Pictures]:
+    ) -> AsyncGenerator[Pictures, None]:
         """Draw requests in order, of one version all; some are submitted ahead.
+
+        Whoever stops early closes it: what was submitted is canceled then.
 
         Args:
             forget: whether the service need not keep what was had.

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -67,8 +67,10 @@ class Client:
 
     def draw_parts(
         self, requests: Iterable[Fields], bar: Bar, *, forget: bool = False
-    ) -> Iterator[Pictures]:
+    ) -> Generator[Pictures, None, None]:
         """Draw requests in order, of one version all; some are submitted ahead.
+
+        Whoever stops early closes it: what was submitted is canceled then.
 
         Args:
             forget: whether the service need not keep what was had.

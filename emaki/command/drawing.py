@@ -2,8 +2,8 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ class Source:
         card_of: the card of the model of a name, or of the default one.
     """
 
-    draw_parts: Callable[[Iterable[Fields], Bar], Iterator[Pictures]]
+    draw_parts: Callable[[Iterable[Fields], Bar], Generator[Pictures, None, None]]
     card_of: Callable[[str | None], ModelCard | None]
 
 
@@ -107,8 +107,9 @@ def into_folder(source: Source, path: Path, asked: Fields, n: int) -> None:
     try:
         with Bar("drawing", n - folder.kept, shown=None) as bar:
             requests = (part(folder.asked, some.start, len(some)) for some in ranges)
-            for some, pictures in zip(ranges, source.draw_parts(requests, bar), strict=True):
-                folder.add(some, pictures)
+            with closing(source.draw_parts(requests, bar)) as drawn:
+                for some, pictures in zip(ranges, drawn, strict=True):
+                    folder.add(some, pictures)
     except KeyboardInterrupt:
         fail(_stopped("stopped", folder), code=INTERRUPTED)
     except OSError as error:

@@ -219,7 +219,7 @@ def test_errors_are_one_line_each(service: Service, asking: emaki.Client) -> Non
 def test_what_breaks_a_drawing_leaves_nothing_running(asking: emaki.Client) -> None:
     parts = asking.draw_parts([{"steps": 1}, {"steps": 1000, "batch": 48}], _silent())
     next(parts)
-    parts.close()  # type: ignore[attr-defined]
+    parts.close()
 
     def canceled() -> bool:
         newest = next(iter(asking.list()))

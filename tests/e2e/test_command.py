@@ -6,7 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
 import pytest
@@ -153,7 +153,7 @@ def test_a_full_disk_is_one_line_and_what_was_drawn_is_there(
 def test_a_service_that_goes_away_midway_is_one_line(
     service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def draw_parts(requests: Iterable[Fields], bar: Bar) -> Iterator[Pictures]:
+    def draw_parts(requests: Iterable[Fields], bar: Bar) -> Generator[Pictures, None, None]:
         with emaki.Client(service.url) as client:
             yield next(client.draw_parts(requests, bar))
         raise emaki.ServiceAway(service.url, "gone")
@@ -167,12 +167,19 @@ def test_a_service_that_goes_away_midway_is_one_line(
     assert len(metadata(folder)) == 64
 
 
+def test_a_folder_that_got_no_picture_yet_is_of_nothing(typed: Typed, tmp_path: Path) -> None:
+    assert "did you mean" in typed("draw", "cicle", "-n", "2", "--out", "new", code=2)
+    said = typed("draw", "Circle", "-n", "2", "--out", "new", "--steps", "1")
+    assert said == "new: 2 pictures and metadata.jsonl"
+
+
 def test_a_folder_of_other_files_is_left_alone(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/letter.txt").touch()
+    (tmp_path / "mine/metadata.jsonl").write_text('{"file_name": "a.jpg"}\n')
     line = typed("draw", "--out", "mine", code=2)
     assert line.endswith("name another folder")
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["metadata.jsonl"]
+    assert metadata(tmp_path / "mine") == [{"file_name": "a.jpg"}]
 
 
 @pytest.mark.parametrize(
