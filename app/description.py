@@ -18,6 +18,7 @@ from app.examples import EXAMPLES
 from wire.schemas import Generation, ImageEntry, Preview, Problem, Progress
 
 _EVENTS_PATH = "/v1/generations/{id}/events"
+_ASKED = ("GenerationRequest", "ImagesRequest")
 _REF = "#/components/schemas/{model}"
 _PAYLOADS: dict[str, type[BaseModel]] = {
     "status": Generation,
@@ -70,6 +71,11 @@ def _complete_schemas(schemas: dict[str, Schema]) -> None:
     for name, schema in schemas.items():
         for field, value in EXAMPLES.get(name, {}).items():
             schema["properties"][field]["examples"] = [value]
+    for name in _ASKED:
+        for told in schemas[name]["properties"].values():
+            default = told.pop("default", None)  # with one, generators for TypeScript want it sent
+            if default is not None:
+                told["description"] = f"{told.get('description', '')} Default: {default}.".strip()
 
 
 def _complete_operation(path: str, operation: Schema) -> None:

@@ -72,7 +72,15 @@ def __getattr__(name: str) -> object:
     """A name of this package, from where it lives."""
     if name not in _HOMES:
         raise AttributeError(f"emaki has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home = _HOMES[name]
+    try:
+        return getattr(importlib.import_module(home), name)
+    except ModuleNotFoundError as error:
+        extra = "client" if home.startswith("emaki.client") else "draw"
+        raise ImportError(
+            f"emaki.{name} needs {error.name}, which is not installed; run: "
+            f"pip install 'emaki[{extra}]'"
+        ) from error
 
 
 def __dir__() -> list[str]:
