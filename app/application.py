@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import redis
-import redis.asyncio
 from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from app import problems
+from app.connect import blocking, close, listening, pooled
 from app.lapses import Lapses
 from app.middleware.body import BoundedBody
 from app.middleware.failures import UnexpectedFailures
@@ -27,7 +24,17 @@ from app.middleware.rates import RateLimit
 from app.middleware.secure import Secure
 from app.offers import OfferBook
 from app.queue import SubmitQueue
-from app.routes import events, generations, health, metrics, models, openai, page, pictures
+from app.routes import (
+    events,
+    generations,
+    health,
+    metrics,
+    models,
+    openai,
+    page,
+    pictures,
+    webhooks,
+)
 from app.settings import AppSettings
 from app.state import Service, State
 from app.store import Store
@@ -62,22 +69,11 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        shared: dict[str, Any] = {"socket_connect_timeout": 2, "health_check_interval": 30}
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            redis_url,
-            max_connections=_CONNECTIONS,
-            timeout=5,
-            retry=AsyncRetry(NoBackoff(), 1),
-            **shared,
-        )
-        client = redis.asyncio.Redis.from_pool(pool)
-        listener = redis.asyncio.Redis.from_url(redis_url, **shared)
-        blocking = redis.Redis.from_url(
-            redis_url, socket_timeout=5, retry=Retry(NoBackoff(), 1), **shared
-        )
+        client = pooled(redis_url, connections=_CONNECTIONS)
+        listener, blocked = listening(redis_url), blocking(redis_url)
         wakes = Wakes(listener)
         queue = SubmitQueue(
-            blocking, max_pictures=settings.max_queue, max_stored=settings.most_stored
+            blocked, max_pictures=settings.max_queue, max_stored=settings.most_stored
         )
         offers = OfferBook(client, model_ttl=settings.model_ttl)
         store = Store(client, offers, images)
@@ -85,7 +81,7 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         tasks = [
             asyncio.create_task(wakes.listen()),
             asyncio.create_task(lapses.watch()),
-            asyncio.create_task(_warm_up(blocking)),
+            asyncio.create_task(_warm_up(blocked)),
         ]
         app.state.stop_waiting = wakes.stop  # for the server, before it closes connections
         try:
@@ -95,9 +91,9 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
                 while not task.done():  # a cancellation can get lost inside redis-py
                     task.cancel()
                     await asyncio.wait([task], timeout=0.5)
-            await listener.aclose()
-            await client.aclose()
-            blocking.close()
+            await close(listener)
+            await close(client)
+            blocked.close()
 
     app = FastAPI(
         title="Emaki",
@@ -134,10 +130,10 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
     return app
 
 
-async def _warm_up(blocking: redis.Redis) -> None:
+async def _warm_up(client: redis.Redis) -> None:
     """A thread and its connection, which the first submit would wait for."""
     with suppress(redis.exceptions.RedisError):
-        await run_in_threadpool(blocking.ping)
+        await run_in_threadpool(client.ping)
 
 
 class _PageFiles(StaticFiles):

@@ -22,6 +22,7 @@ from wire.images import Images, ImagesUrlError
 from wire.logs import configure
 from wire.settings import complain
 from worker.catalog import Catalog, Loaded
+from worker.connect import client
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
 from worker.engine.precision import choose, plan
@@ -126,7 +127,7 @@ def _connect(settings: WorkerSettings) -> Redis:
     said = float("-inf")
     while True:
         url = wait_for_redis_url(settings.redis_url, settings.data, log.warning)
-        redis = Redis.from_url(url, socket_connect_timeout=5, health_check_interval=15)
+        redis = client(url, socket_connect_timeout=5, health_check_interval=15)
         try:
             redis.ping()
         except RedisError as error:
