@@ -106,7 +106,8 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
-    for module in (generations, pictures, events, models, openai, health, metrics, page):
+    routes = (generations, pictures, events, models, openai, webhooks, health, metrics, page)
+    for module in routes:
         app.include_router(module.router)
     app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
     _describe_problems(app)

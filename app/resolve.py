@@ -9,6 +9,7 @@ import secrets
 from app.abilities import choose_drawing
 from app.exceptions import InvalidField, ModelNotFound
 from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
+from wire.webhook import WebhookView
 
 _CHOSEN_SEEDS = 2**53  # what JavaScript's numbers hold exactly
 
@@ -71,6 +72,9 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         scale=request.scale,
         preview_every=request.preview_every,
         strip=request.strip,
+        webhook=None
+        if request.webhook is None
+        else WebhookView(url=request.webhook.url, events=request.webhook.events),
     )
 
 

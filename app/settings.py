@@ -4,18 +4,33 @@ import hashlib
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.hosts import ANY, Names, is_loopback, parse_hosts
+from app.webhooks.signing import secrets_of
 from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
 from wire.schemas import MODEL_PATTERN
 
 _MOST_STORED = 64 * 1024 * 1024
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def _checked_secret(value: str) -> str:
+    secrets_of(value)
+    return value
+
+
+def _checked_hosts(value: str) -> str:
+    parse_hosts(value)
+    return value
+
+
+WebhookSecret = Annotated[str, AfterValidator(_checked_secret)]
+Hosts = Annotated[str, AfterValidator(_checked_hosts)]
 
 
 class AppSettings(BaseSettings):
@@ -58,13 +73,19 @@ class AppSettings(BaseSettings):
         gt=0,
         description="Seconds that a model stays listed while workers live and none has it.",
     )
-    allowed_hosts: str = Field(
+    allowed_hosts: Hosts = Field(
         "", description="Comma-separated names of this server; unset: without keys loopback ones."
     )
     max_work: int = Field(64_000, ge=1, description="Images times steps of one request.")
     result_ttl: int = Field(24 * 3600, ge=1, description="Seconds that results are kept.")
     images: str | None = Field(
         None, description="Where pictures lie, as an fsspec URL; unset: in Redis."
+    )
+    webhook_secret: WebhookSecret = Field(
+        "", description="Signs webhooks; comma-separated: each signs, to go over to a new one."
+    )
+    webhook_hosts: Hosts = Field(
+        "", description="Comma-separated hosts of webhooks that may be private, or speak http."
     )
     log_level: LogLevel = "INFO"
     log_format: LogFormat = Field("text", description="text, or json: one object a line.")
@@ -75,12 +96,6 @@ class AppSettings(BaseSettings):
         for key in filter(None, (part.strip() for part in value.split(","))):
             if key.startswith("sha256:") and not _HASHED.fullmatch(key):
                 raise ValueError("a hashed key is sha256: and 64 lower-case hex digits")
-        return value
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _are_hosts(cls, value: str) -> str:
-        parse_hosts(value)
         return value
 
     @model_validator(mode="after")
@@ -111,6 +126,11 @@ class AppSettings(BaseSettings):
         if self.key_hashes:  # whoever asks needs a key, so any name and any page will do
             return Names(hosts or (ANY,), None)
         return Names(hosts or None, self.origins)
+
+    @cached_property
+    def webhook_names(self) -> tuple[str, ...]:
+        """Hosts of webhooks that may be anywhere."""
+        return parse_hosts(self.webhook_hosts)
 
     @cached_property
     def key_hashes(self) -> tuple[bytes, ...]:

@@ -44,6 +44,14 @@ kept = Key("emaki:kept:{}")  # zset: id -> Unix time at which those bytes go
 idempotency = Key("emaki:idempotency:{}:{}")  # hash by owner, digest: generation, first answer
 rate = Key("emaki:rate:{}")  # string: requests in the current minute
 
+# Webhooks (`wire.life.delivering`).
+deliveries = Key("emaki:deliveries:{}")  # list by generation: messages to be told, first first
+tries = Key("emaki:tries:{}")  # string by generation: failed tries of its first message
+due = Key("emaki:due:{}")  # zset by receiver: generation -> when its first message is due
+RECEIVERS = "emaki:receivers"  # set: receivers that something is for
+dead = Key("emaki:dead:{}")  # hash by owner: message id -> a message that was given up
+died = Key("emaki:died:{}")  # zset by owner: message id -> when that was
+
 # Models and workers.
 MODELS = "emaki:models"  # hash: version -> its card; outlives the workers
 SERVED = "emaki:served"  # zset: version -> when a worker last served it as its model's LATEST

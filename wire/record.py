@@ -20,6 +20,7 @@ from wire.schemas import (
     Timings,
     Urls,
 )
+from wire.webhook import receiver
 
 _IMAGE = "image:"
 
@@ -38,6 +39,8 @@ class Record:
         suspected: whether a worker died while this was in its last step: it is drawn isolated.
         strikes: workers that died while it was drawn isolated.
         request_id: the HTTP request that submitted it, for the logs.
+        webhook_secret: the client's own; "": the server's. Written, never read back: views have
+            nothing to hide.
     """
 
     id: str
@@ -56,6 +59,7 @@ class Record:
     suspected: bool = False
     strikes: int = 0
     request_id: str = ""
+    webhook_secret: str = ""
 
     @property
     def model(self) -> str:
@@ -79,7 +83,7 @@ class Record:
 
     def to_hash(self) -> dict[Any, Any]:
         """Fields of a fresh record, for HSET."""
-        return {
+        fields = {
             "id": self.id,
             "owner": self.owner,
             "version": self.request.model,
@@ -91,6 +95,17 @@ class Record:
             "result_ttl": str(self.result_ttl),
             "status": self.status.value,
         }
+        hook = self.request.webhook
+        if hook is not None:
+            fields["webhook"] = json.dumps(
+                {
+                    "url": hook.url,
+                    "to": receiver(hook.url),
+                    "events": dict.fromkeys(hook.events, True),
+                    "secret": self.webhook_secret,
+                }
+            )
+        return fields
 
     @classmethod
     def from_hash(cls, data: Mapping[Any, Any]) -> "Record":

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from wire.picture import WHOLE, Picture
+from wire.webhook import Webhook, WebhookView
 
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 64
@@ -111,6 +112,7 @@ class GenerationRequest(BaseModel):
         le=16,
         description="Frames of the denoising strip; 0: none. At most steps + 1 are there to show.",
     )
+    webhook: Webhook | None = Field(None, description="Who is told, by a signed POST.")
 
 
 class ResolvedRequest(BaseModel):
@@ -131,6 +133,7 @@ class ResolvedRequest(BaseModel):
     scale: int
     preview_every: int = 0
     strip: int = 0
+    webhook: WebhookView | None = None
 
     @property
     def pictures(self) -> list[Picture]:
@@ -178,6 +181,7 @@ class RequestView(BaseModel):
     scale: int
     preview_every: int
     strip: int
+    webhook: WebhookView | None = None
 
     @classmethod
     def of(cls, request: ResolvedRequest) -> "RequestView":
