@@ -22,7 +22,7 @@ from wire.logs import configure
 from wire.settings import complain
 
 log = logging.getLogger("emaki.app")
-_SECONDS_FOR_OPEN_STREAMS = 5
+SECONDS_FOR_OPEN_STREAMS = 5
 
 
 def main() -> int:
@@ -58,7 +58,7 @@ def main() -> int:
         ws="none",
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=_SECONDS_FOR_OPEN_STREAMS,
+        timeout_graceful_shutdown=SECONDS_FOR_OPEN_STREAMS,
         server_header=False,
     )
     # What is loaded by now stays: the collector need not walk through it, while requests wait.
