@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import get_args
 
 import torch
+from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import describe
@@ -28,6 +29,7 @@ from worker.engine.precision import Precision, choose, plan
 from worker.engine.work import Work
 
 CPU = torch.device("cpu")
+EVERY = _ExperimentalConfig(profile_all_threads=True)  # each core has one of its own
 GROUPS = {
     "convolution": ("conv",),
     "products": ("addmm", "mm", "bmm", "linear", "matmul", "attention"),
@@ -75,7 +77,7 @@ def main() -> None:
                     engine.step()
                 step = (time.perf_counter() - began) / arguments.steps
                 continue
-            with profile(activities=[ProfilerActivity.CPU]) as recorded:
+            with profile(activities=[ProfilerActivity.CPU], experimental_config=EVERY) as recorded:
                 while not engine.idle:
                     engine.step()
         spent: Counter[str] = Counter()

@@ -59,7 +59,7 @@ class Dispatch:
         self.elsewhere: list[str] = []  # let go of for another worker; the caller puts them back
         self._drawing = Drawing(())
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
-        self._steps_seen, self._steps_seen_at = -1, time.monotonic()
+        self._pulse, self._pulse_at = -1, time.monotonic()
         self._looked_at = time.monotonic()
         self._images_at = 0.0  # when pictures can be written again
 
@@ -208,15 +208,15 @@ class Dispatch:
 
     def stalled_seconds(self) -> float:
         """How long the engine has made no step although it had work."""
-        now, steps = time.monotonic(), self._runner.steps
+        now, pulse = time.monotonic(), self._runner.pulse
         unseen = now - self._looked_at
         if unseen > _ASLEEP_SECONDS:  # this whole process was asleep, not the engine
-            self._steps_seen_at += unseen
+            self._pulse_at += unseen
         self._looked_at = now
         # Results that nobody takes now are not the engine's doing.
-        if steps != self._steps_seen or not self._runs or self._events:
-            self._steps_seen, self._steps_seen_at = steps, now
-        return now - self._steps_seen_at
+        if pulse != self._pulse or not self._runs or self._events:
+            self._pulse, self._pulse_at = pulse, now
+        return now - self._pulse_at
 
     def housekeeping(self) -> None:
         """Publish the models' cards, and say that this worker lives."""

@@ -17,7 +17,7 @@ import torch
 
 Precision = Literal["exact", "balanced", "fast"]
 
-_CPU_SIZES = (1, 2, 4, 8)
+_CPU_SIZES = (1, 2, 4, 8, 16)
 _CPU_EXACT_SIZE = 4  # stays if no other computes the same bits
 _CUDA_SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
