@@ -72,6 +72,7 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         scale=request.scale,
         preview_every=request.preview_every,
         strip=request.strip,
+        priority=request.priority,
         webhook=None
         if request.webhook is None
         else WebhookView(url=request.webhook.url, events=request.webhook.events),

@@ -26,10 +26,12 @@ gone = Key("emaki:gone:{}")  # string: its owner, for 410 instead of 404
 # The queue. RQ's own list says what waits; the rest is an index of it and what limits count.
 WAITING = "emaki:waiting"  # set: versions (name@step) that something waits for
 owners = Key("emaki:waiting:{}")  # zset by version: owner -> since, or last served when
-waiting = Key("emaki:waiting:{}:{}")  # list by version, owner: ids, oldest first
+waiting = Key("emaki:waiting:{}:{}")  # zset by version, owner: id -> its turn, the least next
 taken = Key("emaki:taken:{}:{}")  # list by version, owner: ids in a worker's hand and not begun
 WAITS = "emaki:waits"  # zset: id -> when it was accepted; until a worker begins it
-QUEUED = "emaki:queued"  # hash: "pictures" accepted and not begun; "pictures:<owner>" of each owner
+# hash: "pictures" accepted and not begun; "pictures:<owner>" of each owner; "ranked:<owner>": its
+# requests there that are not of normal priority
+QUEUED = "emaki:queued"
 UNFINISHED = "emaki:unfinished"  # hash: owner -> generations accepted and not ended
 BACKLOG = "emaki:backlog"  # hash: owner -> network evaluations accepted and not made
 DRAWN = "emaki:drawn"  # hash: owner -> evaluations made or dropped since its backlog began

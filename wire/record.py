@@ -13,6 +13,7 @@ from wire.schemas import (
     ErrorInfo,
     Generation,
     ImageEntry,
+    Priority,
     Progress,
     RequestView,
     ResolvedRequest,
@@ -23,6 +24,8 @@ from wire.schemas import (
 from wire.webhook import receiver
 
 _IMAGE = "image:"
+# By how many seconds a request counts as older or younger than it is, among its owner's.
+_AHEAD: dict[Priority, float] = {"high": 600.0, "normal": 0.0, "low": -600.0}
 
 
 @dataclass(kw_only=True)
@@ -77,6 +80,11 @@ class Record:
         return self.request.evaluations * min(self.row_steps, self.work) // self.work
 
     @property
+    def turn(self) -> float:
+        """Where it stands among its owner's requests: the least is next. So a low one ages, too."""
+        return self.created - _AHEAD[self.request.priority]
+
+    @property
     def history_member(self) -> str:
         """This generation in its owner's history: sorts by creation, in microseconds."""
         return f"{round(self.created * 1e6):016x}{self.id}"
@@ -87,6 +95,8 @@ class Record:
             "id": self.id,
             "owner": self.owner,
             "version": self.request.model,
+            "turn": repr(self.turn),
+            "priority": self.request.priority,
             "batch": str(self.request.batch),
             "evaluations": str(self.request.evaluations),
             "request_id": self.request_id,

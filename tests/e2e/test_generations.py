@@ -76,6 +76,8 @@ def test_a_finished_generation_says_everything(client: httpx.Client) -> None:
         "steps": 4,
         "batch": 3,
         "class": ["Ankle boot", None, "Square"],
+        "prompt": None,
+        "negative_prompt": None,
         "guidance_scale": 2.0,
         "guidance_interval": [0.0, 1.0],
         "sampler": "ddim",
@@ -83,6 +85,8 @@ def test_a_finished_generation_says_everything(client: httpx.Client) -> None:
         "scale": 2,
         "preview_every": 0,
         "strip": 0,
+        "priority": "normal",
+        "webhook": None,
     }
     assert body["progress"] == {
         "step": 4,
