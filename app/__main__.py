@@ -20,6 +20,7 @@ from wire.connect import wait_for_redis_url
 from wire.images import ImagesUrlError
 from wire.logs import configure
 from wire.settings import complain
+from wire.traces import TracesError, traces
 
 log = logging.getLogger("emaki.app")
 SECONDS_FOR_OPEN_STREAMS = 5
@@ -48,8 +49,9 @@ def main() -> int:
     _allow_many_connections()
     url = wait_for_redis_url(settings.redis_url, settings.data, log.warning)
     try:
-        app = create_app(settings, url)
-    except ImagesUrlError as error:
+        spans = None if settings.traces == "off" else traces(settings.traces, "api")
+        app = create_app(settings, url, traces=spans)
+    except (ImagesUrlError, TracesError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     config = uvicorn.Config(

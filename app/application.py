@@ -22,6 +22,7 @@ from app.middleware.names import OwnNames
 from app.middleware.observe import Observe
 from app.middleware.rates import RateLimit
 from app.middleware.secure import Secure
+from app.middleware.traced import Traced
 from app.offers import OfferBook
 from app.queue import SubmitQueue
 from app.routes import (
@@ -42,6 +43,7 @@ from app.telemetry import Telemetry
 from app.wakes import Wakes
 from wire.images import Images
 from wire.schemas import Problem
+from wire.traces import Traces
 
 _DESCRIPTION = """
 Small images from diffusion models. `POST /v1/generations` asks for pictures; poll the answer's
@@ -58,8 +60,11 @@ _EXPOSED = (
 )
 
 
-def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
+def create_app(settings: AppSettings, redis_url: str, *, traces: Traces | None = None) -> FastAPI:
     """The ASGI application; it connects when its lifespan begins.
+
+    Args:
+        traces: where spans go; None: nowhere.
 
     Raises:
         ImagesUrlError: `EMAKI_IMAGES` is no place to read from.
@@ -94,6 +99,8 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
             await close(listener)
             await close(client)
             blocked.close()
+            if traces is not None:
+                await run_in_threadpool(traces.close)
 
     app = FastAPI(
         title="Emaki",
@@ -128,6 +135,8 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
     app.add_middleware(OwnNames, names=settings.names)
     app.add_middleware(Secure)
     app.add_middleware(Observe, telemetry=telemetry)
+    if traces is not None:
+        app.add_middleware(Traced, traces=traces)
     return app
 
 

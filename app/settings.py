@@ -14,6 +14,7 @@ from app.webhooks.signing import secrets_of
 from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
 from wire.schemas import MODEL_PATTERN
+from wire.traces import Option
 
 _MOST_STORED = 64 * 1024 * 1024
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}")
@@ -87,6 +88,7 @@ class AppSettings(BaseSettings):
     webhook_hosts: Hosts = Field(
         "", description="Comma-separated hosts of webhooks that may be private, or speak http."
     )
+    traces: Option = Field("off", description="otlp: send spans as OTEL_* variables say.")
     log_level: LogLevel = "INFO"
     log_format: LogFormat = Field("text", description="text, or json: one object a line.")
 

@@ -56,6 +56,7 @@ async def accept(
     wanted: GenerationRequest,
     *,
     request_id: str,
+    traceparent: str = "",
     once: Idempotency | None = None,
 ) -> tuple[Record, bool]:
     """Put what is wanted into the queue.
@@ -82,6 +83,7 @@ async def accept(
         result_ttl=service.settings.result_ttl,
         request_id=request_id,
         webhook_secret=secret,
+        traceparent=traceparent,
     )
     admission = await run_in_threadpool(
         service.queue.submit, record, once, reserved=expected_bytes(record.request, card)

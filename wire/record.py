@@ -44,6 +44,7 @@ class Record:
         request_id: the HTTP request that submitted it, for the logs.
         webhook_secret: the client's own; "": the server's. Written, never read back: views have
             nothing to hide.
+        traceparent: of W3C, the trace that it belongs to; "": none.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Record:
     strikes: int = 0
     request_id: str = ""
     webhook_secret: str = ""
+    traceparent: str = ""
 
     @property
     def model(self) -> str:
@@ -104,6 +106,7 @@ class Record:
             "created": repr(self.created),
             "result_ttl": str(self.result_ttl),
             "status": self.status.value,
+            "traceparent": self.traceparent,
         }
         hook = self.request.webhook
         if hook is not None:
@@ -141,6 +144,7 @@ class Record:
             suspected="suspected" in text,
             strikes=int(text.get("strikes", 0)),
             request_id=text.get("request_id", ""),
+            traceparent=text.get("traceparent", ""),
             images={
                 int(key.removeprefix(_IMAGE)): json.loads(value)
                 for key, value in text.items()

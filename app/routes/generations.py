@@ -12,7 +12,7 @@ from app.exceptions import AlreadyFinished, IdempotencyKeyReused
 from app.prefer import wait_seconds, wants_png
 from app.problems import errors
 from app.queue import Idempotency
-from app.state import RequestId, Service, ServiceDep
+from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, idempotency, picture, until_finished
 from app.wakes import Wakes
 from wire.record import Record
@@ -63,6 +63,7 @@ async def submit(
     service: ServiceDep,
     owner: Owner,
     request_id: RequestId,
+    traceparent: TraceParent,
     wanted: Annotated[GenerationRequest | None, Body()] = None,
     prefer: Annotated[list[str] | None, Header(description="`wait=N`: hold the answer.")] = None,
     accept_: Annotated[
@@ -78,7 +79,9 @@ async def submit(
     once = None if idempotency_key is None else idempotency(owner, idempotency_key, wanted)
     first = None if once is None else await _first(service, once)
     if first is None:
-        record, new = await accept(service, owner, wanted, request_id=request_id, once=once)
+        record, new = await accept(
+            service, owner, wanted, request_id=request_id, traceparent=traceparent, once=once
+        )
     else:
         id_, answer = first
         if wait is None and answer is not None:
