@@ -1,7 +1,7 @@
 """Claims what is due, tries it, and tells Redis what came of it.
 
-Tries of one receiver are few at once, and others' do not wait for them. Nothing is kept here: what
-a killed deliverer had claimed is due again when its lease ends.
+Tries of one receiver are few at once, one while it fails, and others' do not wait for them. Nothing
+is kept here: what a killed deliverer had claimed is due again when its lease ends.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from wire.life import AsyncLife, Delivery
 from wire.logs import fields
 
 log = logging.getLogger("emaki.webhooks")
-_MOST_AT_ONCE, _MOST_OF_ONE = 256, 4
+_MOST_AT_ONCE, _MOST_OF_ONE = 512, 8
+_MOST_REMEMBERED = 4096
 _LOOK_EVERY = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 3600.0
 _AWAY_SECONDS = 1.0
@@ -43,6 +44,7 @@ class Deliverer:
         self._life, self._sender = AsyncLife(redis), sender
         self._lease, self._give_up = lease, give_up
         self._under_way: dict[asyncio.Task[None], str] = {}
+        self._failing: set[str] = set()  # receivers whose last try failed
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -61,14 +63,16 @@ class Deliverer:
             await asyncio.wait(self._under_way)
 
     async def _look(self) -> None:
-        now = time.time()
+        now, busy = time.time(), Counter(self._under_way.values())
+        for to in self._failing:
+            busy[to] += _MOST_OF_ONE - 1
         claimed = await self._life(
             life.claim(
                 now=now,
                 lease=now + self._lease,
                 room=_MOST_AT_ONCE - len(self._under_way),
                 most=_MOST_OF_ONE,
-                busy=Counter(self._under_way.values()),
+                busy=busy,
             )
         )
         for delivery in claimed:
@@ -77,11 +81,11 @@ class Deliverer:
             task.add_done_callback(self._under_way.pop)
 
     async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stopping.wait()
-        except TimeoutError:
-            return
+        """A while, or until there is room for more of what is due."""
+        stop = asyncio.create_task(self.stopping.wait())
+        ends = asyncio.FIRST_COMPLETED
+        await asyncio.wait({stop, *self._under_way}, timeout=seconds, return_when=ends)
+        stop.cancel()
 
     async def _deliver(self, delivery: Delivery) -> None:
         tried = await self._sender.send(delivery)
@@ -93,8 +97,11 @@ class Deliverer:
     def _told(self, delivery: Delivery, tried: Tried) -> life.Call[bool]:
         extra = fields(generation_id=delivery.generation)
         if not tried.why:
+            self._failing.discard(delivery.to)
             log.debug("told %s of %s", delivery.to, delivery.event, extra=extra)
             return life.told(delivery, "delivered")
+        if len(self._failing) < _MOST_REMEMBERED:
+            self._failing.add(delivery.to)
         now = time.time()
         at = now + pause_after(delivery.tries)
         if tried.final or at > delivery.since + self._give_up:
