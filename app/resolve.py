@@ -10,6 +10,7 @@ from app import naming
 from app.abilities import choose_drawing
 from app.exceptions import InvalidField, ModelNotFound
 from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
+from wire.webhook import WebhookView
 
 _CHOSEN_SEEDS = 2**53  # what JavaScript's numbers hold exactly
 
@@ -72,6 +73,10 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         scale=request.scale,
         preview_every=request.preview_every,
         strip=request.strip,
+        priority=request.priority,
+        webhook=None
+        if request.webhook is None
+        else WebhookView(url=request.webhook.url, events=request.webhook.events),
     )
 
 

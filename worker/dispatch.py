@@ -124,6 +124,7 @@ class Dispatch:
             return True
         self._runs[record.id] = work.id
         self._runner.submit(work)
+        self._ledger.journeys.begun(record.id)
         return True
 
     def drop(self, id_: str) -> None:
@@ -266,10 +267,13 @@ class Dispatch:
     def _image(self, id_: str, event: ImageDone) -> None:
         picture = self._ledger.record(id_).request.picture(event.index)
         height, width = event.pixels.shape[:2]
+        began = time.perf_counter()
+        encoded = png(event.pixels, picture)
+        self._ledger.journeys.encoded(id_, time.perf_counter() - began)
         self._ledger.image(
             id_,
             event.index,
-            png(event.pixels, picture),
+            encoded,
             width=width * picture.scale,
             height=height * picture.scale,
         )

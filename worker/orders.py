@@ -7,12 +7,13 @@ from concurrent.futures import Future
 
 from models.manifest import Manifest
 from wire.record import Record
-from wire.schemas import ErrorInfo, ResolvedRequest
+from wire.schemas import ErrorInfo, Priority, ResolvedRequest
 from worker.catalog import Loaded
 from worker.engine.work import Work
 from worker.words import Conditions
 
 _MOST_PREVIEWS = 256  # of one generation
+_WEIGHTS: dict[Priority, float] = {"high": 4.0, "normal": 1.0, "low": 0.25}
 
 
 class Undrawable(Exception):
@@ -77,6 +78,7 @@ def as_work(record: Record, loaded: Loaded, conditions: Future[Conditions], *, i
         strip=request.strip,
         preview_every=every,
         isolated=record.suspected,
+        weight=_WEIGHTS[request.priority],
     )
 
 

@@ -25,7 +25,7 @@ from app.follow import follow, one_more_stream
 from app.problems import openai_error
 from app.prompts import class_of
 from app.resolve import split_version
-from app.state import RequestId, Service, ServiceDep
+from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, all_images, until_finished
 from wire.record import Record
 from wire.schemas import (
@@ -122,6 +122,7 @@ async def generate(
     service: ServiceDep,
     owner: Owner,
     request_id: RequestId,
+    traceparent: TraceParent,
     asked: ImagesRequest,
     _stream_place: Annotated[None, Depends(place_for_a_stream)],
 ) -> Response:
@@ -131,7 +132,7 @@ async def generate(
     if card is None:
         raise ModelNotFound(name, sorted((await service.offers.now()).cards))
     wanted = _wanted(asked, card)
-    record, _ = await accept(service, owner, wanted, request_id=request_id)
+    record, _ = await accept(service, owner, wanted, request_id=request_id, traceparent=traceparent)
     request.state.generation_id = record.id
     if asked.stream:
         events = _stream(service, record)
