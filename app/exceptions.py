@@ -5,6 +5,7 @@ ServiceError
 ├── GenerationNotFound      404 generation_not_found
 ├── ModelNotFound           404 model_not_found
 ├── ImageNotFound           404 image_not_found
+├── UploadNotFound          404 upload_not_found
 ├── AlreadyFinished         409 already_finished
 ├── GenerationCanceled      409 generation_canceled (final)
 ├── GenerationExpired       410 generation_expired
@@ -120,6 +121,17 @@ class ImageNotFound(ServiceError):
     """The generation has no such image (yet)."""
 
     status, code = 404, "image_not_found"
+
+
+class UploadNotFound(ServiceError):
+    """There is no such upload, or it is another key's, or it has expired."""
+
+    status, code = 404, "upload_not_found"
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(
+            f"no upload {id_[:64]!r}, or no more; send the picture again with POST /v1/uploads"
+        )
 
 
 class AlreadyFinished(ServiceError):

@@ -16,8 +16,10 @@ from app.queue import SubmitQueue
 from app.settings import AppSettings
 from app.store import Store
 from app.telemetry import Telemetry
+from app.uploads import Uploads
 from app.wakes import Wakes
 
+_DECODED_AT_ONCE = 1  # a large input takes some hundred MB while it is decoded
 _SHEETS_AT_ONCE = 2  # grids and archives take memory while they are made
 
 
@@ -32,7 +34,9 @@ class Service:
     queue: SubmitQueue
     wakes: Wakes
     telemetry: Telemetry
+    uploads: Uploads
     streams: Counter[str] = field(default_factory=Counter)  # open event streams by owner
+    decoders: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_DECODED_AT_ONCE))
     sheets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SHEETS_AT_ONCE))
 
 

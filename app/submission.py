@@ -19,6 +19,7 @@ from app.queue import Idempotency
 from app.resolve import resolve, split_version
 from app.results import expected_bytes
 from app.sheets import grid_png
+from app.sources import Sent, decode_sent, read_inputs
 from app.state import Service
 from app.wakes import Wakes
 from wire import keys
@@ -53,9 +54,15 @@ async def accept(
     wanted: GenerationRequest,
     *,
     request_id: str,
+    host: str = "",
     once: Idempotency | None = None,
+    sent: Sent | None = None,
 ) -> tuple[Record, bool]:
     """Put what is wanted into the queue.
+
+    Args:
+        host: what the caller calls this server.
+        sent: pictures that came as files, in place of those that ``wanted`` names.
 
     Returns:
         The record, and whether it is new; an Idempotency-Key may stand for an earlier one.
@@ -70,16 +77,22 @@ async def accept(
     card = await service.offers.card(name)
     if card is None:
         raise ModelNotFound(name, sorted((await service.offers.now()).cards))
+    if sent is None:
+        inputs = await read_inputs(service, owner, wanted, card, host=host)
+    else:
+        inputs = await decode_sent(service, sent, card)
     record = Record(
         id=uuid.uuid4().hex,
         owner=owner,
-        request=resolve(wanted, card, max_work=service.settings.max_work),
+        request=resolve(wanted, card, max_work=service.settings.max_work, given=inputs.given),
         created=time.time(),
         result_ttl=service.settings.result_ttl,
         request_id=request_id,
     )
+    files = inputs.files
+    reserved = expected_bytes(record.request, card) + sum(map(len, files.values()))
     admission = await run_in_threadpool(
-        service.queue.submit, record, once, reserved=expected_bytes(record.request, card)
+        service.queue.submit, record, once, reserved=reserved, inputs=files
     )
     if admission.outcome is Outcome.CONFLICT:
         raise IdempotencyKeyReused

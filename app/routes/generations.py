@@ -78,7 +78,14 @@ async def submit(
     once = None if idempotency_key is None else idempotency(owner, idempotency_key, wanted)
     first = None if once is None else await _first(service, once)
     if first is None:
-        record, new = await accept(service, owner, wanted, request_id=request_id, once=once)
+        record, new = await accept(
+            service,
+            owner,
+            wanted,
+            request_id=request_id,
+            host=request.headers.get("host", ""),
+            once=once,
+        )
     else:
         id_, answer = first
         if wait is None and answer is not None:

@@ -21,6 +21,7 @@ on the state, and what a worker says counts only while it is the one in `worker`
     queueing.py   admit, look, take, open, cancels, requeue, forget, settle
     drawing.py    drawing, start, progress, preview, image, strip
     ending.py     finish, cancel, lapse, delete
+    uploading.py  upload, discard: pictures that clients send apart from requests
     shared/       what several scripts do: emit an event, count, take in hand, end
 
 A cancel, from route to engine:
@@ -57,6 +58,7 @@ from wire.life.queueing import (
     take,
 )
 from wire.life.script import AsyncLife, Call, Life, append, together
+from wire.life.uploading import discard, upload
 
 __all__ = [
     "REMEMBER_SECONDS",
@@ -75,6 +77,7 @@ __all__ = [
     "cancel",
     "cancels",
     "delete",
+    "discard",
     "drawing",
     "finish",
     "forget",
@@ -90,4 +93,5 @@ __all__ = [
     "strip",
     "take",
     "together",
+    "upload",
 ]
