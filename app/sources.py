@@ -33,7 +33,7 @@ class Inputs:
     @property
     def given(self) -> Given:
         """What the request is told of them."""
-        init, mask = (one and one.sha256 for one in (self.init, self.mask))
+        init, mask = (None if one is None else one.sha256 for one in (self.init, self.mask))
         return Given(init, mask, self.masked)
 
     @property

@@ -53,9 +53,13 @@ def _upload(data: bytes) -> bytes:
 async def measure(port: int, *, rate: float, seconds: float) -> None:
     """A line for each kind of picture."""
     await until_up(port)
-    polls = {"rate": rate, "request": lambda _: get("/v1/models"), "status": 200}
-    await load(port, seconds=2, **polls)  # warm
-    print(f"{'nothing':14} {percentiles(await load(port, seconds=seconds, **polls))}")
+
+    async def polls(seconds: float) -> list[float]:
+        request = get("/v1/models")
+        return await load(port, rate=rate, seconds=seconds, request=lambda _: request, status=200)
+
+    await polls(2)  # warm
+    print(f"{'nothing':14} {percentiles(await polls(seconds))}")
     async with pool(port, 1) as connections:
         connection = await connections.get()
         for kind in _KINDS:
@@ -65,7 +69,7 @@ async def measure(port: int, *, rate: float, seconds: float) -> None:
                 print(f"{kind:14} {len(data) / 2**20:.1f} MiB cannot be sent: {body[:90]!r}")
                 continue
             asked = json.dumps({"init_image": json.loads(body)["url"]}).encode()
-            polling = asyncio.create_task(load(port, seconds=seconds, **polls))
+            polling = asyncio.create_task(polls(seconds))
             taken = []
             while not polling.done():
                 began = time.perf_counter()

@@ -37,6 +37,13 @@ class Begun:
     paste: Paste | None = None
 
 
+def from_noise() -> Future[Begun]:
+    """What most requests begin from, there at once."""
+    here: Future[Begun] = Future()
+    here.set_result(Begun())
+    return here
+
+
 class Inputs:
     """Reads inputs in a thread of its own."""
 
@@ -48,9 +55,7 @@ class Inputs:
     ) -> Future[Begun]:
         """What a request begins from; or, when asked for, what went wrong."""
         if files is None:
-            nothing: Future[Begun] = Future()
-            nothing.set_result(Begun())
-            return nothing
+            return from_noise()
         return self._thread.submit(begun, files, weights, strength=request.strength)
 
 

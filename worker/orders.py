@@ -4,14 +4,14 @@ What the version that is loaded cannot draw is `Undrawable`, and ends that reque
 """
 
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from models.manifest import Manifest
 from wire.record import Record
 from wire.schemas import ErrorInfo, ResolvedRequest
 from worker.catalog import Loaded
 from worker.engine.work import Work
-from worker.inputs import Begun
+from worker.inputs import Begun, from_noise
 from worker.words import Conditions
 
 _MOST_PREVIEWS = 256  # of one generation
@@ -41,7 +41,7 @@ class Order:
     """What a work needs that takes a while: its words encoded, its pictures read."""
 
     conditions: Future[Conditions]
-    begun: Future[Begun]
+    begun: Future[Begun] = field(default_factory=from_noise)
 
     @property
     def ready(self) -> bool:

@@ -6,7 +6,7 @@ and `strength`.
 """
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFile
 
@@ -27,7 +27,7 @@ from app.submission import accept
 from wire.schemas import MAX_BATCH, MAX_SEED, MODEL_PATTERN, Sampler
 
 router = APIRouter(prefix="/v1/images", tags=["openai"])
-_ERRORS = {
+_ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": OpenAIError}
     for status in (400, 401, 404, 408, 409, 413, 415, 421, 429, 500, 503)
 }

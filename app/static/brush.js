@@ -52,7 +52,7 @@ export class Brush {
   }
 
   get #radius() {
-    return Math.max(0.5, (this.size() / 200) * this.canvas.width);
+    return Math.max(1, (this.size() / 200) * this.canvas.width);
   }
 
   #begin(event) {

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.app.test_decoding import animated, bomb
+from tests.chaos.test_failures import end
 from tests.e2e.service import Service
 from tests.e2e.test_beginnings import SIDE, ask, digests, drawn, file, levels, uri
-from tests.support import eventually
 from wire import keys
 
 INIT = uri(file(levels()))
@@ -31,7 +31,11 @@ JPEG = "data:image/jpeg;base64,"
         ({"init_image": "data:image/gif;base64,YQ=="}, "init_image", "image/png, image/jpeg"),
         ({"init_image": "data:image/png;base64,a"}, "init_image", "no base64"),
         ({"init_image": "data:image/png;base64,"}, "init_image", "no PNG, JPEG or WebP"),
-        ({"init_image": uri(file(levels())[:60])}, "init_image", "cannot be decoded"),
+        (
+            {"init_image": uri(file(levels(50, 50), compress_level=0)[:900])},
+            "init_image",
+            "cannot be decoded",
+        ),
         ({"init_image": uri(bomb(60_000, 60_000))}, "init_image", "pixels; send a smaller"),
         ({"init_image": uri(animated("WEBP"))}, "init_image", "animated"),
         ({"init_image": "https://example.org/a.png"}, "init_image", "not on this server"),
@@ -82,7 +86,7 @@ def test_what_cannot_be_is_a_422(
     [
         (b"", 422, "no PNG, JPEG or WebP"),
         (b"GIF89a", 422, "no PNG, JPEG or WebP"),
-        (file(levels(50, 50))[:-50], 422, "cannot be decoded"),
+        (file(levels(50, 50), compress_level=0)[:900], 422, "cannot be decoded"),
         (bomb(4001, 4000), 422, "4001x4000"),
         (bytes(8 * 2**20 + 1), 413, "larger than 8388608 bytes"),
     ],
@@ -132,12 +136,11 @@ def test_an_input_that_is_lost_fails_its_own_request(
                 waits = client.post("/v1/generations", json={"init_image": INIT}).json()
                 key = keys.images(waits["id"])
                 redis.hdel(key, keys.INIT) if value is None else redis.hset(key, keys.INIT, value)
-                waiting.append(waits["urls"]["self"])
+                waiting.append(waits["id"])
     finally:
         worker.send_signal(signal.SIGCONT)
-    for url in waiting:
-        eventually(lambda url=url: client.get(url).json()["finished_at"])
-        failed = client.get(url).json()
+    for id_ in waiting:
+        failed = end(client, id_)
         assert failed["status"] == "failed"
         assert "init_image" in failed["error"]["detail"]
     assert drawn(client, init_image=INIT)["status"] == "succeeded"

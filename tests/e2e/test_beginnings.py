@@ -18,18 +18,20 @@ from tests.companions import write_text_checkpoint
 from tests.e2e.service import Service
 from tests.support import eventually
 from worker.engine.precision import choose, plan
+from worker.engine.work import Pixels
 
 CPU = torch.device("cpu")
 SIDE = 8  # of the tiny model's pictures
 
 
-def levels(height: int = SIDE, width: int = SIDE) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def levels(height: int = SIDE, width: int = SIDE) -> Pixels:
     """A picture of many grey levels."""
     rows, columns = np.mgrid[:height, :width]
-    return ((rows * 13 + columns * 29) % 256).astype(np.uint8)
+    found: Pixels = ((rows * 13 + columns * 29) % 256).astype(np.uint8)
+    return found
 
 
-def left_half(height: int = SIDE, width: int = SIDE) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def left_half(height: int = SIDE, width: int = SIDE) -> Pixels:
     """A mask that keeps the left half."""
     mask = np.full((height, width), 255, np.uint8)
     mask[:, : width // 2] = 0
@@ -63,8 +65,8 @@ def pixels(client: httpx.Client, url: str) -> Any:
 
 
 def text(client: httpx.Client, url: str) -> dict[str, str]:
-    found: dict[str, str] = Image.open(io.BytesIO(client.get(url).content)).info
-    return found
+    info = Image.open(io.BytesIO(client.get(url).content)).info
+    return {str(key): str(value) for key, value in info.items()}
 
 
 def digests(generation: dict[str, Any]) -> list[str]:
@@ -237,7 +239,7 @@ def test_inputs_go_with_their_generation(service: Service, client: httpx.Client)
     body = drawn(client, init_image=uri(file(levels())), mask=uri(file(left_half())))
     url = body["request"]["init_image"]
     with service.connection() as redis:
-        stored = int(redis.hget("emaki:stored:", body["id"]))  # type: ignore[arg-type]
+        stored = int(redis.hget("emaki:stored:", body["id"]))
         assert stored > sum(
             len(client.get(body["request"][f]).content) for f in ("init_image", "mask")
         )

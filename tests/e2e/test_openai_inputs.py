@@ -68,6 +68,7 @@ def test_without_a_mask_the_whole_picture_is_begun_from(client: openai.OpenAI) -
     assert (seen(whole.data[0]) == levels()).all()
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # there, and still used
 def test_variations_are_other_pictures_like_it(client: openai.OpenAI) -> None:
     answer = client.images.create_variation(
         image=file(levels()), n=3, response_format="b64_json", size="256x256"
@@ -110,8 +111,11 @@ def test_what_cannot_be_is_said_in_its_envelope(
     with pytest.raises(openai.BadRequestError, match=says) as refused:
         client.images.edit(**asked)
     assert refused.value.param == param
+
+
+def test_a_model_that_is_not_there_is_a_404(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError):
-        client.images.create_variation(image=file(levels()), model="nobody")
+        client.images.edit(image=file(levels()), prompt="circle", model="nobody")
 
 
 def test_a_form_that_is_none_is_refused(service: Service) -> None:
