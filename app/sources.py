@@ -6,54 +6,19 @@ Nothing is ever fetched from elsewhere: an address is read, and never called.
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from fastapi.concurrency import run_in_threadpool
-
 from app.beginnings import Given
-from app.decoding import MEDIA_TYPES, BadPicture, Fitted, fit, fit_mask, has_holes, look
+from app.decoding import MEDIA_TYPES, BadPicture
 from app.exceptions import ImageNotFound, InvalidField, UploadNotFound
+from app.inputs import BadMask, Inputs, Sent, Shape
 from app.state import Service
+from wire import keys
 from wire.schemas import GenerationRequest, ModelCard
 
 _DATA = re.compile(r"data:([^;,]{0,100})(;[^;,]{0,100})*?(;base64)?,", re.IGNORECASE)
 _PICTURE = re.compile(r"/v1/generations/([0-9a-f]{32})/(?:images/(\d{1,6})|(init|mask))\.png")
 _UPLOAD = re.compile(r"/v1/uploads/([0-9a-f]{32})")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """A request's pictures, as its model takes them."""
-
-    init: Fitted | None = None
-    mask: Fitted | None = None
-    masked: bool = False
-
-    @property
-    def given(self) -> Given:
-        """What the request is told of them."""
-        init, mask = (None if one is None else one.sha256 for one in (self.init, self.mask))
-        return Given(init, mask, self.masked)
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """What is kept beside the request."""
-        both = {"init": self.init, "mask": self.mask}
-        return {name: one.png for name, one in both.items() if one is not None}
-
-
-@dataclass(frozen=True)
-class Sent:
-    """Pictures that came with a request, as files, not as addresses.
-
-    Attributes:
-        holes: whether transparent places of the picture are a mask, where there is no other.
-    """
-
-    init: bytes
-    mask: bytes | None = None
-    holes: bool = True
 
 
 async def read_inputs(
@@ -73,41 +38,32 @@ async def read_inputs(
     mask = None
     if wanted.mask is not None:
         mask = await _fetch(service, owner, "mask", wanted.mask, host)
-    async with service.decoders:
-        return await run_in_threadpool(_decoded, Sent(init, mask), card)
+    return await _fitted(service, Sent(init, mask), card, name="init_image")
 
 
-async def decode_sent(service: Service, sent: Sent, card: ModelCard) -> Inputs:
-    """The same of files, as OpenAI has them: what is transparent in the mask is drawn anew.
-
-    Without a mask the init picture's own transparency is it, where it has any.
-    """
-    async with service.decoders:
-        return await run_in_threadpool(_decoded, sent, card, name="image", of_alpha=True)
+async def fit_sent(service: Service, sent: Sent, card: ModelCard) -> Inputs:
+    """The same of pictures that came as files."""
+    return await _fitted(service, sent, card, name="image")
 
 
-def _decoded(
-    sent: Sent, card: ModelCard, *, name: str = "init_image", of_alpha: bool = False
-) -> Inputs:
-    field = name
-    size = {"width": card.width, "height": card.height}
+def given(inputs: Inputs) -> Given:
+    """What the request is told of its pictures."""
+    init, mask = (None if one is None else one.sha256 for one in (inputs.init, inputs.mask))
+    return Given(init, mask, inputs.masked)
+
+
+def kept(inputs: Inputs) -> dict[str, bytes]:
+    """The files that lie beside the request, by the names in `wire.keys`."""
+    both = {keys.INIT: inputs.init, keys.MASK: inputs.mask}
+    return {name: one.png for name, one in both.items() if one is not None}
+
+
+async def _fitted(service: Service, sent: Sent, card: ModelCard, *, name: str) -> Inputs:
+    """Decoded, by what the picture's field is called."""
     try:
-        facts = look(sent.init)
-        init = fit(sent.init, **size, channels=card.channels)
-        mask = sent.mask
-        if mask is None and of_alpha and sent.holes and has_holes(sent.init):
-            mask = sent.init
-        if mask is None:
-            return Inputs(init)
-        field = "mask"
-        theirs = look(mask)
-        if (theirs.width, theirs.height) != (facts.width, facts.height):
-            raise BadPicture(
-                f"it is {theirs.width}x{theirs.height}, and the init picture "
-                f"{facts.width}x{facts.height}; send one of the same size"
-            )
-        return Inputs(init, fit_mask(mask, **size, of_alpha=of_alpha), masked=True)
+        return await service.decoders.fit(sent, Shape(card.width, card.height, card.channels))
     except BadPicture as error:
+        field = "mask" if isinstance(error, BadMask) else name
         raise InvalidField(field, str(error)) from error
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 
+from app.decoders import Decoders
 from app.offers import OfferBook
 from app.queue import SubmitQueue
 from app.settings import AppSettings
@@ -19,7 +20,6 @@ from app.telemetry import Telemetry
 from app.uploads import Uploads
 from app.wakes import Wakes
 
-_DECODED_AT_ONCE = 1  # a large input takes some hundred MB while it is decoded
 _SHEETS_AT_ONCE = 2  # grids and archives take memory while they are made
 
 
@@ -36,7 +36,7 @@ class Service:
     telemetry: Telemetry
     uploads: Uploads
     streams: Counter[str] = field(default_factory=Counter)  # open event streams by owner
-    decoders: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_DECODED_AT_ONCE))
+    decoders: Decoders = field(default_factory=Decoders)
     sheets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SHEETS_AT_ONCE))
 
 

@@ -15,11 +15,12 @@ from app.exceptions import (
     InvalidField,
     ModelNotFound,
 )
+from app.inputs import Sent
 from app.queue import Idempotency
 from app.resolve import resolve, split_version
 from app.results import expected_bytes
 from app.sheets import grid_png
-from app.sources import Sent, decode_sent, read_inputs
+from app.sources import fit_sent, given, kept, read_inputs
 from app.state import Service
 from app.wakes import Wakes
 from wire import keys
@@ -80,16 +81,16 @@ async def accept(
     if sent is None:
         inputs = await read_inputs(service, owner, wanted, card, host=host)
     else:
-        inputs = await decode_sent(service, sent, card)
+        inputs = await fit_sent(service, sent, card)
     record = Record(
         id=uuid.uuid4().hex,
         owner=owner,
-        request=resolve(wanted, card, max_work=service.settings.max_work, given=inputs.given),
+        request=resolve(wanted, card, max_work=service.settings.max_work, given=given(inputs)),
         created=time.time(),
         result_ttl=service.settings.result_ttl,
         request_id=request_id,
     )
-    files = inputs.files
+    files = kept(inputs)
     reserved = expected_bytes(record.request, card) + sum(map(len, files.values()))
     admission = await run_in_threadpool(
         service.queue.submit, record, once, reserved=reserved, inputs=files

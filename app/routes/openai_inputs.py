@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, File, Form, Request, Response, UploadFil
 from app.auth import Owner
 from app.exceptions import InvalidField
 from app.follow import one_more_stream
+from app.inputs import Sent
 from app.routes.openai import (
     ImagesAnswer,
     ImagesRequest,
@@ -21,7 +22,6 @@ from app.routes.openai import (
     card_of,
     wanted_of,
 )
-from app.sources import Sent
 from app.state import RequestId, Service, ServiceDep
 from app.submission import accept
 from wire.schemas import MAX_BATCH, MAX_SEED, MODEL_PATTERN, Sampler
@@ -100,7 +100,12 @@ async def edit(
     files = [*([image] if image else []), *(images or [])]
     if len(files) != 1:
         raise InvalidField("image", f"{len(files)} pictures came; send one")
-    sent = Sent(await files[0].read(), None if mask is None else await mask.read())
+    sent = Sent(
+        await files[0].read(),
+        None if mask is None else await mask.read(),
+        of_alpha=True,
+        holes=True,
+    )
     asked = wanted.model_copy(update={"stream": streamed, "partial_images": partial_images})
     return await _draw(request, service, owner, request_id, asked, sent)
 
@@ -117,7 +122,7 @@ async def vary(
     image: Annotated[UploadFile, File()],
 ) -> Response:
     """OpenAI's variations: other pictures that begin from this one."""
-    sent = Sent(await image.read(), None, holes=False)
+    sent = Sent(await image.read())
     return await _draw(request, service, owner, request_id, wanted, sent)
 
 

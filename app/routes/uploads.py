@@ -3,11 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from app.auth import Owner
-from app.decoding import BadPicture, check
+from app.decoding import BadPicture
 from app.exceptions import InvalidField, UploadNotFound
 from app.problems import errors
 from app.state import ServiceDep
@@ -61,8 +60,7 @@ async def submit(
     """Keep a picture (PNG, JPEG or WebP, the body as it is) as long as results are kept."""
     data = await request.body()
     try:
-        async with service.decoders:
-            facts = await run_in_threadpool(check, data)
+        facts = await service.decoders.check(data)
     except BadPicture as error:
         raise InvalidField("body", str(error)) from error
     upload = await service.uploads.keep(owner, data, facts)

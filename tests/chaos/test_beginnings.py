@@ -22,13 +22,13 @@ def wanted(number: int) -> dict[str, Any]:
         {"init_image": uri(file(levels())), "strength": (1 + number % 9) / 10},
         {"init_image": uri(file(levels().T.copy())), "mask": uri(file(left_half()))},
         {"variation_seed": 7 * number, "variation_strength": number / CROWD},
-        {"negative_class": number % 3, "guidance_scale": 2.0 + number / 100, "batch": 3},
+        {"negative_class": number % 3, "guidance_scale": 2.0 + number / 100, "batch": 2},
     ]
     samplers = ("dpmpp_2m", "ddpm", "ddim", "dpmpp_2m_sde")
     return {
         "seed": number,
         "class": number % 3,
-        "steps": 8 + number % 60,
+        "steps": 4 + number % 20,
         "sampler": samplers[number % 4],
         **kinds[number % 5],
     }
