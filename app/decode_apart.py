@@ -1,4 +1,4 @@
-"""Decodes large pictures in a process of its own: `app.decoders` runs `python -m app.decode_apart`.
+"""Decodes pictures in a process of its own: `app.decoders` runs `python -m app.decode_apart`.
 
 In come a line of JSON and the files behind it; out goes JSON. Nothing else is imported than what
 decodes, so that it starts quickly.

@@ -1,8 +1,7 @@
 """Decodes one request's pictures at a time, where that delays nobody else.
 
-Small pictures in a thread. Large ones in a process of its own: some of Pillow's decoders (WebP's)
-hold the interpreter's lock for tenths of a second, and a large picture takes hundreds of megabytes
-while it is decoded, which go with the process.
+In a thread; but Pillow's decoder of WebP holds the interpreter's lock while it copies what it has
+decoded, some 40 ms for the largest pictures: large ones of that kind in a process of their own.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ from app.decode_apart import question, understood
 from app.decoding import BadPicture, Facts, check, look
 from app.inputs import BadMask, Inputs, Sent, Shape, fit_inputs
 
-_SMALL = 500_000  # pixels: some ten milliseconds
+_HOLDS_THE_LOCK, _SMALL = "image/webp", 1_000_000  # pixels: some three milliseconds
 _SECONDS = 30.0
 
 
@@ -30,10 +29,10 @@ class Decoders:
         """
         async with self._turn:
             facts = await asyncio.to_thread(look, data)
-            if facts.width * facts.height <= _SMALL:
-                return await asyncio.to_thread(check, data)
-            await _apart(Sent(data), None)
-            return facts
+            if _delays(facts):
+                await _apart(Sent(data), None)
+                return facts
+            return await asyncio.to_thread(check, data)
 
     async def fit(self, sent: Sent, shape: Shape) -> Inputs:
         """A request's pictures as a model takes them.
@@ -42,19 +41,23 @@ class Decoders:
             BadPicture: one cannot be used; BadMask: it is the mask.
         """
         async with self._turn:
-            if await asyncio.to_thread(_are_small, sent):
-                return await asyncio.to_thread(fit_inputs, sent, shape)
-            return await _apart(sent, shape)
+            if any(map(_delays, await asyncio.to_thread(_facts, sent))):
+                return await _apart(sent, shape)
+            return await asyncio.to_thread(fit_inputs, sent, shape)
 
 
-def _are_small(sent: Sent) -> bool:
+def _delays(facts: Facts) -> bool:
+    return facts.media_type == _HOLDS_THE_LOCK and facts.width * facts.height > _SMALL
+
+
+def _facts(sent: Sent) -> list[Facts]:
     facts = [look(sent.init)]
     if sent.mask is not None:
         try:
             facts.append(look(sent.mask))
         except BadPicture as error:
             raise BadMask(str(error)) from error
-    return all(one.width * one.height <= _SMALL for one in facts)
+    return facts
 
 
 async def _apart(sent: Sent, shape: Shape | None) -> Inputs:

@@ -61,7 +61,9 @@ def look(data: bytes) -> Facts:
     """
     with _opened(data) as image:
         width, height = image.size
-        if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
+        # Of a PNG that has not said so by now, Pillow would decode all to look behind its pixels.
+        said = image.format != "PNG" or "exif" in image.info
+        if said and image.getexif().get(_ORIENTATION) in _SIDEWAYS:
             width, height = height, width
         return Facts(MEDIA_TYPES[image.format or ""], width, height)
 
