@@ -1,9 +1,10 @@
 // The request form: its fields follow the chosen model's card, errors stand beside their fields.
 
 import { ApiError } from "./api.js";
+import { Beyond, Notice } from "./asides.js";
 import { Beginning } from "./beginning.js";
 import { texts } from "./png.js";
-import { SAMPLERS, beyondForm, fromText, inWords, previewEvery, stripFrames } from "./request.js";
+import { SAMPLERS, beyondForm, fromText, previewEvery, stripFrames } from "./request.js";
 
 const DICE_SEEDS = 1_000_000;
 const TOO_MANY = 1000;
@@ -19,18 +20,16 @@ export class Form {
     this.button = element.querySelector("button[type=submit]");
     this.cards = [];
     this.asking = false;
-    this.also = element.querySelector("#also");
-    this.notice = element.querySelector("#ask-notice");
+    this.beyond = new Beyond(element.querySelector("#also"));
+    this.notice = new Notice(element.querySelector("#ask-notice"));
     this.beginning = new Beginning(element.querySelector("#begin"));
     this.fields.init_image.addEventListener("change", ({ target }) => {
       if (target.files.length) this.#begin(() => this.beginning.take(target.files[0]));
       target.value = ""; // the same file may be chosen again
     });
-    this.also.querySelector("button").addEventListener("click", () => this.#carry({}));
     for (const name of ["model", "sampler"]) {
-      this.fields[name].addEventListener("change", () => this.#carry({}));
+      this.fields[name].addEventListener("change", () => this.beyond.keep({}));
     }
-    this.#carry({});
     this.fields.model.addEventListener("change", () => this.#follow());
     element.querySelector("#dice").addEventListener("click", () => {
       this.fields.seed.value = Math.floor(Math.random() * DICE_SEEDS);
@@ -41,7 +40,7 @@ export class Form {
       event.preventDefault();
       if (this.asking) return;
       this.clearErrors();
-      this.#note("");
+      this.notice.say("");
       const wrong = this.#unreadable();
       if (wrong.length) this.#mark(wrong);
       else onAsk(this.#read());
@@ -89,7 +88,7 @@ export class Form {
     fields.steps.value = request.steps;
     choose(fields.sampler, request.sampler);
     fields.guidance_scale.value = request.guidance_scale;
-    this.#carry(beyondForm(request, card));
+    this.beyond.keep(beyondForm(request, card));
     this.clearErrors();
     const { init_image, strength, mask } = request;
     if (init_image) this.beginFrom(init_image, { strength, mask });
@@ -110,11 +109,12 @@ export class Form {
     if (!request || !this.card(request.model)) return this.#begin(() => this.beginning.take(file));
     this.fill(request);
     const begun = text.init_image ? " It was begun from a picture, which is not in the file." : "";
-    this.#note(`These are the settings of ${file.name}.${begun}`, () => this.beginning.take(file));
+    const instead = () => this.#begin(() => this.beginning.take(file));
+    this.notice.say(`These are the settings of ${file.name}.${begun}`, instead);
   }
 
   async #begin(action) {
-    this.#note("");
+    this.notice.say("");
     this.clearErrors();
     try {
       await action();
@@ -123,21 +123,6 @@ export class Form {
       const detail = error instanceof ApiError ? error.message : "the browser cannot read it as a picture";
       this.#mark([{ field: "init_image", detail }]);
     }
-  }
-
-  /** Say something beside what may be done instead. */
-  #note(text, action) {
-    this.notice.hidden = !text;
-    this.notice.querySelector("span").textContent = text;
-    this.notice.querySelector("button").onclick = () => this.#begin(action);
-  }
-
-  /** What is asked for beyond the fields, until it is left out. */
-  #carry(beyond) {
-    this.beyond = beyond;
-    const words = inWords(beyond);
-    this.also.hidden = !words;
-    this.also.querySelector("span").textContent = `Also: ${words}`;
   }
 
   /** One request at a time; the button stays enabled, for a disabled one would lose the focus. */
@@ -227,7 +212,7 @@ export class Form {
       sampler: fields.sampler.value,
       guidance_scale: isGuided(card) ? number(fields.guidance_scale) : undefined,
       ...this.beginning.read(),
-      ...this.beyond,
+      ...this.beyond.settings,
       strip: stripFrames(card, Math.max(1, batch)),
       preview_every: previewEvery(Math.min(Math.max(1, steps ?? card.defaults.steps), card.timesteps)),
     };

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.distilled import Consistency, LearnedTable
 from models.noise import normal
 from models.sample import draw, to_uint8
 from models.sampler import SAMPLERS, Sampler, Table, build_table
@@ -144,3 +145,23 @@ def test_guidance_counts_the_whole_run_s_rows() -> None:
         skipped=6,
     )
     assert evaluated == [2, 2, 1, 1]
+
+
+def test_distilled_tables_can_begin_late_too() -> None:
+    schedule = Schedule("cosine", 1000)
+    consistency = Consistency(levels=((), (1.0,), (4.0, 1.0), (9.0, 3.0, 1.0)))
+    jumps = consistency.table(schedule, "v", 4).last(2)
+    assert jumps.steps == 2
+    assert jumps.b[0] == jumps.alpha[1]
+    assert jumps.d[0] == jumps.sigma[1]
+    learned = LearnedTable(
+        guidance_scale=1.5,
+        t=(900.0, 500.0, 100.0),
+        a=(0.6, 0.5, 0),
+        b=(0.3, 0.7, 1),
+        c=(0, -0.2, 0),
+    )
+    late = learned.table(schedule, "v").last(2)
+    assert (late.a[0], late.b[0], late.c[0]) == (0.5, pytest.approx(0.5), 0)
+    drawn = draw(network(), jumps, seeds=torch.tensor([1]), known=Known(levels()), skipped=2)
+    assert torch.isfinite(drawn).all()

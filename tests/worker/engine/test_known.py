@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.cores import Cores
 from models.guidance import WHOLE
 from models.sample import draw, to_uint8
 from models.sampler import SAMPLERS, Sampler
@@ -19,7 +20,8 @@ from tests.worker.engine.fake import SHAPE, alone, fake_weights, pictures, run, 
 from tests.worker.engine.test_engine import WORKS
 from tests.worker.engine.test_latents import latent_weights
 from worker.engine.engine import Engine
-from worker.engine.precision import Plan
+from worker.engine.precision import Plan, plan
+from worker.engine.probe import probe
 from worker.engine.weights import Condition, Weights
 from worker.engine.work import Event, ImageDone, Paste, Preview, Work
 
@@ -184,3 +186,32 @@ def test_kept_places_of_latents_are_pasted_after_decoding(*, graphs: bool) -> No
     between = (kept[:, 3].astype(float) + without[:, 3]) / 2
     assert (abs(done.pixels[:, 3] - between) <= 0.5).all()
     assert (done.frames[-1] == done.pixels).all()
+
+
+@pytest.mark.gpu
+def test_cuda_graphs_hold_the_same_bits_whoever_shares_the_step() -> None:
+    torch.manual_seed(1)
+    device = torch.device("cuda")
+    unet = UNet(tiny_config()).eval().to(device, torch.bfloat16)
+    chosen = plan("exact", device=device, cores=1)
+    weights = Weights("tiny@1", unet, (1, 8, 8), Condition.of_classes(3), torch.bfloat16, device)
+    weights = probe(weights, chosen, Cores(1))
+    x_0, kept = picture((1, 8, 8)).to(device), left_half((1, 8, 8)).to(device)
+
+    def held(id_: str) -> Work:
+        one = work(id_, weights, seeds=(5, 2**62), labels=(0, None), sampler="ddpm", steps=9)
+        one = replace(one, table=one.table.last(6), skipped=3, variation=((8, 9), 0.25))
+        return replace(one, known=Known(x_0, kept))
+
+    engine = Engine(chosen)
+    engine.add(held("held"))
+    expected = pictures(run(engine))
+    levels = to_uint8(picture((1, 8, 8))).permute(1, 2, 0).numpy()[:, :4]
+    assert all((np.array(pixels)[:, :4] == levels).all() for pixels in expected.values())
+    for i in range(4):
+        engine.add(work(f"w{i}", weights, seeds=(i,), steps=3 + i, sampler=SAMPLERS[i % 4]))
+        if i == 2:
+            engine.add(held("held"))
+        engine.step()
+    together = pictures(run(engine))
+    assert all(together[key] == expected[key] for key in expected)
