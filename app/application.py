@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 
-from app import description, problems
+from app import decoding, description, problems
 from app.connect import blocking, close, listening, pooled
 from app.lapses import Lapses
 from app.middleware.body import BoundedBody
@@ -32,14 +32,17 @@ from app.routes import (
     metrics,
     models,
     openai,
+    openai_inputs,
     page,
     pictures,
+    uploads,
     webhooks,
 )
 from app.settings import AppSettings
 from app.state import Service, State
 from app.store import Store
 from app.telemetry import Telemetry
+from app.uploads import Uploads
 from app.wakes import Wakes
 from wire.images import Images
 from wire.traces import Traces
@@ -52,6 +55,13 @@ picture itself). The same seed and parameters draw the same picture.
 _CONNECTIONS = 64
 _IMAGES_SECONDS = 10.0
 _MOST_BODY_BYTES = 1024 * 1024
+_UPLOAD_BYTES = 8 * 1024 * 1024
+_LARGER_BODIES = {
+    "/v1/uploads": _UPLOAD_BYTES,
+    # A picture and a mask, and what a form adds.
+    "/v1/images/edits": 2 * _UPLOAD_BYTES + _MOST_BODY_BYTES,
+    "/v1/images/variations": _UPLOAD_BYTES + _MOST_BODY_BYTES,
+}
 _EXPOSED = (
     *("ETag", "Location", "Preference-Applied", "Retry-After", "X-Request-ID"),
     *("RateLimit", "RateLimit-Policy"),
@@ -81,6 +91,7 @@ def create_app(settings: AppSettings, redis_url: str, *, traces: Traces | None =
         )
         offers = OfferBook(client, model_ttl=settings.model_ttl)
         store = Store(client, offers, images)
+        uploaded = Uploads(client, settings, images)
         lapses = Lapses(client, offers, settings)
         tasks = [
             asyncio.create_task(wakes.listen()),
@@ -89,7 +100,11 @@ def create_app(settings: AppSettings, redis_url: str, *, traces: Traces | None =
         ]
         app.state.stop_waiting = wakes.stop  # for the server, before it closes connections
         try:
-            yield {"service": Service(settings, client, store, offers, queue, wakes, telemetry)}
+            yield {
+                "service": Service(
+                    settings, client, store, offers, queue, wakes, telemetry, uploaded
+                )
+            }
         finally:
             for task in tasks:
                 while not task.done():  # a cancellation can get lost inside redis-py
@@ -111,13 +126,19 @@ def create_app(settings: AppSettings, redis_url: str, *, traces: Traces | None =
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
-    routes = (generations, pictures, events, models, openai, webhooks, health, metrics, page)
-    for module in routes:
+    for module in (generations, pictures, uploads, events, models, openai, openai_inputs):
+        app.include_router(module.router)
+    for module in (webhooks, health, metrics, page):
         app.include_router(module.router)
     app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
     description.install(app)
     # The last one added is the outermost.
-    app.add_middleware(BoundedBody, most_bytes=_MOST_BODY_BYTES, seconds=settings.request_timeout)
+    app.add_middleware(
+        BoundedBody,
+        most_bytes=_MOST_BODY_BYTES,
+        larger=_LARGER_BODIES,
+        seconds=settings.request_timeout,
+    )
     if settings.rate_limit is not None:
         app.add_middleware(RateLimit, limit=settings.rate_limit)
     app.add_middleware(KeyFirst, settings=settings)
@@ -139,9 +160,10 @@ def create_app(settings: AppSettings, redis_url: str, *, traces: Traces | None =
 
 
 async def _warm_up(client: redis.Redis) -> None:
-    """A thread and its connection, which the first submit would wait for."""
+    """A thread and its connection, which the first submit would wait for; and Pillow's formats."""
     with suppress(redis.exceptions.RedisError):
         await run_in_threadpool(client.ping)
+    await run_in_threadpool(decoding.warm_up)
 
 
 class _PageFiles(StaticFiles):

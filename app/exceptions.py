@@ -6,6 +6,7 @@ ServiceError
 ├── ModelNotFound           404 model_not_found
 ├── ImageNotFound           404 image_not_found
 ├── MessageNotFound         404 message_not_found
+├── UploadNotFound          404 upload_not_found
 ├── AlreadyFinished         409 already_finished
 ├── GenerationCanceled      409 generation_canceled (final)
 ├── GenerationExpired       410 generation_expired
@@ -132,6 +133,17 @@ class MessageNotFound(ServiceError):
     def __init__(self, id_: str) -> None:
         super().__init__(
             f"no message {id_[:64]!r} was given up; GET /v1/webhooks/dead lists those that were"
+        )
+
+
+class UploadNotFound(ServiceError):
+    """There is no such upload, or it is another key's, or it has expired."""
+
+    status, code = 404, "upload_not_found"
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(
+            f"no upload {id_[:64]!r}, or no more; send the picture again with POST /v1/uploads"
         )
 
 

@@ -73,7 +73,7 @@ class Store:
             version=request.model,
             evaluations=looked.evaluations or request.evaluations,
             backlog=looked.backlog or request.evaluations,
-            steps=request.steps,
+            steps=request.drawn_steps,
         )
         return record.generation(now=now, queue_position=position, queue_eta=eta)
 
@@ -113,9 +113,9 @@ class Store:
         return found, before
 
     async def png(self, id_: str, index: int | str) -> bytes | None:
-        """An image's bytes by its index, or the strip's; or None."""
+        """An image's bytes by its index, or by name what is kept beside them; or None."""
         data: Any = await self._redis.hget(keys.images(id_), str(index))
-        if data is not None or self._images is None:
+        if data is not None or self._images is None or index in (keys.INIT, keys.MASK):
             return bytes(data) if data is not None else None
         name = strip_name(id_)
         if index != keys.STRIP:

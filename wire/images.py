@@ -18,7 +18,7 @@ from wire.connect import without_password
 # Not boto's minutes: nobody waits so long for a store that is away.
 _PATIENCE = {"connect_timeout": 3, "read_timeout": 5, "retries": {"max_attempts": 2}}
 _ID = re.compile(r"[0-9a-f]{32}")
-_NAME = re.compile(r"[0-9a-f]{32}/(\d{1,6}-[0-9a-f]{16}|strip)\.png")
+_NAME = re.compile(r"[0-9a-f]{32}/((\d{1,6}-[0-9a-f]{16}|strip)\.png|upload)")
 
 
 class ImagesUrlError(Exception):
@@ -37,6 +37,11 @@ def image_name(id_: str, index: int, sha256: str) -> str:
 def strip_name(id_: str) -> str:
     """The denoising strip's file."""
     return f"{id_}/strip.png"
+
+
+def upload_name(id_: str) -> str:
+    """The file of a picture that a client sent."""
+    return f"{id_}/upload"
 
 
 class Images:

@@ -21,6 +21,7 @@ class Key:
 generation = Key("emaki:gen:{}")  # hash: its record (`wire.record`), and a field per finished image
 images = Key("emaki:gen:{}:png")  # hash: image index -> PNG; "strip" -> the denoising strip
 events = Key("emaki:gen:{}:events")  # stream: what SSE sends; its entry ids are the event ids
+upload = Key("emaki:upload:{}")  # hash: a picture that a client sent, and whose; expires as results
 gone = Key("emaki:gone:{}")  # string: its owner, for 410 instead of 404
 
 # The queue. RQ's own list says what waits; the rest is an index of it and what limits count.
@@ -73,4 +74,4 @@ STARTED = "rq:wip:emaki"  # zset: "<id>:<execution>" -> when it counts as abando
 job = Key("rq:job:{}")  # hash: RQ's job
 FUNCTION = "emaki.generate"  # the job's function name: data, never imported or called
 
-STRIP = "strip"  # the field beside the images
+STRIP, INIT, MASK = "strip", "init", "mask"  # fields beside the images

@@ -74,7 +74,7 @@ class Record:
     @property
     def work(self) -> int:
         """Image-steps in all."""
-        return self.request.batch * self.request.steps
+        return self.request.batch * self.request.drawn_steps
 
     @property
     def evaluated(self) -> int:
@@ -163,7 +163,7 @@ class Record:
             eta = max(0.0, self.eta - now)
         return Progress(
             step=done // self.request.batch,
-            steps=self.request.steps,
+            steps=self.request.drawn_steps,
             fraction=round(done / total, 4),
             images_done=len(self.images),
             queue_position=queue_position if self.status is Status.QUEUED else None,
@@ -181,7 +181,7 @@ class Record:
             id=self.id,
             status=self.status,
             model=self.request.model,
-            request=RequestView.of(self.request),
+            request=RequestView.of(self.request, id_=self.id),
             progress=progress,
             images=[image_entry(self.id, self.images[index]) for index in sorted(self.images)],
             urls=Urls(

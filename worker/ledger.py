@@ -44,6 +44,14 @@ class _Open:
 
 
 @dataclass(frozen=True)
+class InputFiles:
+    """What a generation begins from: PNGs, as the API has fitted them to the model."""
+
+    init: bytes
+    mask: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Heard:
     """What Redis had to say: ids to let go of, ids that clients want stopped, jobs taken."""
 
@@ -100,6 +108,12 @@ class Ledger:
             self.finish(taken.id, Status.CANCELED)
             return None
         return record
+
+    def inputs(self, id_: str) -> InputFiles | None:
+        """The pictures that a generation begins from, as the API has left them."""
+        found: Any = self._redis.hmget(keys.images(id_), [keys.INIT, keys.MASK])
+        init, mask = found
+        return None if init is None else InputFiles(init, mask)
 
     def talk(
         self,

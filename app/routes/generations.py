@@ -84,7 +84,13 @@ async def submit(
     first = None if once is None else await _first(service, once)
     if first is None:
         record, new = await accept(
-            service, owner, wanted, request_id=request_id, traceparent=traceparent, once=once
+            service,
+            owner,
+            wanted,
+            request_id=request_id,
+            traceparent=traceparent,
+            host=request.headers.get("host", ""),
+            once=once,
         )
     else:
         id_, answer = first

@@ -22,6 +22,7 @@ on the state, and what a worker says counts only while it is the one in `worker`
     drawing.py    drawing, start, progress, preview, image, strip
     ending.py     finish, cancel, lapse, delete
     delivering.py claim, told, resend: what webhooks are told
+    uploading.py  upload, discard: pictures that clients send apart from requests
     shared/       what several scripts do: emit an event, tell a webhook, count, take in hand, end
 
 A cancel, from route to engine:
@@ -59,6 +60,7 @@ from wire.life.queueing import (
     take,
 )
 from wire.life.script import AsyncLife, Call, Life, append, together
+from wire.life.uploading import discard, upload
 
 __all__ = [
     "REMEMBER_SECONDS",
@@ -79,6 +81,7 @@ __all__ = [
     "cancels",
     "claim",
     "delete",
+    "discard",
     "drawing",
     "finish",
     "forget",
@@ -96,4 +99,5 @@ __all__ = [
     "take",
     "together",
     "told",
+    "upload",
 ]

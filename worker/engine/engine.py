@@ -286,9 +286,11 @@ class _Note:
         if isinstance(seen.picture, Exception):
             return [*events, WorkFailed(id_, seen.picture)]
         if seen.picture is not None:
+            paste = row.work.paste
+            picture = seen.picture if paste is None else paste.over(seen.picture)
             if self.k in row.moments:
-                row.frames.append(seen.picture)
-            events.append(ImageDone(id_, row.index, seen.picture, tuple(row.frames)))
+                row.frames.append(picture)
+            events.append(ImageDone(id_, row.index, picture, tuple(row.frames)))
         if self.ended:
             events.append(WorkDone(id_))
         return events
