@@ -14,6 +14,7 @@ from training.inspection import command as inspection
 from training.judging import command as judging
 from training.judging.drawing import add_settings
 from training.run import job, posthoc
+from training.survey import command as survey
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,7 +24,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     train = subparsers.add_parser("train", help="train a model and publish its checkpoints")
     train.add_argument("config", type=Path, help="a TOML file, e.g. configs/fashion-mnist.toml")
-    train.add_argument("--data", type=Path, help="folder or zip of pictures (default: data.path)")
+    train.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="PATH[=WEIGHT]",
+        help="pictures; several times for several data sets (default: data.path)",
+    )
     train.add_argument("--out", type=Path, default=Path("checkpoints"), help="default: checkpoints")
     train.add_argument("--name", help="the model's name (default: the configuration's)")
     train.add_argument("--steps", type=int, help="length of the learning-rate schedule")
@@ -62,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     autoencoder.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
+    survey.add_parser(subparsers)
     return parser
 
 

@@ -161,6 +161,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _section(name: str, kind: type[Any], data: object) -> Any:
+    if kind is Data and isinstance(data, dict) and type(data.get("size")) is int:
+        data = {**data, "size": [data["size"]] * 2}  # a square's side
     try:
         return build(f"[{name}]", kind, data)
     except ValueError as error:

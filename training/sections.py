@@ -17,10 +17,13 @@ from training.pictures.decode import Resize
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """`[data]`: what the pictures are. Where they are is `--data` or `path`.
+    """`[data]`: what the pictures are. Where they are is `--data`, `path` or `paths`.
 
     Attributes:
-        size: (height, width) of what the network sees; pictures of another size are resized.
+        size: (height, width) of what the network sees; pictures of another size are resized. A
+            file may give one number for a square.
+        paths: several data sets, each PATH or PATH=WEIGHT.
+        label: the field of the data's metadata that names classes.
         resize: "crop" cuts out the middle, "squash" keeps all of it and changes the proportions.
         hold_out: share of the pictures that is kept out of training to judge by, where the data has
             no test split of its own; 0 trains on all.
@@ -29,7 +32,9 @@ class Data:
     size: tuple[int, int]
     channels: int
     path: str | None = None
+    paths: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    label: str = "label"
     resize: Resize = "crop"
     flip: bool = False
     hold_out: float = HOLD_OUT

@@ -9,7 +9,7 @@ from training.autoencoder.settings import Settings, load_settings
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.pictures.data import Pictures, load_pictures
-from training.pictures.sources import Split
+from training.pictures.source import Split
 from training.run.cpu.memory import keep_freed_memory
 
 

@@ -19,7 +19,7 @@ from training.judging.judge import DEFAULT_IMAGES, METRICS, appoint_judge, defau
 from training.judging.report import write_report
 from training.judging.results import MEASURED, VARYING, Evaluation
 from training.pictures.data import load_alike
-from training.pictures.sources import SPLITS
+from training.pictures.source import SPLITS
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

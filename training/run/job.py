@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from training.encoding.inputs import network_shape
 from training.errors import TrainingError
 from training.judging.gate import AgreementGate
 from training.pictures.data import Pictures, load_pictures
-from training.pictures.sources import Split
+from training.pictures.mixture import Asked
+from training.pictures.source import Split
 from training.run.cpu.memory import keep_freed_memory
 from training.run.lesson import Lesson, denoising
 from training.run.loop import Trainer
@@ -31,25 +32,35 @@ def train(arguments: argparse.Namespace) -> None:
         overrides.append(f"train.steps={arguments.steps}")
     config = load_config(arguments.config, name=arguments.name, overrides=overrides)
     network_shape(config, 0)  # refuse before minutes of decoding
-    path = arguments.data or (Path(config.data.path) if config.data.path else None)
-    if path is None:
+    asked = asked_data(arguments.data, config)
+    carry_out(config, asked, partial(denoising, config, say=_say), arguments)
+
+
+def asked_data(given: Sequence[str], config: Run) -> tuple[Asked, ...]:
+    """The data sets of the command line, else those of the configuration.
+
+    Raises:
+        TrainingError: neither names one.
+    """
+    named = given or config.data.paths or ([config.data.path] if config.data.path else [])
+    if not named:
         raise TrainingError(
-            "no data: give --data PATH, a folder or zip of class folders or a folder with the "
-            "data set's four IDX files; docs/training.md says where each preset's data is"
+            "no data: give --data PATH, a folder, a zip or a tar of pictures, or a folder of "
+            "shards, parquet or IDX files; docs/training.md says where each preset's data is"
         )
-    carry_out(config, path, partial(denoising, config, say=_say), arguments)
+    return tuple(Asked.parse(text) for text in named)
 
 
 def carry_out(
     config: Run,
-    path: Path,
+    asked: Path | Sequence[Asked],
     lesson: Callable[[Pictures, torch.device], Lesson],
     arguments: argparse.Namespace,
 ) -> None:
     """A run from its data to its last step, alone or as a member of a team.
 
     Args:
-        path: where the pictures are.
+        asked: where the pictures are.
         lesson: what is learned from them on this device.
         arguments: the command line's `out`, `until`, `resume` and `device`.
     """
@@ -64,7 +75,7 @@ def carry_out(
             device = torch.device("cuda", team.local_rank)
         micro_batches(config.train.batch_size, config.train.accumulate, team)  # refuse early, too
         with team.leader_first():
-            data = _load(path, config, "train", quiet=not team.leads)
+            data = _load(asked, config, "train", quiet=not team.leads)
             learned = lesson(data, device)
         trainer = Trainer(
             config,
@@ -74,7 +85,7 @@ def carry_out(
             device=device,
             commit=_git_commit(),
             team=team,
-            gate=_gate(path, config, data, device) if config.publish.gate and team.leads else None,
+            gate=_gate(asked, config, data, device) if config.publish.gate and team.leads else None,
         )
         try:
             if arguments.resume:
@@ -86,14 +97,15 @@ def carry_out(
             trainer.close()
 
 
-def _load(path: Path, config: Run, split: Split, *, quiet: bool) -> Pictures:
+def _load(asked: Path | Sequence[Asked], config: Run, split: Split, *, quiet: bool) -> Pictures:
     captions = config.captions
     return load_pictures(
-        path,
+        asked,
         split=split,
         size=config.data.size,
         channels=config.data.channels,
         class_names=config.data.class_names,
+        label=config.data.label,
         resize=config.data.resize,
         hold_out=config.data.hold_out,
         caption=captions.caption if captions else None,
@@ -102,8 +114,10 @@ def _load(path: Path, config: Run, split: Split, *, quiet: bool) -> Pictures:
     )
 
 
-def _gate(path: Path, config: Run, data: Pictures, device: torch.device) -> AgreementGate:
-    test = _load(path, config, "test", quiet=False)
+def _gate(
+    asked: Path | Sequence[Asked], config: Run, data: Pictures, device: torch.device
+) -> AgreementGate:
+    test = _load(asked, config, "test", quiet=False)
     return AgreementGate(data, test, images=config.publish.gate_images, device=device)
 
 
