@@ -8,7 +8,10 @@
     run/                 the training run itself
     judging/             how good what a model draws is
     config, sections     a run's TOML file
+    card                 a model's card for the Hub
+    plots                charts in a page
     charts, pages        the look of plots and of HTML
+    metrics              a run's figures in a file
     sheets               grids and strips of pictures, as PNG files
     pictures/            training data: found, decoded, cached
     devices, errors      where to compute; what a person can get wrong

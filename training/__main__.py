@@ -13,7 +13,9 @@ from training.errors import TrainingError
 from training.inspection import command as inspection
 from training.judging import command as judging
 from training.judging.drawing import add_settings
-from training.run import job, posthoc
+from training.run import compare, job, posthoc
+from training.run.plan import MINUTES
+from training.run.tracking import SERVICES
 from training.survey import command as survey
 
 
@@ -23,7 +25,12 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = subparsers.add_parser("train", help="train a model and publish its checkpoints")
-    train.add_argument("config", type=Path, help="a TOML file, e.g. configs/fashion-mnist.toml")
+    train.add_argument(
+        "config",
+        type=Path,
+        nargs="?",
+        help="a TOML file, e.g. configs/fashion-mnist.toml (default: one made for the pictures)",
+    )
     train.add_argument(
         "--data",
         action="append",
@@ -37,6 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--until", type=int, help="stop after this step, resumable")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     train.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
+    train.add_argument(
+        "--init-from", type=Path, metavar="MODEL", help="begin with another model's weights"
+    )
+    train.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"without CONFIG (default: {MINUTES:g})"
+    )
+    train.add_argument("--track", choices=SERVICES, help="send the curves there, too")
     train.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     train.set_defaults(run=job.train)
 
@@ -65,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     publish.set_defaults(run=commands.publish)
 
     posthoc.add_parser(subparsers)
+    compare.add_parser(subparsers)
     distillation.add_parser(subparsers)
     autoencoder.add_parser(subparsers)
     conversion.add_parser(subparsers)

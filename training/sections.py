@@ -3,6 +3,7 @@
 Where they are read from is `training.config`'s to know.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,11 +54,21 @@ class Data:
             raise TrainingError(f"data.class_names has {twice[0]!r} twice; every class is another")
 
 
+_CONVENTIONS = (
+    "mid_attention",
+    "norm_eps",
+    "downsample_padding",
+    "freq_shift",
+    "flip_sin_to_cos",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """`[network]`: the U-Net's shape; `attention` lists the resolutions (height) that have it.
 
-    With `[text]`, `transformer_layers` blocks stand wherever there is attention.
+    With `[text]`, `transformer_layers` blocks stand wherever there is attention. The last five are
+    conventions of weights that come from elsewhere, as `UNetConfig` has them.
     """
 
     base: int
@@ -68,6 +79,11 @@ class Network:
     norm_groups: int = 32
     dropout: float = 0.0
     transformer_layers: int = 1
+    mid_attention: bool = True
+    norm_eps: float = 1e-5
+    downsample_padding: int = 1
+    freq_shift: float = 0.0
+    flip_sin_to_cos: bool = True
 
     def __post_init__(self) -> None:
         if self.base < 2 or self.base % 2:
@@ -121,9 +137,29 @@ class Network:
                 num_class_embeds=(classes + null_class) or None,
                 null_class=classes if null_class and classes else None,
                 text=None if text_width is None else self._text(text_width),
+                **{name: getattr(self, name) for name in _CONVENTIONS},
             )
         except ValueError as error:
             raise TrainingError(f"[network] {error}") from error
+
+    @classmethod
+    def of(cls, network: UNetConfig) -> "Network":
+        """The section that builds a network like this one, which has no text."""
+        base = math.gcd(*network.block_channels)
+        return cls(
+            base=base,
+            multipliers=tuple(channels // base for channels in network.block_channels),
+            blocks_per_level=network.blocks_per_level,
+            attention=tuple(
+                network.size[0] // 2**level
+                for level, wanted in enumerate(network.attention_levels)
+                if wanted
+            ),
+            head_dim=network.head_dim,
+            norm_groups=network.norm_groups,
+            dropout=network.dropout,
+            **{name: getattr(network, name) for name in _CONVENTIONS},
+        )
 
     def _text(self, width: int) -> TextAttention:
         widths = [self.base * m for m in self.multipliers]
@@ -266,6 +302,7 @@ class Publish:
             while they were the newest may still wait.
         gate: whether LATEST moves only to a checkpoint whose class agreement, measured on
             ``gate_images`` drawn pictures, is not below the published one's.
+        license: of the weights, in the Hub's words; the model's card says it.
     """
 
     sampler: str = "dpmpp_2m"
@@ -277,6 +314,7 @@ class Publish:
     keep_minutes: float = 30.0
     gate: bool = False
     gate_images: int = 500
+    license: str = "unknown"
 
     def __post_init__(self) -> None:
         if self.dtype not in ("bf16", "fp32"):

@@ -11,6 +11,7 @@ import torch
 
 from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
 from models.manifest import Manifest
+from training import metrics
 from training.devices import pick_device
 from training.judging.drawing import add_settings, asked_settings
 from training.judging.features import FROM_FILE, NAMES
@@ -105,6 +106,9 @@ def _note(folder: Path, manifest: Manifest, found: Evaluation) -> None:
         others = {name: value or kept.get(name) for name, value in measured.items()}
         fresh["evaluation"] = {**new, "features": features, **others}
     write_manifest(folder, dataclasses.replace(manifest, quality={**manifest.quality, **fresh}))
+    if (folder.parent / metrics.METRICS).is_file():  # the run's page shows it beside its curves
+        quality = {**manifest.quality, **fresh}
+        metrics.append(folder.parent, {"step": manifest.step, "quality": quality})
     _say(f"noted in {folder / MANIFEST}")
 
 

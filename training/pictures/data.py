@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.manifest import Manifest
-from training.errors import TrainingError
+from training.errors import NoTestPictures, TrainingError
 from training.pictures.cache import decoded
 from training.pictures.captions import captions_of
 from training.pictures.decode import Resize
@@ -40,6 +40,7 @@ class Pictures:
         captions: each once; where there are some, ``labels`` says which is each picture's, and
             there are no classes.
         weights: (N,) how often each is shown for once that others are; None: all alike.
+        rejects: the file that names what could not be read; None: everything could.
     """
 
     images: npt.NDArray[np.uint8]
@@ -50,6 +51,7 @@ class Pictures:
     held_out: float = 0.0
     captions: tuple[str, ...] = ()
     weights: npt.NDArray[np.float64] | None = None
+    rejects: Path | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -89,6 +91,7 @@ def load_pictures(
 
     Raises:
         TrainingError: missing, damaged, or not what ``class_names`` says.
+        NoTestPictures: the test split is wanted, and there is none.
     """
     asked = (Asked(path),) if isinstance(path, Path) else tuple(path)
     where = " and ".join(str(one.path) for one in asked)
@@ -108,7 +111,7 @@ def load_pictures(
     held_out = hold_out if any(source.whole) else 0.0
     if all(source.whole) and not held_out and split == "test":
         one = asked[0].path
-        raise TrainingError(
+        raise NoTestPictures(
             f"{where} has no test pictures, and none were held out: put some into the folders "
             f"train and test in it, or into {one.stem}-test{one.suffix} beside "
             f"{one.stem}-train{one.suffix}"
@@ -148,6 +151,7 @@ def load_pictures(
         held_out,
         captions,
         cached.weights,
+        cached.report if cached.unreadable else None,
     )
 
 

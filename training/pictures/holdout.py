@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from training.errors import TrainingError
+from training.errors import NoTestPictures
 from training.pictures.decode import Unreadable
 from training.pictures.source import Source, Split
 
@@ -21,13 +21,13 @@ def part_of(source: Source, *, split: Split, share: float) -> Sequence[int]:
     What cannot be read counts as training data, where it is reported.
 
     Raises:
-        TrainingError: the test split is wanted, and nothing is held out.
+        NoTestPictures: the test split is wanted, and nothing is held out.
     """
     chosen = held_out(source, [_is_low(source, index, share) for index in range(len(source))])
     if split == "train":
         return [index for index in range(len(source)) if index not in chosen]
     if not chosen and all(source.whole):
-        raise TrainingError(
+        raise NoTestPictures(
             f"of {len(source)} pictures none is held out at a share of {share:g}; put test "
             "pictures into the folders train and test beside each other"
         )
