@@ -8,6 +8,7 @@
     run/                 the training run itself
     judging/             how good what a model draws is
     config, sections     a run's TOML file
+    architecture         its network
     card                 a model's card for the Hub
     plots                charts in a page
     charts, pages        the look of plots and of HTML

@@ -15,8 +15,9 @@ from models.fields import build
 from models.guidance import needs_null_class
 from models.manifest import Diffusion, check_name
 from models.sampler import SAMPLERS
+from training.architecture import Network
 from training.errors import TrainingError
-from training.sections import Data, Latents, Network, Publish, Texts, Train
+from training.sections import Data, Latents, Publish, Texts, Train
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ def line_chart(
     """Lines over one pair of axes; "" where there is nothing to draw.
 
     Args:
-        x: what the horizontal axis is called.
+        x: what the horizontal axis is called, which begins at 0.
         logarithmic: whether the vertical axis is; values that are not positive are left out.
     """
     drawn = {
@@ -36,7 +36,8 @@ def line_chart(
     points = [point for line in drawn.values() for point in line]
     if not points:
         return ""
-    (left, right), (low, high) = (_range([point[axis] for point in points]) for axis in (0, 1))
+    left, right = 0.0, max(point[0] for point in points) or 1.0
+    low, high = _range([point[1] for point in points])
 
     def place(point: tuple[float, float]) -> str:
         across = (point[0] - left) / (right - left) * (_WIDTH - _LEFT - _RIGHT)
@@ -48,7 +49,7 @@ def line_chart(
         f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="11">',
         f'<text x="{_LEFT}" y="16" font-size="13">{escape(title)}</text>',
     ]
-    for value in _ticks(low, high):
+    for value in _powers(low, high) if logarithmic else _ticks(low, high):
         _, y = place((left, value)).split(",")
         shown = _short(10**value if logarithmic else value)
         parts.append(
@@ -93,6 +94,16 @@ def _ticks(low: float, high: float) -> list[float]:
     step = next(step * by for by in (1, 2, 5, 10) if (high - low) / (step * by) <= _TICKS)
     first = math.ceil(low / step)
     return [index * step for index in range(first, math.floor(high / step) + 1)]
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """Logarithms of round values between two; of any values, where no two of these are."""
+    exponents = range(math.floor(low), math.ceil(high) + 1)
+    marks = [exponent + math.log10(by) for exponent in exponents for by in (1, 2, 5)]
+    found = [mark for mark in marks if low <= mark <= high]
+    if len(found) > 1:
+        return found[:: -(-len(found) // (_TICKS + 1))]
+    return [math.log10(value) for value in _ticks(10**low, 10**high)]
 
 
 def _thinned(line: Line) -> Line:

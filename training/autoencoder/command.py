@@ -71,6 +71,7 @@ def _load(path: Path, settings: Settings, split: Split) -> Pictures:
         size=data.size,
         channels=data.channels,
         class_names=data.class_names,
+        label=data.label,
         resize=data.resize,
         hold_out=data.hold_out,
     )

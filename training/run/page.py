@@ -53,7 +53,7 @@ def write_page(
         _quality(quality_of(folder, lines)),
         "<h2>Data</h2>" + _data(manifest, data),
         "<h2>Lineage</h2>" + _lineage(manifest),
-        f"<h2>Configuration</h2><pre>{escape(_configuration(manifest))}</pre>",
+        f"<h2>Configuration</h2><pre>{escape(_configuration(folder, manifest))}</pre>",
     ]
     path = folder / REPORT
     fresh = path.with_name(f".{REPORT}.part")
@@ -212,5 +212,9 @@ def _lineage(manifest: Manifest) -> str:
     return "<ol>" + "".join(f"<li>{escape(line)}" for line in lines) + "</ol>"
 
 
-def _configuration(manifest: Manifest) -> str:
-    return json.dumps(manifest.training.get("config", {}), indent=1, ensure_ascii=False)
+def _configuration(folder: Path, manifest: Manifest) -> str:
+    """As the file beside the run says it, else as the manifest does."""
+    try:
+        return (folder / f"{manifest.name}.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return json.dumps(manifest.training.get("config", {}), indent=1, ensure_ascii=False)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from models.sampler import SAMPLERS
+from training.architecture import Network
 from training.config import Config, apply_override, build_config
 from training.errors import TrainingError
 from training.pictures.data import Pictures
@@ -23,7 +24,6 @@ from training.run.learner import Learner
 from training.run.lesson import denoising
 from training.run.lineage import Parent
 from training.run.team import Team
-from training.sections import Network
 
 MINUTES = 30.0
 _MOST_EPOCHS = 1000

@@ -51,7 +51,7 @@ def strip_table(strip: Strip) -> str:
         f"width:{image.width}px;font-size:12px"
     )
     return (
-        f'<table><tr><td>told<td><div style="{style}">{steps}</div>{cells}</table>'
+        f'<table><tr><td><td><div style="{style}">{steps}</div>{cells}</table>'
         f'<p class="note">From one fixed noise to the picture, {escape(strip.path.stem)}: each '
         "column is the picture after so many steps of the sampler.</p>"
     )

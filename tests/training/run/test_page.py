@@ -53,7 +53,7 @@ def test_the_page_needs_nothing_else_and_says_everything(folder: Path) -> None:
         "Nearest training pictures",
         "broken.png: the file is empty",
         "Began at random.",
-        "learning_rate",
+        "learning_rate = 0.002",
     ):
         assert part in page, part
     assert 'src="http' not in page
