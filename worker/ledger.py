@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wire import keys, life
-from wire.images import Images, ImagesAway, image_name, strip_name
+from wire.images import Images, ImagesAway, InputFiles, image_name, strip_name
 from wire.life import Call, Life, Taken
 from wire.logs import fields
 from wire.metrics import Tally
@@ -41,14 +41,6 @@ class _Open:
     began_at: float | None = None
     began_steps: int = 0
     told_at: float = 0.0
-
-
-@dataclass(frozen=True)
-class InputFiles:
-    """What a generation begins from: PNGs, as the API has fitted them to the model."""
-
-    init: bytes
-    mask: bytes | None = None
 
 
 @dataclass(frozen=True)
