@@ -1,10 +1,12 @@
 # make serve   everything on this machine: Redis, one worker, the API; Ctrl-C stops it all
-# make test    all tests that need no GPU        make check   format, lint, types, import rules
+# make test    all tests that need no GPU        make check   format, lint, types, import rules, manifests
 # (the web page's tests drive Debian's chromium and are skipped, by name, where there is none)
 # make chaos   kills, sleeps and restarts under load for minutes; counts what was lost (nothing)
 # make gpu     the tests that need a CUDA GPU    make gpu-bench   what one does, in minutes
 # make install set up .venv for all of these
 # make test-compose   builds, starts and breaks the containers; needs a Docker engine
+# make openapi  writes docs/openapi.json anew, which `make check` compares with what is served
+# make wheel   dist/emaki-*.whl, with the shipped model
 # make audit   known vulnerabilities of what is pinned   make sbom   what it all is, as CycloneDX
 #
 # PYTHON=python3.12 chooses the interpreter (3.11 or newer). TORCH_INDEX=<url> adds a package
@@ -18,7 +20,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Torch's threads must not spin while they wait: processes share the cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: install serve test test-compose check format chaos gpu gpu-bench bench audit sbom clean
+.PHONY: install serve test test-compose check format openapi wheel chaos gpu gpu-bench bench audit sbom clean
 
 install: $(BIN)/.dev
 
@@ -36,6 +38,14 @@ check: $(BIN)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m app.description docs/openapi.json
+	$(BIN)/python -m pytest -q tests/deploy/test_kubernetes.py
+
+openapi: $(BIN)/.dev
+	$(BIN)/python -m app.description docs/openapi.json --write
+
+wheel: $(BIN)/.dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 format: $(BIN)/.dev
 	$(BIN)/ruff format .

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import redis
-import redis.asyncio
 from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from app import decoding, problems
+from app import decoding, description, problems
+from app.connect import blocking, close, listening, pooled
 from app.lapses import Lapses
 from app.middleware.body import BoundedBody
 from app.middleware.failures import UnexpectedFailures
@@ -25,6 +22,7 @@ from app.middleware.names import OwnNames
 from app.middleware.observe import Observe
 from app.middleware.rates import RateLimit
 from app.middleware.secure import Secure
+from app.middleware.traced import Traced
 from app.offers import OfferBook
 from app.queue import SubmitQueue
 from app.routes import (
@@ -38,6 +36,7 @@ from app.routes import (
     page,
     pictures,
     uploads,
+    webhooks,
 )
 from app.settings import AppSettings
 from app.state import Service, State
@@ -46,7 +45,7 @@ from app.telemetry import Telemetry
 from app.uploads import Uploads
 from app.wakes import Wakes
 from wire.images import Images
-from wire.schemas import Problem
+from wire.traces import Traces
 
 _DESCRIPTION = """
 Small images from diffusion models. `POST /v1/generations` asks for pictures; poll the answer's
@@ -70,8 +69,11 @@ _EXPOSED = (
 )
 
 
-def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
+def create_app(settings: AppSettings, redis_url: str, *, traces: Traces | None = None) -> FastAPI:
     """The ASGI application; it connects when its lifespan begins.
+
+    Args:
+        traces: where spans go; None: nowhere.
 
     Raises:
         ImagesUrlError: `EMAKI_IMAGES` is no place to read from.
@@ -81,22 +83,11 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        shared: dict[str, Any] = {"socket_connect_timeout": 2, "health_check_interval": 30}
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            redis_url,
-            max_connections=_CONNECTIONS,
-            timeout=5,
-            retry=AsyncRetry(NoBackoff(), 1),
-            **shared,
-        )
-        client = redis.asyncio.Redis.from_pool(pool)
-        listener = redis.asyncio.Redis.from_url(redis_url, **shared)
-        blocking = redis.Redis.from_url(
-            redis_url, socket_timeout=5, retry=Retry(NoBackoff(), 1), **shared
-        )
+        client = pooled(redis_url, connections=_CONNECTIONS)
+        listener, blocked = listening(redis_url), blocking(redis_url)
         wakes = Wakes(listener)
         queue = SubmitQueue(
-            blocking, max_pictures=settings.max_queue, max_stored=settings.most_stored
+            blocked, max_pictures=settings.max_queue, max_stored=settings.most_stored
         )
         offers = OfferBook(client, model_ttl=settings.model_ttl)
         store = Store(client, offers, images)
@@ -105,7 +96,7 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         tasks = [
             asyncio.create_task(wakes.listen()),
             asyncio.create_task(lapses.watch()),
-            asyncio.create_task(_warm_up(blocking)),
+            asyncio.create_task(_warm_up(blocked)),
         ]
         app.state.stop_waiting = wakes.stop  # for the server, before it closes connections
         try:
@@ -119,9 +110,11 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
                 while not task.done():  # a cancellation can get lost inside redis-py
                     task.cancel()
                     await asyncio.wait([task], timeout=0.5)
-            await listener.aclose()
-            await client.aclose()
-            blocking.close()
+            await close(listener)
+            await close(client)
+            blocked.close()
+            if traces is not None:
+                await run_in_threadpool(traces.close)
 
     app = FastAPI(
         title="Emaki",
@@ -130,16 +123,15 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # FastAPI's pages run scripts from elsewhere; ours: `app.routes.page`
         redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
     for module in (generations, pictures, uploads, events, models, openai, openai_inputs):
         app.include_router(module.router)
-    for module in (health, metrics, page):
+    for module in (webhooks, health, metrics, page):
         app.include_router(module.router)
     app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
-    _describe_problems(app)
+    description.install(app)
     # The last one added is the outermost.
     app.add_middleware(
         BoundedBody,
@@ -162,13 +154,15 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
     app.add_middleware(OwnNames, names=settings.names)
     app.add_middleware(Secure)
     app.add_middleware(Observe, telemetry=telemetry)
+    if traces is not None:
+        app.add_middleware(Traced, traces=traces)
     return app
 
 
-async def _warm_up(blocking: redis.Redis) -> None:
+async def _warm_up(client: redis.Redis) -> None:
     """A thread and its connection, which the first submit would wait for; and Pillow's formats."""
     with suppress(redis.exceptions.RedisError):
-        await run_in_threadpool(blocking.ping)
+        await run_in_threadpool(client.ping)
     await run_in_threadpool(decoding.warm_up)
 
 
@@ -179,26 +173,3 @@ class _PageFiles(StaticFiles):
         answer = super().file_response(*args, **kwargs)
         answer.headers["Cache-Control"] = "no-cache"
         return answer
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Put the problem schema into the OpenAPI description, instead of FastAPI's own error."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = generate()
-            schemas = schema["components"]["schemas"]
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= problem.pop("$defs")
-            schemas["Problem"] = problem
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            for path in schema["paths"].values():
-                for operation in path.values():
-                    operation["responses"].setdefault("421", problems.ERRORS[421])
-                    if "422" in operation["responses"]:
-                        operation["responses"]["422"] = problems.ERRORS[422]
-        return app.openapi_schema or schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

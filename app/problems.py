@@ -28,6 +28,9 @@ _CODES = {413: "content_too_large", 422: "invalid_request"}  # others: their phr
 _OPENAI_CODES = {"unauthorized": "invalid_api_key", "rate_limited": "rate_limit_exceeded"}
 
 
+BINARY = {"type": "string", "format": "binary"}  # of a file, in the description
+
+
 def _described(status: int) -> dict[str, Any]:
     return {
         "description": HTTPStatus(status).phrase,

@@ -7,11 +7,13 @@ import difflib
 import secrets
 from dataclasses import asdict
 
+from app import naming
 from app.abilities import choose_drawing
 from app.beginnings import Given, choose_beginning
 from app.exceptions import InvalidField, ModelNotFound
 from wire.picture import last_steps
 from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
+from wire.webhook import WebhookView
 
 _CHOSEN_SEEDS = 2**53  # what JavaScript's numbers hold exactly
 
@@ -88,6 +90,10 @@ def resolve(
         scale=request.scale,
         preview_every=request.preview_every,
         strip=request.strip,
+        priority=request.priority,
+        webhook=None
+        if request.webhook is None
+        else WebhookView(url=request.webhook.url, events=request.webhook.events),
     )
 
 
@@ -166,11 +172,10 @@ def _class(wanted: str | int, card: ModelCard, *, field: str = "class") -> int:
             last = len(card.classes) - 1
             raise InvalidField(field, f"index {wanted} is not in 0 ... {last}; send one that is")
         return wanted
-    if wanted in card.classes:  # first: names may differ by case alone
-        return card.classes.index(wanted)
+    meant = naming.find(wanted, card.classes)
+    if meant is not None:
+        return meant
     names = [name.casefold() for name in card.classes]
-    if wanted.casefold() in names:
-        return names.index(wanted.casefold())
     close = difflib.get_close_matches(wanted.casefold(), names, n=3, cutoff=0.5)
     suggestions = [card.classes[names.index(name)] for name in close]
     hint = f"did you mean {' or '.join(suggestions)}?" if suggestions else "it has"

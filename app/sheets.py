@@ -5,6 +5,9 @@ import math
 import zipfile
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from app.exceptions import InvalidField
 
 _GAP = 2
 _MOST_PIXELS = 2**24
@@ -32,6 +35,28 @@ def grid_png(pngs: list[bytes]) -> bytes:
             sheet.paste(tile, ((i % columns) * (width + _GAP), (i // columns) * (height + _GAP)))
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def rescaled(png: bytes, drawn: int, scale: int) -> bytes:
+    """A picture that was enlarged ``drawn`` times as if it had been ``scale`` times, to the byte.
+
+    Raises:
+        InvalidField: it would be too large.
+    """
+    with Image.open(io.BytesIO(png)) as image:
+        size = (image.width // drawn * scale, image.height // drawn * scale)
+        if size[0] * size[1] > _MOST_PIXELS:
+            raise InvalidField(
+                "scale", f"{scale} makes {size[0]} x {size[1]} pixels, above 2^24; send less"
+            )
+        enlarged = image.resize(size, Image.Resampling.NEAREST)
+        text: dict[str, str] = {**getattr(image, "text", {}), "scale": str(scale)}
+    chunks = PngInfo()
+    for key, value in text.items():
+        chunks.add_text(key, value) if value.isascii() else chunks.add_itxt(key, value)
+    buffer = io.BytesIO()
+    enlarged.save(buffer, format="PNG", pnginfo=chunks, compress_level=6)
     return buffer.getvalue()
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from app.beginnings import Given
 from app.decoding import MEDIA_TYPES, BadPicture
 from app.exceptions import ImageNotFound, InvalidField, UploadNotFound
-from app.inputs import BadMask, Inputs, Sent, Shape
+from app.inputs import BadMask, Inputs, Sent, Shape, fit_inputs
 from app.state import Service
 from wire import keys
 from wire.schemas import GenerationRequest, ModelCard
@@ -41,6 +41,22 @@ async def read_inputs(
     return await _fitted(service, Sent(init, mask), card, name="init_image")
 
 
+def fit_data(wanted: GenerationRequest, card: ModelCard) -> Inputs:
+    """The same where there is no service: what can be named is the pictures themselves, as data.
+
+    Raises:
+        InvalidField: one is something else, or cannot be used.
+    """
+    if wanted.init_image is None:
+        return Inputs()
+    mask = None if wanted.mask is None else _from_data("mask", wanted.mask)
+    sent = Sent(_from_data("init_image", wanted.init_image), mask)
+    try:
+        return fit_inputs(sent, _shape(card))
+    except BadPicture as error:
+        raise _refusal(error, name="init_image") from error
+
+
 async def fit_sent(service: Service, sent: Sent, card: ModelCard) -> Inputs:
     """The same of pictures that came as files."""
     return await _fitted(service, sent, card, name="image")
@@ -61,10 +77,17 @@ def kept(inputs: Inputs) -> dict[str, bytes]:
 async def _fitted(service: Service, sent: Sent, card: ModelCard, *, name: str) -> Inputs:
     """Decoded, by what the picture's field is called."""
     try:
-        return await service.decoders.fit(sent, Shape(card.width, card.height, card.channels))
+        return await service.decoders.fit(sent, _shape(card))
     except BadPicture as error:
-        field = "mask" if isinstance(error, BadMask) else name
-        raise InvalidField(field, str(error)) from error
+        raise _refusal(error, name=name) from error
+
+
+def _shape(card: ModelCard) -> Shape:
+    return Shape(card.width, card.height, card.channels)
+
+
+def _refusal(error: BadPicture, *, name: str) -> InvalidField:
+    return InvalidField("mask" if isinstance(error, BadMask) else name, str(error))
 
 
 async def _fetch(service: Service, owner: str, field: str, source: str, host: str) -> bytes:

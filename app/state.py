@@ -57,5 +57,11 @@ async def request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
+async def traceparent(request: Request) -> str:
+    """The trace that this HTTP request belongs to; "" where nobody traces."""
+    return str(getattr(request.state, "traceparent", ""))
+
+
 ServiceDep = Annotated[Service, Depends(service)]
 RequestId = Annotated[str, Depends(request_id)]
+TraceParent = Annotated[str, Depends(traceparent)]

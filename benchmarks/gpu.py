@@ -79,7 +79,7 @@ class Bench:
         )
 
     def engine(self, size: int, *, graphs: bool) -> Engine:
-        plan = Plan((size,), dtype=torch.bfloat16, graphs=graphs, capacity=max(2, size))
+        plan = Plan((size,), dtype=torch.bfloat16, graphs=graphs, places=max(2, size))
         return Engine(plan)
 
     def work(self, id_: str, *, rows: int, steps: int = STEPS, **changes: Any) -> Work:

@@ -30,7 +30,7 @@ from training.errors import TrainingError
 from training.judging.drawing import chosen_settings, settings_to_json
 from training.judging.judge import Metric, appoint_judge
 from training.pictures.data import load_alike
-from training.pictures.sources import SPLITS
+from training.pictures.source import SPLITS
 from training.sheets import save_png
 
 AXES: dict[str, tuple[Any, ...]] = {

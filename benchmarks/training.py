@@ -30,9 +30,9 @@ from PIL import Image
 
 from benchmarks.machine import describe
 from benchmarks.peers import peers_python
+from models.memory import keep_freed_memory
 from training.config import load_config
 from training.pictures.data import load_pictures
-from training.run.cpu.memory import keep_freed_memory
 from training.run.learner import Learner
 from training.run.lesson import denoising
 from training.run.team import Team

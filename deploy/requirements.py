@@ -1,7 +1,7 @@
-"""`python requirements.py [EXTRA]...`: what pyproject.toml asks for, one requirement a line.
+"""`python requirements.py EXTRA...`: what extras of pyproject.toml ask for, one requirement a line.
 
-Without an extra: the project's own dependencies (torch among them). With extras: only theirs, so
-that an image without torch can be built. Knows nothing of versions: constraints.txt pins them.
+Only what each asks for itself: one that includes another (`worker` includes `draw`, which has
+torch) leaves it to a layer of its own. Knows nothing of versions: constraints.txt pins them.
 """
 
 import sys
@@ -10,16 +10,15 @@ from pathlib import Path
 
 
 def requirements(pyproject: str, extras: list[str]) -> list[str]:
-    """The requirements of some extras, or the project's own where none is named.
+    """The requirements of some extras.
 
     Raises:
         KeyError: there is no such extra.
     """
     project = tomllib.loads(pyproject)["project"]
-    if not extras:
-        return list(project["dependencies"])
     optional = project["optional-dependencies"]
-    return [line for extra in extras for line in optional[extra]]
+    lines = [line for extra in extras for line in optional[extra]]
+    return [line for line in lines if not line.startswith(f"{project['name']}[")]
 
 
 if __name__ == "__main__":

@@ -3,10 +3,15 @@
 Two threads that take half of a batch each meet once a step; two that share every operation meet
 several times in each ("How fast" in docs/training.md). Training shares out a batch's rows, the
 worker's engine a step's chunks.
+
+Threads that together have every core stay on theirs: left alone, two of them now and then end up on
+one core, and a kernel may leave them there for as long as they run, the other core idle.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from typing import TypeVar
 
@@ -32,8 +37,8 @@ class Cores:
             ThreadPoolExecutor(
                 self._count,
                 thread_name_prefix="core",
-                initializer=torch.set_num_threads,  # of these, and of threads started later
-                initargs=(threads // self._count,),
+                initializer=_settle,
+                initargs=(threads // self._count, _places(self._count, threads)),
             )
             if self._count > 1
             else None
@@ -57,3 +62,21 @@ class Cores:
         """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
+
+
+def _places(count: int, threads: int) -> Iterator[set[int]]:
+    """The CPUs of each of ``count`` threads; nothing if others are to have some of them."""
+    if not hasattr(os, "sched_getaffinity"):  # Linux alone has it
+        return iter(())
+    cpus = sorted(os.sched_getaffinity(0))
+    if threads != len(cpus):
+        return iter(())
+    each = threads // count
+    return iter([set(cpus[start : start + each]) for start in range(0, threads, each)])
+
+
+def _settle(threads: int, places: Iterator[set[int]]) -> None:
+    """In a thread that begins: so many of torch's, of it and those that it starts, on its CPUs."""
+    torch.set_num_threads(threads)
+    with suppress(StopIteration, OSError):  # a sandbox may forbid it
+        os.sched_setaffinity(0, next(places))

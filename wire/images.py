@@ -11,6 +11,7 @@ anyone: only what the functions here give is a name. Blocking: not for an event 
 """
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from wire.connect import without_password
@@ -42,6 +43,14 @@ def strip_name(id_: str) -> str:
 def upload_name(id_: str) -> str:
     """The file of a picture that a client sent."""
     return f"{id_}/upload"
+
+
+@dataclass(frozen=True)
+class InputFiles:
+    """What a generation begins from: PNGs, as the API has fitted them to the model."""
+
+    init: bytes
+    mask: bytes | None = None
 
 
 class Images:

@@ -3,6 +3,7 @@
 No id, no time, nothing of the batch: so the same picture has the same bytes everywhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 WHOLE = (0.0, 1.0)  # of a run
@@ -94,3 +95,13 @@ class Picture:
             if self.mask is not None:
                 text["mask"] = f"sha256:{self.mask}"
         return text
+
+
+def shared_text(pictures: Sequence[Picture], *, scale: int) -> dict[str, str]:
+    """The same of several pictures in one file: where they differ, one value each, in order."""
+    texts = [picture.text() for picture in pictures]
+    shared = {}
+    for key in dict.fromkeys(key for text in texts for key in text):
+        values = [text.get(key, "") for text in texts]
+        shared[key] = values[0] if len(set(values)) == 1 else ", ".join(values)
+    return {**shared, "scale": str(scale)}

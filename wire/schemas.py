@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from wire.picture import WHOLE, Picture, last_steps
+from wire.webhook import Webhook, WebhookView
 
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 64
@@ -18,6 +19,7 @@ MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[0-9]{1,12})?$"
 
 Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "learned", "consistency"]
 SOLVERS: tuple[Sampler, ...] = ("ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde")  # for any model
+Priority = Literal["high", "normal", "low"]
 Conditioning = Literal["class", "text", "none"]
 Prompt = Annotated[str, Field(max_length=1000)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -139,6 +141,12 @@ class GenerationRequest(BaseModel):
         le=16,
         description="Frames of the denoising strip; 0: none. At most steps + 1 are there to show.",
     )
+    priority: Priority = Field(
+        "normal",
+        description="Among your own requests: `high` as if it came ten minutes sooner, `low` ten "
+        "minutes later, and four times the steps of a normal one, or a quarter.",
+    )
+    webhook: Webhook | None = Field(None, description="Who is told, by a signed POST.")
 
 
 class ResolvedRequest(BaseModel):
@@ -165,6 +173,8 @@ class ResolvedRequest(BaseModel):
     scale: int
     preview_every: int = 0
     strip: int = 0
+    priority: Priority = "normal"
+    webhook: WebhookView | None = None
 
     @property
     def drawn_steps(self) -> int:
@@ -229,6 +239,8 @@ class RequestView(BaseModel):
     scale: int
     preview_every: int
     strip: int
+    priority: Priority = "normal"
+    webhook: WebhookView | None = None
 
     @classmethod
     def of(cls, request: ResolvedRequest, *, id_: str) -> "RequestView":
@@ -275,6 +287,14 @@ class ImageEntry(BaseModel):
     height: int
 
 
+class Preview(BaseModel):
+    """What an image will roughly be."""
+
+    index: int
+    step: int = Field(description="Steps made so far.")
+    png_base64: str
+
+
 class Urls(BaseModel):
     """Where the generation's parts are."""
 
@@ -282,6 +302,7 @@ class Urls(BaseModel):
     events: str
     cancel: str
     grid: str
+    images_zip: str
     strip: str | None
 
 

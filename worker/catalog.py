@@ -212,10 +212,8 @@ class Catalog:
     def _load(self, folder: Path) -> Loaded:
         stamp = _stamp(folder)
         try:
-            written = (folder / WEIGHTS).stat().st_mtime
-            model = load_model(folder, device=self._device, dtype=self._plan.dtype)
-            weights = probe(_weights(model, self._device, self._plan), self._plan, self._cores)
-            self._prepare(weights)
+            loaded = load(folder, device=self._device, plan=self._plan, cores=self._cores)
+            self._prepare(loaded.weights)
         except _UNUSABLE as error:
             passes = isinstance(error, OSError) or is_out_of_memory(error)
             passes = passes or isinstance(error.__cause__, OSError)
@@ -223,8 +221,7 @@ class Catalog:
             with self._lock:
                 self._seen[folder] = _Seen(stamp, fault=str(error), until=until)
             raise
-        words = None if model.encoder is None else Words(model.encoder)
-        return Loaded(model.manifest, weights, written, words)
+        return loaded
 
     def _look(self, folder: Path) -> _Seen:
         """What is known of a checkpoint: its digest is compared when it is loaded, not here."""
@@ -293,7 +290,21 @@ class Catalog:
                 served = replace(served, manifest=manifest)
             with self._lock:
                 self._served[folder.name] = served
-        return _card(manifest or served.manifest, sorted(usable), int(served.written))
+        return card_of(manifest or served.manifest, sorted(usable), created=int(served.written))
+
+
+def load(folder: Path, *, device: torch.device, plan: Plan, cores: Cores) -> Loaded:
+    """A checkpoint in memory, verified and tried.
+
+    Raises:
+        CheckpointError: it is damaged.
+        OSError, RuntimeError, MemoryError: it cannot be read, or not be evaluated.
+    """
+    written = (folder / WEIGHTS).stat().st_mtime
+    model = load_model(folder, device=device, dtype=plan.dtype)
+    weights = probe(_weights(model, device, plan), plan, cores)
+    words = None if model.encoder is None else Words(model.encoder)
+    return Loaded(model.manifest, weights, written, words)
 
 
 def _stamp(folder: Path) -> _Stamp:
@@ -308,7 +319,8 @@ def _stamp(folder: Path) -> _Stamp:
     return tuple(stamp)
 
 
-def _card(manifest: Manifest, steps: list[int], created: int) -> ModelCard:
+def card_of(manifest: Manifest, steps: list[int], *, created: int) -> ModelCard:
+    """What the API should know of a model, of which these steps can be drawn."""
     channels, height, width = manifest.picture_shape
     conditioning: Conditioning = "class" if manifest.classes else "none"
     if manifest.text is not None:

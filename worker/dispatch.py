@@ -59,7 +59,7 @@ class Dispatch:
         self.elsewhere: list[str] = []  # let go of for another worker; the caller puts them back
         self._drawing = Drawing(())
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
-        self._steps_seen, self._steps_seen_at = -1, time.monotonic()
+        self._pulse, self._pulse_at = -1, time.monotonic()
         self._looked_at = time.monotonic()
         self._images_at = 0.0  # when pictures can be written again
 
@@ -124,6 +124,7 @@ class Dispatch:
             return True
         self._runs[record.id] = work.id
         self._runner.submit(work)
+        self._ledger.journeys.begun(record.id)
         return True
 
     def drop(self, id_: str) -> None:
@@ -208,15 +209,15 @@ class Dispatch:
 
     def stalled_seconds(self) -> float:
         """How long the engine has made no step although it had work."""
-        now, steps = time.monotonic(), self._runner.steps
+        now, pulse = time.monotonic(), self._runner.pulse
         unseen = now - self._looked_at
         if unseen > _ASLEEP_SECONDS:  # this whole process was asleep, not the engine
-            self._steps_seen_at += unseen
+            self._pulse_at += unseen
         self._looked_at = now
         # Results that nobody takes now are not the engine's doing.
-        if steps != self._steps_seen or not self._runs or self._events:
-            self._steps_seen, self._steps_seen_at = steps, now
-        return now - self._steps_seen_at
+        if pulse != self._pulse or not self._runs or self._events:
+            self._pulse, self._pulse_at = pulse, now
+        return now - self._pulse_at
 
     def housekeeping(self) -> None:
         """Publish the models' cards, and say that this worker lives."""
@@ -251,7 +252,7 @@ class Dispatch:
         elif isinstance(event, WorkDone):
             if id_ in self._frames:
                 rows = [self._frames[id_][index] for index in sorted(self._frames[id_])]
-                ledger.strip(id_, strip_png(rows, scale=ledger.record(id_).request.scale))
+                ledger.strip(id_, strip_png(rows, ledger.record(id_).request.pictures))
             self._end(id_, Status.SUCCEEDED)
         elif isinstance(event, Canceled):
             self._end(id_, Status.CANCELED)
@@ -266,10 +267,13 @@ class Dispatch:
     def _image(self, id_: str, event: ImageDone) -> None:
         picture = self._ledger.record(id_).request.picture(event.index)
         height, width = event.pixels.shape[:2]
+        began = time.perf_counter()
+        encoded = png(event.pixels, picture)
+        self._ledger.journeys.encoded(id_, time.perf_counter() - began)
         self._ledger.image(
             id_,
             event.index,
-            png(event.pixels, picture),
+            encoded,
             width=width * picture.scale,
             height=height * picture.scale,
         )

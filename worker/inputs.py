@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from models.start import Known
+from wire.images import InputFiles
 from wire.schemas import ResolvedRequest
 from worker.engine.weights import Weights
 from worker.engine.work import Paste, Pixels
-from worker.ledger import InputFiles
 
 _SEAM = 8  # pixels from what is drawn to where all is kept, where rows are latents
 

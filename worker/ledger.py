@@ -17,12 +17,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wire import keys, life
-from wire.images import Images, ImagesAway, image_name, strip_name
+from wire.images import Images, ImagesAway, InputFiles, image_name, strip_name
 from wire.life import Call, Life, Taken
 from wire.logs import fields
 from wire.metrics import Tally
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
+from wire.traces import NoTraces, Traces
+from worker.journeys import Journeys
 from worker.outbox import Outbox
 from worker.presence import Presence
 
@@ -42,14 +44,6 @@ class _Open:
 
 
 @dataclass(frozen=True)
-class InputFiles:
-    """What a generation begins from: PNGs, as the API has fitted them to the model."""
-
-    init: bytes
-    mask: bytes | None = None
-
-
-@dataclass(frozen=True)
 class Heard:
     """What Redis had to say: ids to let go of, ids that clients want stopped, jobs taken."""
 
@@ -64,10 +58,19 @@ class Ledger:
     Args:
         worker: this worker's name; a generation is told about by the worker that has it in hand.
         images: where pictures go; None: into Redis.
+        traces: where spans go; None: nowhere.
     """
 
-    def __init__(self, redis: Redis, worker: str, images: Images | None = None) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        worker: str,
+        images: Images | None = None,
+        *,
+        traces: Traces | None = None,
+    ) -> None:
         self.worker = worker
+        self.journeys = Journeys(traces or NoTraces())
         self.presence = Presence(redis, worker)
         self._redis, self._images = redis, images
         self._life = Life(redis)
@@ -92,6 +95,7 @@ class Ledger:
             self._abort(taken.id, taken.fields)
             return None
         self._open[taken.id] = _Open(record)
+        self.journeys.taken(record)
         if taken.canceled:
             self.finish(taken.id, Status.CANCELED)
             return None
@@ -236,6 +240,7 @@ class Ledger:
         self._outbox.add(id_, life.finish(record, self.worker, status, error), told)
 
     def _note_end(self, record: Record, error: ErrorInfo | None) -> None:
+        self.journeys.ended(record)
         run = (record.finished or 0.0) - (record.started or record.finished or 0.0)
         if record.status is Status.SUCCEEDED:
             self._tally.observe("image_seconds", max(0.0, run) / record.request.batch)
@@ -266,6 +271,7 @@ class Ledger:
     def drop(self, id_: str) -> None:
         """Let go of a generation without ending it: another worker will."""
         self._open.pop(id_, None)
+        self.journeys.dropped(id_)
         self._outbox.drop(id_)
 
     def record(self, id_: str) -> Record:

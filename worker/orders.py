@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from models.manifest import Manifest
 from wire.record import Record
-from wire.schemas import ErrorInfo, ResolvedRequest
+from wire.schemas import ErrorInfo, Priority, ResolvedRequest
 from worker.catalog import Loaded
 from worker.engine.work import Work
 from worker.inputs import Begun, from_noise
 from worker.words import Conditions
 
 _MOST_PREVIEWS = 256  # of one generation
+_WEIGHTS: dict[Priority, float] = {"high": 4.0, "normal": 1.0, "low": 0.25}
 
 
 class Undrawable(Exception):
@@ -107,6 +108,7 @@ def as_work(record: Record, loaded: Loaded, order: Order, *, id_: str) -> Work:
         strip=request.strip,
         preview_every=every,
         isolated=record.suspected,
+        weight=_WEIGHTS[request.priority],
     )
 
 

@@ -1,11 +1,17 @@
 """Requests per minute and key, counted in Redis, so that all API processes share one count.
 
-Headers: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers), and the three
-`RateLimit-*` of its earlier drafts, which most clients read.
+A moving window: a request counts for a minute from when it was made, so there is no boundary at
+which twice as many get through. Headers: `RateLimit-Policy` and `RateLimit`
+(draft-ietf-httpapi-ratelimit-headers), and the three `RateLimit-*` of its earlier drafts, which
+most clients read.
 """
 
 import math
+import time
 
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,12 +22,6 @@ from app.state import Service
 from wire import keys
 
 _WINDOW = 60
-# Answers how many requests this owner has made in the window, and milliseconds until it ends.
-_COUNT = """
-local count = redis.call('INCR', KEYS[1])
-if count == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-return {count, redis.call('PTTL', KEYS[1])}
-"""
 
 
 class RateLimit:
@@ -29,14 +29,15 @@ class RateLimit:
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self._app, self._limit = app, limit
+        self._rate = RateLimitItemPerMinute(limit)
+        self._limiter: MovingWindowRateLimiter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         counted = await self._count(scope)
         if counted is None:
             await self._app(scope, receive, send)
             return
-        count, seconds = counted
-        left = max(0, self._limit - count)
+        allowed, left, seconds = counted
         headers = {
             "RateLimit-Policy": f'"default";q={self._limit};w={_WINDOW}',
             "RateLimit": f'"default";r={left};t={seconds}',
@@ -50,22 +51,35 @@ class RateLimit:
                 MutableHeaders(scope=message).update(headers)
             await send(message)
 
-        if count > self._limit:
+        if allowed:
+            await self._app(scope, receive, told)
+        else:
             answer = refuse(scope["path"], RateLimited(self._limit, seconds))
             await answer(scope, receive, told)
-        else:
-            await self._app(scope, receive, told)
 
-    async def _count(self, scope: Scope) -> tuple[int, int] | None:
-        """Requests of this minute and seconds left of it; None where nothing is to be counted."""
+    async def _count(self, scope: Scope) -> tuple[bool, int, int] | None:
+        """Whether it may pass, how many more may, and seconds until the first counted is not.
+
+        None where nothing is to be counted.
+        """
         if scope["type"] != "http" or not scope["path"].startswith("/v1/"):
             return None
-        service: Service = scope["state"]["service"]
         try:
-            owner = scope["state"]["owner"]
-            count, milliseconds = await service.redis.eval(
-                _COUNT, 1, keys.rate(owner), str(_WINDOW)
-            )
+            owner, limiter = scope["state"]["owner"], self._on(scope["state"]["service"])
+            allowed = await limiter.hit(self._rate, owner)
+            reset, left = await limiter.get_window_stats(self._rate, owner)
         except RedisError:
             return None  # the route answers that
-        return int(count), math.ceil(max(int(milliseconds), 0) / 1000)
+        return allowed, max(0, left), max(0, math.ceil(reset - time.time()))
+
+    def _on(self, service: Service) -> MovingWindowRateLimiter:
+        """The limiter on the process's own connections, which are there once it serves."""
+        if self._limiter is None:
+            storage = RedisStorage(
+                "async+redis://",
+                implementation="redispy",
+                key_prefix=keys.RATES,
+                connection_pool=service.redis.connection_pool,  # type: ignore[arg-type]
+            )
+            self._limiter = MovingWindowRateLimiter(storage)
+        return self._limiter

@@ -49,6 +49,7 @@ async def place_for_a_stream(service: ServiceDep, owner: Owner) -> AsyncIterator
 
 @router.get(
     "/{id}/events",
+    operation_id="stream_events",
     response_class=StreamingResponse,
     responses={
         200: {"content": {_MEDIA_TYPE: {}}, "description": "The events."},

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Resp
 from redis.exceptions import RedisError
 
 from app import cursor as cursors
+from app.addresses import Base, Preferred, placed
 from app.auth import Owner
 from app.exceptions import AlreadyFinished, IdempotencyKeyReused
-from app.prefer import wait_seconds, wants_png
-from app.problems import errors
+from app.prefer import Preferences, wants_png
+from app.problems import BINARY, errors
 from app.queue import Idempotency
-from app.state import RequestId, Service, ServiceDep
+from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, idempotency, picture, until_finished
 from app.wakes import Wakes
 from wire.record import Record
@@ -25,10 +26,13 @@ _JSON = "application/json"
 # What can be done with an answer's id, for those who explore the description by machine.
 _LINKS = {
     name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
-    for name in ("poll", "cancel", "delete", "events", "grid", "archive", "strip")
+    for name in (
+        *("get_generation", "cancel_generation", "delete_generation", "stream_events"),
+        *("get_grid", "get_images_zip", "get_strip"),
+    )
 }
-_LINKS["image"] = {
-    "operationId": "image",
+_LINKS["get_image"] = {
+    "operationId": "get_image",
     "parameters": {"id": "$response.body#/id", "index": "$response.body#/images/0/index"},
 }
 
@@ -45,13 +49,14 @@ Found = Annotated[Record, Depends(find_record)]
 
 @router.post(
     "",
+    operation_id="create_generation",
     status_code=202,
     response_model=Generation,
     responses={
         200: {
             "model": Generation,
             "description": "Finished while `Prefer: wait` held; or the picture.",
-            "content": {"image/png": {}},
+            "content": {"image/png": {"schema": BINARY}},
             "links": _LINKS,
         },
         202: {"links": _LINKS},
@@ -63,18 +68,18 @@ async def submit(
     service: ServiceDep,
     owner: Owner,
     request_id: RequestId,
-    wanted: Annotated[GenerationRequest | None, Body()] = None,
-    prefer: Annotated[list[str] | None, Header(description="`wait=N`: hold the answer.")] = None,
-    accept_: Annotated[
-        str | None, Header(alias="accept", description="`image/png`: with `Prefer: wait`.")
-    ] = None,
+    traceparent: TraceParent,
+    preferred: Preferred,
+    base: Base,
+    accept_: Annotated[str | None, Header(alias="accept", include_in_schema=False)] = None,
     idempotency_key: Annotated[
         str | None, Header(description="The same key and payload replay the first answer.")
     ] = None,
+    wanted: Annotated[GenerationRequest | None, Body()] = None,
 ) -> Response:
     """Ask for pictures. `{}` draws one with the default model."""
     wanted = wanted or GenerationRequest.model_validate({})
-    wait = wait_seconds(",".join(prefer or ()))
+    wait = preferred.wait
     once = None if idempotency_key is None else idempotency(owner, idempotency_key, wanted)
     first = None if once is None else await _first(service, once)
     if first is None:
@@ -83,36 +88,40 @@ async def submit(
             owner,
             wanted,
             request_id=request_id,
+            traceparent=traceparent,
             host=request.headers.get("host", ""),
             once=once,
         )
     else:
         id_, answer = first
         if wait is None and answer is not None:
-            return _replayed(id_, answer)
+            kept = placed(Generation.model_validate_json(answer), base)
+            headers = _headers(id_, preferred, base) | {"Idempotent-Replayed": "true"}
+            return _accepted(kept, headers)
         record, new = await service.store.record(id_, owner), False
     request.state.generation_id = record.id
     if wait is not None:
         record = await until_finished(service, record, seconds=wait)
-    headers = _headers(record.id, wait)
+    headers = _headers(record.id, preferred, base)
     if not record.status.finished or (once is not None and wait is None):
         try:
-            body = (await service.store.view(record)).model_dump_json()
+            view = await service.store.view(record)
             if once is not None and new:
-                await service.store.keep_answer(once.key, body)
+                await service.store.keep_answer(once.key, view.model_dump_json())
         except RedisError:  # accepted all the same
-            body = record.generation(now=time.time()).model_dump_json()
-        return Response(body, 202, headers | {"Retry-After": "1"}, media_type=_JSON)
+            view = record.generation(now=time.time())
+        return _accepted(placed(view, base), headers)
     if wants_png(accept_):
         return Response(await picture(service, record), 200, headers, media_type="image/png")
-    body = (await service.store.view(record)).model_dump_json()
-    return Response(body, 200, headers, media_type=_JSON)
+    view = placed(await service.store.view(record), base)
+    return Response(view.model_dump_json(), 200, headers, media_type=_JSON)
 
 
-@router.get("", responses=errors(401, 422, 429, 503))
+@router.get("", operation_id="list_generations", responses=errors(401, 422, 429, 503))
 async def list_generations(
     service: ServiceDep,
     owner: Owner,
+    base: Base,
     status: Annotated[Status | None, Query(description="Only these.")] = None,
     limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 20,
     cursor: Annotated[
@@ -129,32 +138,46 @@ async def list_generations(
     )
     if len(records) > limit:
         records, more = records[:limit], records[limit - 1].history_member
-    data = [await service.store.view(record) for record in records]
+    data = [placed(await service.store.view(record), base) for record in records]
     return GenerationList(data=data, next_cursor=None if more is None else cursors.encode(more))
 
 
-@router.get("/{id}", response_model=Generation, responses=errors(401, 404, 410, 429, 503))
+@router.get(
+    "/{id}",
+    operation_id="get_generation",
+    response_model=Generation,
+    responses=errors(401, 404, 410, 429, 503),
+)
 async def poll(
-    service: ServiceDep, owner: Owner, id_: Annotated[str, Path(alias="id")]
+    service: ServiceDep, owner: Owner, id_: Annotated[str, Path(alias="id")], base: Base
 ) -> Response:
     """How it is going, and what is finished."""
-    view = await service.store.poll(id_, owner)
+    view = placed(await service.store.poll(id_, owner), base)
     return Response(view.model_dump_json(), media_type=_JSON)  # as it is: polls are many
 
 
-@router.delete("/{id}", status_code=204, responses=errors(401, 404, 410, 429, 503))
+@router.delete(
+    "/{id}",
+    operation_id="delete_generation",
+    status_code=204,
+    responses=errors(401, 404, 410, 429, 503),
+)
 async def delete(service: ServiceDep, record: Found) -> Response:
     """Cancel it if need be, and remove it with its images."""
     await service.store.delete(record)
     return Response(status_code=204)
 
 
-@router.post("/{id}/cancel", responses=errors(401, 404, 409, 410, 429, 503))
-async def cancel(service: ServiceDep, record: Found) -> Generation:
-    """Stop it: at once while queued, within two steps while it runs."""
+@router.post(
+    "/{id}/cancel", operation_id="cancel_generation", responses=errors(401, 404, 409, 410, 429, 503)
+)
+async def cancel(service: ServiceDep, record: Found, base: Base) -> Generation:
+    """Stop it: at once while queued, within two steps while it runs. Twice is once."""
     with service.wakes.watch(record.id, end=True) as news:
         if record.status.finished or not await service.store.cancel(record):
             current = await service.store.record(record.id, record.owner)
+            if current.status is Status.CANCELED:
+                return placed(await service.store.view(current), base)
             raise AlreadyFinished(
                 f"generation {record.id} has {current.status.value} already; there is nothing to "
                 "cancel"
@@ -165,7 +188,7 @@ async def cancel(service: ServiceDep, record: Found) -> Generation:
             await Wakes.wait(news, seconds=left)
             news.clear()
             record = await service.store.record(record.id, record.owner)
-    return await service.store.view(record)
+    return placed(await service.store.view(record), base)
 
 
 async def _first(service: Service, once: Idempotency) -> tuple[str, str | None] | None:
@@ -182,11 +205,10 @@ async def _first(service: Service, once: Idempotency) -> tuple[str, str | None] 
     return id_, answer
 
 
-def _replayed(id_: str, answer: str) -> Response:
-    headers = _headers(id_, None) | {"Retry-After": "1", "Idempotent-Replayed": "true"}
-    return Response(answer, 202, headers, media_type=_JSON)
+def _accepted(view: Generation, headers: dict[str, str]) -> Response:
+    return Response(view.model_dump_json(), 202, headers | {"Retry-After": "1"}, media_type=_JSON)
 
 
-def _headers(id_: str, wait: int | None) -> dict[str, str]:
-    headers = {"Location": f"/v1/generations/{id_}", "Vary": "Prefer, Accept"}
-    return headers if wait is None else headers | {"Preference-Applied": f"wait={wait}"}
+def _headers(id_: str, preferred: Preferences, base: str) -> dict[str, str]:
+    location = {"Location": f"{base}/v1/generations/{id_}", "Vary": "Prefer, Accept"}
+    return location | preferred.applied

@@ -9,13 +9,13 @@ from app.state import ServiceDep
 router = APIRouter()
 
 
-@router.get("/livez", tags=["health"])
+@router.get("/livez", operation_id="check_liveness", tags=["health"])
 async def livez() -> dict[str, str]:
     """This process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", tags=["health"], responses=errors(503))
+@router.get("/readyz", operation_id="check_readiness", tags=["health"], responses=errors(503))
 async def readyz(service: ServiceDep) -> dict[str, str | int | list[str]]:
     """Redis answers, and a live worker holds a model."""
     workers = await service.offers.workers()

@@ -22,6 +22,7 @@ router = APIRouter()
 _LABELS = {
     "generations": tuple(status.value for status in Status if status.finished),
     "batch_places": ("used", "padded"),
+    "webhooks": ("put", "delivered", "later", "dead"),
 }
 
 
@@ -67,6 +68,7 @@ class _Now(Collector):
 
 @router.get(
     "/metrics",
+    operation_id="get_metrics",
     tags=["health"],
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}, "description": "Metrics."}, **errors(503)},

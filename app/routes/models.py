@@ -14,7 +14,7 @@ from wire.schemas import ModelCard, ModelList
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("", responses=errors(401, 503))
+@router.get("", operation_id="list_models", responses=errors(401, 503))
 async def list_models(service: ServiceDep, _owner: Owner) -> ModelList:
     """Every model that can be drawn; the server's default first."""
     default, _ = split_version(service.settings.default_model)
@@ -22,7 +22,7 @@ async def list_models(service: ServiceDep, _owner: Owner) -> ModelList:
     return ModelList(data=sorted(cards, key=lambda card: (card.id != default, card.id)))
 
 
-@router.get("/{name}", responses=errors(401, 404, 503))
+@router.get("/{name}", operation_id="get_model", responses=errors(401, 404, 503))
 async def get_model(
     service: ServiceDep, _owner: Owner, name: Annotated[str, Path(max_length=64)]
 ) -> ModelCard:

@@ -18,13 +18,14 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from redis.exceptions import RedisError
 
+from app.addresses import public_url
 from app.auth import Owner
 from app.exceptions import GenerationCanceled, GenerationFailed, ModelNotFound, Stopping
 from app.follow import follow, one_more_stream
 from app.problems import openai_error
 from app.prompts import class_of
 from app.resolve import split_version
-from app.state import RequestId, Service, ServiceDep
+from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, all_images, until_finished
 from wire.record import Record
 from wire.schemas import (
@@ -106,6 +107,7 @@ async def place_for_a_stream(
 
 @router.post(
     "/generations",
+    operation_id="create_images",
     response_model=ImagesAnswer,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "The pictures, or the stream."},
@@ -120,12 +122,13 @@ async def generate(
     service: ServiceDep,
     owner: Owner,
     request_id: RequestId,
+    traceparent: TraceParent,
     asked: ImagesRequest,
     _stream_place: Annotated[None, Depends(place_for_a_stream)],
 ) -> Response:
     """OpenAI's images route."""
     wanted = wanted_of(asked, await card_of(service, asked.model))
-    record, _ = await accept(service, owner, wanted, request_id=request_id)
+    record, _ = await accept(service, owner, wanted, request_id=request_id, traceparent=traceparent)
     return await answer(request, service, record, asked, kind="image_generation")
 
 
@@ -154,7 +157,7 @@ async def answer(
         )
     record = await _while_connected(request, service, record)
     pictures = await _pictures(service, record)
-    base = str(request.base_url).rstrip("/")
+    base = public_url(request, service)
     entries = [record.images[index] for index in sorted(record.images)]
     data = [
         ImageData(

@@ -22,7 +22,7 @@ from app.routes.openai import (
     card_of,
     wanted_of,
 )
-from app.state import RequestId, Service, ServiceDep
+from app.state import RequestId, Service, ServiceDep, traceparent
 from app.submission import accept
 from wire.schemas import MAX_BATCH, MAX_SEED, MODEL_PATTERN, Sampler
 
@@ -107,7 +107,7 @@ async def edit(
         holes=True,
     )
     asked = wanted.model_copy(update={"stream": streamed, "partial_images": partial_images})
-    return await _draw(request, service, owner, request_id, asked, sent)
+    return await _draw(request, service, owner, asked, sent, request_id=request_id)
 
 
 @router.post(
@@ -123,13 +123,22 @@ async def vary(
 ) -> Response:
     """OpenAI's variations: other pictures that begin from this one."""
     sent = Sent(await image.read())
-    return await _draw(request, service, owner, request_id, wanted, sent)
+    return await _draw(request, service, owner, wanted, sent, request_id=request_id)
 
 
 async def _draw(
-    request: Request, service: Service, owner: str, request_id: str, asked: Wishes, sent: Sent
+    request: Request,
+    service: Service,
+    owner: str,
+    asked: Wishes,
+    sent: Sent,
+    *,
+    request_id: str,
 ) -> Response:
     card = await card_of(service, asked.model)
     wanted = wanted_of(asked, card, strength=asked.strength)
-    record, _ = await accept(service, owner, wanted, request_id=request_id, sent=sent)
+    trace = await traceparent(request)
+    record, _ = await accept(
+        service, owner, wanted, request_id=request_id, traceparent=trace, sent=sent
+    )
     return await answer(request, service, record, asked, kind="image_edit")

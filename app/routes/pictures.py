@@ -1,15 +1,15 @@
 """The pictures of a generation: one by one, as a grid, as an archive, and the denoising strip."""
 
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.exceptions import ImageNotFound
-from app.problems import errors
+from app.exceptions import ImageNotFound, InvalidField
+from app.problems import BINARY, errors
 from app.routes.generations import Found
-from app.sheets import images_zip
+from app.sheets import images_zip, rescaled
 from app.state import Service, ServiceDep
 from app.submission import all_images, no_image, picture
 from wire.keys import INIT, MASK, STRIP
@@ -20,9 +20,20 @@ router = APIRouter(prefix="/v1/generations/{id}", tags=["pictures"])
 _FOREVER = "private, max-age=31536000, immutable"
 
 
+async def as_drawn(request: Request) -> None:
+    """Refuses `?scale=` where it would mean nothing."""
+    if "scale" in request.query_params:
+        raise InvalidField(
+            "scale", "of single pictures only: ask for images/{i}.png?scale=, or submit with scale"
+        )
+
+
+AsDrawn = Depends(as_drawn)
+
+
 def _answers(media_type: str) -> dict[int | str, dict[str, Any]]:
     return {
-        200: {"content": {media_type: {}}, "description": "Here it is."},
+        200: {"content": {media_type: {"schema": BINARY}}, "description": "Here it is."},
         304: {"description": "Not modified."},
         **errors(401, 404, 410, 429, 503),
     }
@@ -30,23 +41,43 @@ def _answers(media_type: str) -> dict[int | str, dict[str, Any]]:
 
 @router.get(
     "/images/{index}.png",
+    operation_id="get_image",
     response_class=Response,
     responses={**_answers("image/png"), **errors(422)},
 )
-async def image(service: ServiceDep, record: Found, index: int, request: Request) -> Response:
+async def image(
+    service: ServiceDep,
+    record: Found,
+    index: int,
+    request: Request,
+    scale: Annotated[
+        int | None, Query(ge=1, le=16, description="Another enlargement than it was drawn with.")
+    ] = None,
+) -> Response:
     """One finished picture."""
     facts = record.images.get(index)
     if facts is None:
         raise ImageNotFound(no_image(record, index))
-    if (unchanged := _unchanged(request, facts["sha256"])) is not None:
+    drawn = record.request.scale
+    tag = facts["sha256"] if scale in (None, drawn) else f"{facts['sha256']}-{scale}"
+    if (unchanged := _unchanged(request, tag)) is not None:
         return unchanged
     data = await service.store.png(record.id, index)
     if data is None:
         raise ImageNotFound(no_image(record, index))
-    return _file(data, "image/png", facts["sha256"])
+    if scale is not None and scale != drawn:
+        async with service.sheets:
+            data = await run_in_threadpool(rescaled, data, drawn, scale)
+    return _file(data, "image/png", tag)
 
 
-@router.get("/grid.png", response_class=Response, responses=_answers("image/png"))
+@router.get(
+    "/grid.png",
+    operation_id="get_grid",
+    response_class=Response,
+    responses={**_answers("image/png"), **errors(422)},
+    dependencies=[AsDrawn],
+)
 async def grid(service: ServiceDep, record: Found, request: Request) -> Response:
     """All pictures in one, when all are finished."""
     if record.status is not Status.SUCCEEDED:
@@ -57,7 +88,13 @@ async def grid(service: ServiceDep, record: Found, request: Request) -> Response
     return _file(await picture(service, record), "image/png", tag)
 
 
-@router.get("/images.zip", response_class=Response, responses=_answers("application/zip"))
+@router.get(
+    "/images.zip",
+    operation_id="get_images_zip",
+    response_class=Response,
+    responses={**_answers("application/zip"), **errors(422)},
+    dependencies=[AsDrawn],
+)
 async def archive(service: ServiceDep, record: Found, request: Request) -> Response:
     """All pictures in one archive, when all are finished."""
     tag = _tag_of_all(record, "zip")
@@ -70,7 +107,13 @@ async def archive(service: ServiceDep, record: Found, request: Request) -> Respo
     return answer
 
 
-@router.get("/strip.png", response_class=Response, responses=_answers("image/png"))
+@router.get(
+    "/strip.png",
+    operation_id="get_strip",
+    response_class=Response,
+    responses={**_answers("image/png"), **errors(422)},
+    dependencies=[AsDrawn],
+)
 async def strip(service: ServiceDep, record: Found, request: Request) -> Response:
     """The denoising scroll: a row per image, frames left to right, noise first."""
     if not record.request.strip:

@@ -13,13 +13,26 @@ from models.unet.config import UNetConfig
 from models.unet.transformer import Transformer
 
 
+class _RowLinear(nn.Linear):
+    """Of (B, D): a row's bits do not depend on whether it is alone.
+
+    Libraries multiply a matrix by one vector with another kernel, which adds up in another order;
+    so one row is computed as two.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        if input.shape[0] != 1:
+            return super().forward(input)
+        return super().forward(input.repeat(2, 1))[:1]
+
+
 class TimeMLP(nn.Module):
     """Frequencies of the timestep to the embedding (B, E)."""
 
     def __init__(self, inputs: int, embed: int) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(inputs, embed)
-        self.linear_2 = nn.Linear(embed, embed)
+        self.linear_1 = _RowLinear(inputs, embed)
+        self.linear_2 = _RowLinear(embed, embed)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.linear_2(F.silu(self.linear_1(x)))
@@ -33,7 +46,7 @@ class _ResidualBlock(nn.Module):
         super().__init__()
         self.norm1 = nn.GroupNorm(c.norm_groups, inputs, eps=c.norm_eps)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.time_emb_proj = nn.Linear(embed, outputs)
+        self.time_emb_proj = _RowLinear(embed, outputs)
         self.norm2 = nn.GroupNorm(c.norm_groups, outputs, eps=c.norm_eps)
         self.dropout = nn.Dropout(c.dropout)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)

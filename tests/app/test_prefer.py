@@ -2,13 +2,12 @@
 
 import pytest
 
-from app.prefer import wait_seconds, wants_png
+from app.prefer import Preferences, wants_png
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        (None, None),
         ("", None),
         ("wait=10", 10),
         ("WAIT = 10", 10),
@@ -18,16 +17,33 @@ from app.prefer import wait_seconds, wants_png
         ("wait=0", 0),
         ("wait=61", 60),
         ("wait=99999999999999999999", 60),
-        ("wait", None),
-        ("wait=", None),
+        ("wait", 60),
+        ("wait=", 60),
+        ("wait; foo", 60),
+        ("wait=5, wait=7", 5),
         ("wait=-1", None),
         ("wait=1.5", None),
         ("wait=²", None),
         ("awaiting=3", None),
     ],
 )
-def test_wait(header: str | None, seconds: int | None) -> None:
-    assert wait_seconds(header) == seconds
+def test_wait(header: str, seconds: int | None) -> None:
+    assert Preferences.parse(header).wait == seconds
+
+
+@pytest.mark.parametrize(
+    ("header", "applied"),
+    [
+        ("", {}),
+        ("respond-async", {}),
+        ("urls=relative", {}),
+        ("wait", {"Preference-Applied": "wait=60"}),
+        ("urls=absolute", {"Preference-Applied": "urls=absolute"}),
+        ('URLs="Absolute", wait=3', {"Preference-Applied": "wait=3, urls=absolute"}),
+    ],
+)
+def test_what_is_done_of_it_is_said(header: str, applied: dict[str, str]) -> None:
+    assert Preferences.parse(header).applied == applied
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def test_a_negative_class_takes_the_null_class_s_place() -> None:
 
 
 def begun(strength: float | None, *, masked: bool = False, **fields: Any) -> ResolvedRequest:
-    request = GenerationRequest.model_validate({"strength": strength, **fields})
+    named = {name.rstrip("_"): value for name, value in fields.items()}
+    request = GenerationRequest.model_validate({"strength": strength, **named})
     given = Given("init", "mask" if masked else None, masked)
     return resolve(request, card(), max_work=1000, given=given)
 
@@ -95,14 +96,14 @@ def begun(strength: float | None, *, masked: bool = False, **fields: Any) -> Res
 def test_strength_keeps_the_last_steps_and_at_least_one(
     strength: float | None, steps: int, drawn: int
 ) -> None:
-    request = begun(strength, steps=steps, **{"class": 0})
+    request = begun(strength, class_=0, steps=steps)
     assert request.drawn_steps == drawn
     assert request.evaluations == 2 * drawn
     assert Record(id="x", owner="", request=request, created=0.0, result_ttl=1).work == drawn
 
 
 def test_guidance_s_share_is_of_the_whole_run() -> None:
-    request = begun(0.4, steps=10, guidance_interval=[0.0, 0.8], **{"class": 0})
+    request = begun(0.4, class_=0, steps=10, guidance_interval=[0.0, 0.8])
     assert request.evaluations == 2 + 2 + 1 + 1
 
 

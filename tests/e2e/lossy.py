@@ -1,4 +1,4 @@
-"""A way to Redis on which an answer gets lost: the connection breaks once the server has acted."""
+"""A way to a server on which an answer gets lost: the connection breaks once it has acted."""
 
 import contextlib
 import socket
@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 class LossyWay:
     """A TCP proxy; `lose_answer_to` breaks the next connection that sends those bytes."""
 
-    def __init__(self, redis_url: str) -> None:
-        parts = urlsplit(redis_url)
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
         self._server = (parts.hostname or "", parts.port or 0)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self.url = f"{parts.scheme}://127.0.0.1:{self._listener.getsockname()[1]}{parts.path}"
         self.lost = 0
         self._words: bytes | None = None
         self._ends: list[socket.socket] = []
@@ -23,8 +23,17 @@ class LossyWay:
     def lose_answer_to(self, words: bytes) -> None:
         self._words = words
 
+    def cut(self) -> None:
+        """Break every connection that is open; new ones can be made."""
+        self._close(*self._ends)
+        self._ends.clear()
+
     def close(self) -> None:
-        for end in (self._listener, *self._ends):
+        self._close(self._listener, *self._ends)
+
+    @staticmethod
+    def _close(*ends: socket.socket) -> None:
+        for end in ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
@@ -58,8 +67,8 @@ class LossyWay:
 
 
 @contextlib.contextmanager
-def lossy_way(redis_url: str) -> Iterator[LossyWay]:
-    way = LossyWay(redis_url)
+def lossy_way(url: str) -> Iterator[LossyWay]:
+    way = LossyWay(url)
     try:
         yield way
     finally:

@@ -86,8 +86,14 @@ class Tab:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, **context: Any) -> Iterator[Tab]:
-    """The page at ``url``; at the end, nothing may have been wrong or asked of other hosts."""
+def opened(
+    browser: Browser, url: str, *, path: str = "/", blocked: str | None = None, **context: Any
+) -> Iterator[Tab]:
+    """The page at ``url``; at the end, nothing may have been wrong or asked of other hosts.
+
+    Args:
+        blocked: an address that it asks for all the same, and that the policy keeps it from.
+    """
     profile = browser.new_context(base_url=url, **context)
     profile.set_default_timeout(20_000)
     page = profile.new_page()
@@ -105,10 +111,19 @@ def opened(browser: Browser, url: str, **context: Any) -> Iterator[Tab]:
     page.on("pageerror", lambda error: tab.complaints.append(str(error)))
     page.on("request", note)
     try:
-        page.goto("/")
+        page.goto(path)
         yield tab
-        assert [text for text in tab.complaints if not text.startswith(REFUSED)] == []
-        strangers = [r.url for r in tab.requests if not r.url.startswith((url, f"blob:{url}"))]
-        assert strangers == []
+        complaints = [text for text in tab.complaints if not text.startswith(REFUSED)]
+        strangers = [
+            request
+            for request in tab.requests
+            if not request.url.startswith((url, f"blob:{url}", "data:"))
+        ]
+        if blocked is not None:
+            assert {request.failure for request in strangers} == {"csp"}
+            complaints = [text for text in complaints if blocked not in text]
+            strangers = [request for request in strangers if request.url != blocked]
+        assert complaints == []
+        assert [request.url for request in strangers] == []
     finally:
         profile.close()

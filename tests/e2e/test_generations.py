@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from app.settings import AppSettings
 from models import load_model
 from models.sample import draw, to_uint8
 from models.sampler import build_table
@@ -76,6 +77,8 @@ def test_a_finished_generation_says_everything(client: httpx.Client) -> None:
         "steps": 4,
         "batch": 3,
         "class": ["Ankle boot", None, "Square"],
+        "prompt": None,
+        "negative_prompt": None,
         "guidance_scale": 2.0,
         "guidance_interval": [0.0, 1.0],
         "sampler": "ddim",
@@ -83,6 +86,8 @@ def test_a_finished_generation_says_everything(client: httpx.Client) -> None:
         "scale": 2,
         "preview_every": 0,
         "strip": 0,
+        "priority": "normal",
+        "webhook": None,
     }
     assert body["progress"] == {
         "step": 4,
@@ -211,10 +216,12 @@ def test_cancel_stops_a_running_generation_and_only_that(client: httpx.Client) -
     assert answer.json()["status"] == "canceled"
     assert answer.json()["finished_at"]
     again = client.post(running["urls"]["cancel"])
-    assert (again.status_code, again.json()["code"]) == (409, "already_finished")
+    assert (again.status_code, again.json()) == (200, answer.json())
     end = eventually(lambda: poll_end(client, neighbour["id"]))
     assert end["status"] == "succeeded"
     assert client.get(running["urls"]["self"]).json()["images"] == []
+    late = client.post(end["urls"]["cancel"])
+    assert (late.status_code, late.json()["code"]) == (409, "already_finished")
 
 
 def test_a_strip_is_a_row_per_image_noise_first(client: httpx.Client) -> None:
@@ -250,3 +257,58 @@ def test_a_picture_that_is_not_there_is_a_404(client: httpx.Client) -> None:
     for path in ("images/1.png", "images/-1.png"):
         answer = client.get(f"{body['urls']['self']}/{path}")
         assert (answer.status_code, answer.json()["code"]) == (404, "image_not_found")
+
+
+def test_waiting_without_a_number_waits_a_minute(client: httpx.Client) -> None:
+    answer = client.post("/v1/generations", json={"steps": 1}, headers={"Prefer": "wait"})
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=60")
+
+
+def test_a_picture_may_be_had_at_another_scale(client: httpx.Client) -> None:
+    small = finished(client, seed=6, steps=2, batch=2, **{"class": "Circle"})
+    large = finished(client, seed=6, steps=2, scale=5, **{"class": "Circle"})["images"][0]
+    url = small["images"][0]["url"]
+    answer = client.get(url, params={"scale": 5})
+    assert hashlib.sha256(answer.content).hexdigest() == large["sha256"]
+    back = client.get(large["url"], params={"scale": 1})
+    assert hashlib.sha256(back.content).hexdigest() == small["images"][0]["sha256"]
+    etags = {a.headers["etag"] for a in (answer, back, client.get(url), client.get(large["url"]))}
+    assert len(etags) == 4
+    again = client.get(url, params={"scale": 5}, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    for path, scale in ((url, 17), (url, "big"), (url, 0), (small["urls"]["grid"], 2)):
+        refused = client.get(path, params={"scale": scale})
+        assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+        assert refused.json()["errors"][0]["field"] == "scale"
+    assert client.get(small["urls"]["images_zip"], params={"scale": 2}).status_code == 422
+    assert client.get(small["urls"]["images_zip"]).headers["content-type"] == "application/zip"
+
+
+def test_addresses_are_whole_where_the_client_asks(client: httpx.Client, service: Service) -> None:
+    headers = {"Prefer": "wait=60, urls=absolute", "Idempotency-Key": "whole"}
+    answer = client.post("/v1/generations", json={"steps": 1, "strip": 2}, headers=headers)
+    assert answer.headers["preference-applied"] == "wait=60, urls=absolute"
+    body, base = answer.json(), service.url
+    assert answer.headers["location"] == body["urls"]["self"]
+    addresses = [*body["urls"].values(), body["images"][0]["url"]]
+    assert all(address.startswith(f"{base}/v1/generations/{body['id']}") for address in addresses)
+    assert httpx.get(body["images"][0]["url"]).status_code == 200
+    paths = client.get(f"/v1/generations/{body['id']}").json()
+    assert paths["urls"]["grid"] == f"/v1/generations/{body['id']}/grid.png"
+    asking = {"Prefer": "urls=absolute"}
+    assert client.get(paths["urls"]["self"], headers=asking).json() == body
+    listed = client.get("/v1/generations", headers=asking).json()["data"]
+    assert body in listed
+    replay = {"Prefer": "urls=absolute", "Idempotency-Key": "whole"}
+    again = client.post("/v1/generations", json={"steps": 1, "strip": 2}, headers=replay)
+    assert again.json()["urls"] == body["urls"]
+    with service.another_api(EMAKI_PUBLIC_URL="https://example.org/emaki/") as url:
+        public = httpx.get(f"{url}{paths['urls']['self']}", headers=asking).json()
+        assert public["urls"]["self"] == f"https://example.org/emaki{paths['urls']['self']}"
+        assert httpx.get(f"{url}{paths['urls']['self']}").json() == paths
+
+
+@pytest.mark.parametrize("value", ["example.org", "ftp://example.org", "https://", "http://a?b=c"])
+def test_a_public_address_that_is_none_is_refused_at_start(value: str) -> None:
+    with pytest.raises(ValueError, match="write http:// or https://, a host"):
+        AppSettings(public_url=value)

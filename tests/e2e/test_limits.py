@@ -1,6 +1,8 @@
 """Limits answer before work starts, and hold across API processes."""
 
+import hashlib
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,23 @@ def test_requests_are_limited_per_minute_and_key(service: Service) -> None:
         assert httpx.get(f"{first}/v1/models", headers=quick).status_code == 200
         assert httpx.get(f"{first}/v1/models").status_code == 401
         assert httpx.get(f"{first}/readyz").status_code == 200  # health is not limited
+
+
+def test_a_request_counts_for_a_minute_from_when_it_was_made(service: Service) -> None:
+    with (
+        service.another_api(EMAKI_RATE_LIMIT="2", EMAKI_API_KEYS="moving") as url,
+        service.connection() as redis,
+    ):
+
+        def ask() -> int:
+            headers = {"Authorization": "Bearer moving"}
+            return httpx.get(f"{url}/v1/models", headers=headers).status_code
+
+        assert [ask() for _ in range(3)] == [200, 200, 429]
+        owner = hashlib.sha256(b"moving").hexdigest()[:16]
+        (window,) = redis.scan_iter(f"emaki:rate*{owner}*")
+        redis.lset(window, -1, str(time.time() - 61))  # as if the first had been a minute ago
+        assert [ask() for _ in range(2)] == [200, 429]
 
 
 def test_without_a_rate_limit_there_are_no_such_headers(client: httpx.Client) -> None:

@@ -1,6 +1,7 @@
 """The web page for everyone: API keys, phones, dark rooms, screen readers."""
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -79,7 +80,11 @@ def test_every_control_has_a_name_and_every_text_contrast(
 
 
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, service: Service) -> None:
-    phone = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+    phone: dict[str, Any] = {
+        "viewport": {"width": 360, "height": 740},
+        "is_mobile": True,
+        "has_touch": True,
+    }
     with opened(browser, service.url, **phone) as tab:
         widths = [tab.page.evaluate(_WIDTHS)]
         tab.draw(Model="tiny", Class="Each class in turn", Pictures="20")

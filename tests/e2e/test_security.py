@@ -68,7 +68,7 @@ def use_everything(client: httpx.Client) -> list[str]:
     )
     answers += [long, client.post(long.json()["urls"]["cancel"])]
     assert answers[-1].json()["status"] == "canceled"
-    answers += [client.post(long.json()["urls"]["cancel"])]
+    answers += [client.post(urls["cancel"])]
     for path in ("/v1/models", "/v1/models/none", "/v1/generations/none", "/metrics", "/readyz"):
         answers.append(client.get(path))
     for body in (b"{", b"[]", b'{"steps": 0}', b'{"model": "none"}', b'{"class": "none"}'):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+import emaki
 from models.checkpoint import load_model
 from models.manifest import Manifest
 from models.sample import draw, to_uint8
@@ -149,3 +150,17 @@ def test_openais_prompt_goes_to_the_words(client: httpx.Client) -> None:
     plain = drawn(client, prompt="a b", seed=3, steps=3)
     png = base64.b64decode(answer.json()["data"][0]["b64_json"])
     assert png == client.get(plain["images"][0]["url"]).content
+
+
+@pytest.mark.usefixtures("manifest")
+def test_what_is_loaded_draws_words_as_the_service_does(
+    client: httpx.Client, service: Service
+) -> None:
+    model = emaki.load(service.checkpoints / "words", threads=1)
+    (own,) = model.draw("a b", negative_prompt="b", seed=3, steps=3)
+    its = drawn(client, prompt="a b", negative_prompt="b", seed=3, steps=3)["images"][0]
+    assert np.abs(np.asarray(own).astype(int) - pixels(client, its)).max() <= 1
+    assert own.parameters["prompt"] == "a b"
+    with emaki.Client(service.url) as asking:
+        (there,) = asking.draw("a b", model="words", negative_prompt="b", seed=3, steps=3)
+    assert there.parameters == own.parameters

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from models.sample import to_uint8
 from tests.worker.engine.fake import fake_weights
+from wire.images import InputFiles
 from worker.engine.weights import Weights
 from worker.inputs import BadInput, begun
-from worker.ledger import InputFiles
 
 
 def file(pixels: Any) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from wire.schemas import ResolvedRequest
-from worker.render import png
+from worker.render import png, strip_png
 
 
 def request(**changes: object) -> ResolvedRequest:
@@ -45,6 +45,16 @@ def test_text_chunks_name_what_was_drawn() -> None:
     assert text["class"] == ""
     first = Image.open(io.BytesIO(png(pixels, request(class_names=["Ärmel", None]).picture(0))))
     assert first.text["class"] == "Ärmel"  # type: ignore[attr-defined]
+
+
+def test_a_strip_says_what_its_rows_are() -> None:
+    frames = (np.zeros((4, 4, 1), np.uint8),) * 3
+    told = request(scale=2, prompts=[], class_names=["Ärmel", None])
+    image = Image.open(io.BytesIO(strip_png([frames, frames], told.pictures)))
+    assert image.size == ((3 * 6 - 2) * 2, (2 * 6 - 2) * 2)
+    text = image.text  # type: ignore[attr-defined]
+    assert (text["seed"], text["class"], text["steps"]) == ("7, 8", "Ärmel, ", "20")
+    assert (text["Software"], text["scale"]) == ("Emaki", "2")
 
 
 def test_bytes_do_not_depend_on_the_batch() -> None:

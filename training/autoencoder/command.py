@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from models.memory import keep_freed_memory
 from training.autoencoder.loop import RESUME, AutoencoderTrainer
 from training.autoencoder.settings import Settings, load_settings
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.pictures.data import Pictures, load_pictures
-from training.pictures.sources import Split
-from training.run.cpu.memory import keep_freed_memory
+from training.pictures.source import Split
 
 
 def add_parser(subparsers: Any) -> None:
@@ -71,6 +71,7 @@ def _load(path: Path, settings: Settings, split: Split) -> Pictures:
         size=data.size,
         channels=data.channels,
         class_names=data.class_names,
+        label=data.label,
         resize=data.resize,
         hold_out=data.hold_out,
     )

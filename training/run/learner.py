@@ -16,8 +16,8 @@ from models.unet import UNet
 from training.config import Run
 from training.encoding.inputs import Inputs
 from training.pictures.data import Pictures
+from training.run.attention import use_plain_attention
 from training.run.averages import PowerAverages
-from training.run.cpu.attention import use_plain_attention
 from training.run.dropout import batch_part, use_picture_dropout
 from training.run.lesson import Lesson
 from training.run.loader import Loader
@@ -83,7 +83,7 @@ class Learner:
             fused=True,
         )
         self._loader = Loader(
-            lesson.inputs or Inputs(data.images, data.labels),
+            lesson.inputs or Inputs(data.images, data.labels, weights=data.weights),
             batch_size=train.batch_size,
             seed=train.seed,
             device=device,

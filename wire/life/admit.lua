@@ -1,7 +1,7 @@
 -- A generation enters, in the transaction that has just queued its job; or the job is taken back.
 -- The transaction is sent again where its answer was lost: then its generation is in already.
 -- Answers {"accepted" | "replay" | "conflict" | "full" | "stored", id, or what there is so far}.
--- args: id owner version batch evaluations reserved now member once fingerprint once_seconds most_queued most_stored init mask
+-- args: id owner version batch evaluations priority turn reserved now member once fingerprint once_seconds most_queued most_stored init mask
 -- rest: fields
 -- uses: stored
 local record = key.generation(id)
@@ -55,7 +55,8 @@ for field, png in pairs({[key.INIT] = init, [key.MASK] = mask}) do
   end
 end
 redis.call('SADD', key.WAITING, version)
-redis.call('RPUSH', key.waiting(version, owner), id)
+redis.call('ZADD', key.waiting(version, owner), turn, id)
+if priority ~= 'normal' then redis.call('HINCRBY', key.QUEUED, 'ranked:' .. owner, 1) end
 redis.call('ZADD', key.owners(version), 'NX', now, owner)
 redis.call('ZADD', key.WAITS, now, id)
 

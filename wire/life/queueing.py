@@ -66,6 +66,8 @@ def admit(
         version=record.request.model,
         batch=record.request.batch,
         evaluations=record.request.evaluations,
+        priority=record.request.priority,
+        turn=repr(record.turn),
         reserved=reserved,
         now=repr(record.created),
         member=record.history_member,

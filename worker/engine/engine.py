@@ -109,7 +109,8 @@ class Engine:
         rows = work.rows()
         self._works[work.id] = _Progress(work, unfinished=len(rows))
         kind = work.id if work.isolated else work.weights
-        self._share.add(work.owner, work.id, [(row, row.places) for row in rows], kind=kind)
+        items = [(row, row.places) for row in rows]
+        self._share.add(work.owner, work.id, items, kind=kind, weight=work.weight)
 
     def cancel(self, id_: str) -> bool:
         """Drop a work at once; False if it is not here."""

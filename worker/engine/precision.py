@@ -10,14 +10,14 @@ Left open, it is `exact` where the processor computes in bfloat16 (or there is a
 is as fast as any; else `balanced`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 Precision = Literal["exact", "balanced", "fast"]
 
-_CPU_SIZES = (1, 2, 4, 8)
+_CPU_SIZES = (1, 2, 4, 8, 16)
 _CPU_EXACT_SIZE = 4  # stays if no other computes the same bits
 _CUDA_SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
@@ -31,7 +31,7 @@ class Plan:
         cores: that evaluate chunks side by side.
         single: whether one size alone is used, the best that a model has memory and time for.
         graphs: whether a step is a captured graph of one chunk, as on a GPU.
-        capacity: places that a step has at most; by default a chunk of the largest size a core.
+        places: that a step has at most; None: a chunk of the largest size a core.
         alike: the size whose bits the others must have to be used; None: any will do.
     """
 
@@ -41,15 +41,18 @@ class Plan:
     alike: int | None = None
     single: bool = False
     graphs: bool = False
-    capacity: int = field(default=0)
+    places: int | None = None
 
     def __post_init__(self) -> None:
         if not self.sizes or list(self.sizes) != sorted(set(self.sizes)) or self.sizes[0] < 1:
             raise ValueError(f"sizes {list(self.sizes)} are not rising and at least 1")
-        if not self.capacity:
-            object.__setattr__(self, "capacity", max(2, self.sizes[-1] * self.cores))
         if self.capacity < 2:
             raise ValueError(f"a step of {self.capacity} places has none for a guided row; take 2")
+
+    @property
+    def capacity(self) -> int:
+        """Places that a step has at most."""
+        return max(2, self.sizes[-1] * self.cores) if self.places is None else self.places
 
 
 def choose(*, device: torch.device) -> Precision:

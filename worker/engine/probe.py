@@ -21,10 +21,13 @@ from worker.engine.sensitive import Sensitive
 from worker.engine.weights import Weights
 
 log = logging.getLogger("emaki.worker")
-_SECONDS = 0.5  # for trying sizes, once each was
+_SECONDS = 0.1  # for trying sizes on other rows, too
 _TRIES = 4  # the first readies the libraries
 _LONGEST_STEP = 0.05  # seconds: cancels and newcomers wait for two
 _WORTH = 0.9  # of the smaller size's time a place, at most
+
+
+_Inputs = tuple[Tensor, Tensor, Tensor | None]  # rows, timesteps, conditions
 
 
 def probe(weights: Weights, plan: Plan, cores: Cores) -> Weights:
@@ -52,27 +55,29 @@ def probe(weights: Weights, plan: Plan, cores: Cores) -> Weights:
         else:
             sizes.insert(0, size)
     if plan.alike is not None:
-        sizes = _alike(weights, sizes, plan.alike)
+        sizes = _alike(weights, sizes, plan.alike, cores)
     took = time.monotonic() - began
     log.info("tried %s in %.1f s: chunks of %s", weights.version, took, sizes)
     return replace(weights, sizes=tuple(sizes))
 
 
-def _alike(weights: Weights, sizes: list[int], stays: int) -> list[int]:
+def _alike(weights: Weights, sizes: list[int], stays: int, cores: Cores) -> list[int]:
     """The sizes that compute the same bits as the one that stays, whichever rows are tried."""
     if stays not in sizes:
         return [stays]  # pictures would differ with another; memory may come back
     until, rows = time.monotonic() + _SECONDS, sizes[-1]
     for seed in count():
-        inputs = _some_rows(weights, rows, seed=seed)
-        # Libraries have paths of their own for the one and for the other.
-        for mode in (torch.inference_mode, torch.no_grad):
-            with mode(), Sensitive():  # type: ignore[no-untyped-call]
-                outputs = {size: _all_rows(weights, inputs, size) for size in sizes}
-            sizes = [size for size in sizes if torch.equal(outputs[size], outputs[stays])]
+        tried = partial(_tried, weights, _some_rows(weights, rows, seed=seed))
+        outputs = dict(zip(sizes, cores.map(tried, sizes), strict=True))
+        sizes = [size for size in sizes if torch.equal(outputs[size], outputs[stays])]
         if sizes == [stays] or time.monotonic() > until:
             break
     return sizes
+
+
+def _tried(weights: Weights, inputs: _Inputs, size: int) -> Tensor:
+    with torch.inference_mode(), Sensitive():  # type: ignore[no-untyped-call]  # of this thread
+        return _all_rows(weights, inputs, size)
 
 
 def _affordable(weights: Weights, plan: Plan) -> tuple[int, ...]:
@@ -97,7 +102,7 @@ def _affordable(weights: Weights, plan: Plan) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _timed(weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size: int) -> float:
+def _timed(weights: Weights, inputs: _Inputs, size: int) -> float:
     began = time.perf_counter()
     with torch.inference_mode():
         outputs = _all_rows(weights, inputs, size)
@@ -105,9 +110,7 @@ def _timed(weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size:
     return time.perf_counter() - began
 
 
-def _some_rows(
-    weights: Weights, rows: int, *, seed: int = 0
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def _some_rows(weights: Weights, rows: int, *, seed: int = 0) -> _Inputs:
     """Pixels, timesteps and conditions such as come up."""
     chance = torch.Generator().manual_seed(seed)
     x = torch.randn((rows, *weights.shape), generator=chance).to(weights.device, weights.dtype)
@@ -122,7 +125,7 @@ def _some_rows(
     return x, t, conditions.to(weights.device)
 
 
-def _all_rows(weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size: int) -> Tensor:
+def _all_rows(weights: Weights, inputs: _Inputs, size: int) -> Tensor:
     """The network's output for all rows, evaluated in chunks of this size."""
     x, t, conditions = inputs
     outputs = []
@@ -133,8 +136,7 @@ def _all_rows(weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], si
     return torch.cat(outputs)
 
 
-def _warmed(
-    weights: Weights, inputs: tuple[Tensor, Tensor, Tensor | None], size: int, _core: int
-) -> None:
+def _warmed(weights: Weights, inputs: _Inputs, size: int, _core: int) -> None:
+    x, t, conditions = inputs
     with torch.inference_mode():  # of this thread
-        _all_rows(weights, inputs, size)
+        weights.forward(x[:size], t[:size], None if conditions is None else conditions[:size])

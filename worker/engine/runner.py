@@ -103,7 +103,12 @@ class Runner:
 
     @property
     def steps(self) -> int:
-        """Steps made and told since the start: rises while the engine is well."""
+        """Steps made since the start."""
+        return self._engine.steps
+
+    @property
+    def pulse(self) -> int:
+        """Rises while the engine is well: steps made, and those whose pictures came."""
         return self._engine.steps + self._engine.landed
 
     def _run(self) -> None:

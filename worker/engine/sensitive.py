@@ -59,9 +59,11 @@ def _doubled(weight: Tensor, dim: int) -> Tensor:
 
 def _laid_out_as(x: Tensor, values: Tensor) -> Tensor:
     """The values with the strides of ``x``, on which the kernel depends, too."""
-    if 0 in x.stride():  # one row stands for all: as it is
-        return x
-    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(values)
+    for axis, stride in enumerate(x.stride()):
+        if stride == 0:  # one row stands for all
+            values = values.narrow(axis, 0, 1)
+    own = torch.empty_strided(values.shape, x.stride(), dtype=x.dtype).copy_(values)
+    return own.expand(x.shape)
 
 
 def _halves(x: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:

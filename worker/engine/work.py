@@ -37,6 +37,7 @@ class Work:
         strip: frames of each image's denoising strip; 0 keeps none.
         preview_every: steps between previews of each image; 0 shows none.
         isolated: never to share a batch, because it may have killed a worker.
+        weight: of its steps, how many it gets for each of a work of 1 that the owner has beside it.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Work:
     strip: int = 0
     preview_every: int = 0
     isolated: bool = False
+    weight: float = 1.0
 
     @property
     def places(self) -> int:

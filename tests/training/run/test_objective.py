@@ -14,7 +14,7 @@ from models.schedule import Schedule
 from models.unet import UNet, UNetConfig
 from tests.training.data import CONFIG
 from training.config import load_config
-from training.run.cpu.attention import attend, use_plain_attention
+from training.run.attention import attend, use_plain_attention
 from training.run.dropout import PictureDropout, batch_part
 from training.run.objective import Objective, min_snr_weights
 from training.run.uncertainty import Uncertainty

@@ -119,7 +119,7 @@ def test_guided_rows_take_two_places_and_chunks_are_filled_up(
     sizes: tuple[int, ...], evaluated: list[int]
 ) -> None:
     network = FakeNetwork()
-    engine = Engine(Plan(sizes, capacity=8))
+    engine = Engine(Plan(sizes, places=8))
     engine.add(
         work(
             "w",

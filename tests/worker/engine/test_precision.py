@@ -38,4 +38,4 @@ def test_sizes_rise(sizes: tuple[int, ...]) -> None:
 def test_a_step_has_room_for_a_guided_row() -> None:
     assert Plan((1,)).capacity == 2
     with pytest.raises(ValueError, match="none for a guided row"):
-        Plan((1,), capacity=1)
+        Plan((1,), places=1)

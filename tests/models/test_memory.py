@@ -8,7 +8,7 @@ import pytest
 
 STEPS = """
 import resource, sys, threading, torch
-from training.run.cpu.memory import keep_freed_memory
+from models.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 

@@ -1,0 +1,139 @@
+"""The API's requests as data, and how their answers are read. No I/O: both clients send these."""
+
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from emaki.asked import Fields
+from emaki.errors import Refused
+from wire.schemas import FieldError, Generation, GenerationList, ModelList
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request. Each is safe to repeat: what would draw twice carries an Idempotency-Key."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], T]
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+def connection(url: str | None, key: str | None, *, timeout: float) -> dict[str, Any]:
+    """What httpx's clients need to know: address, key, patience.
+
+    Args:
+        url: default: EMAKI_URL, else where `emaki serve` listens.
+        key: an API key; default: EMAKI_API_KEY, else none.
+    """
+    key = os.environ.get("EMAKI_API_KEY") if key is None else key
+    return {
+        "base_url": (url or os.environ.get("EMAKI_URL") or DEFAULT_URL).rstrip("/"),
+        "headers": {"Authorization": f"Bearer {key}"} if key else {},
+        "timeout": timeout,
+    }
+
+
+def submit(fields: Fields, idempotency_key: str | None = None) -> Call[Generation]:
+    """Ask for pictures."""
+    headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+    return Call("POST", "/v1/generations", _as(Generation), json=fields, headers=headers)
+
+
+def look(id_: str) -> Call[Generation]:
+    """How a generation is."""
+    return Call("GET", f"/v1/generations/{id_}", _as(Generation))
+
+
+def cancel(id_: str) -> Call[Generation]:
+    """Stop a generation."""
+    return Call("POST", f"/v1/generations/{id_}/cancel", _as(Generation))
+
+
+def delete(id_: str) -> Call[None]:
+    """Remove a generation and its pictures."""
+    return Call("DELETE", f"/v1/generations/{id_}", _nothing)
+
+
+def page(status: str | None, cursor: str | None, *, limit: int) -> Call[GenerationList]:
+    """Some of the caller's generations, newest first."""
+    asked = {"status": status, "cursor": cursor, "limit": str(limit)}
+    params = {name: value for name, value in asked.items() if value is not None}
+    return Call("GET", "/v1/generations", _as(GenerationList), params=params)
+
+
+def models() -> Call[ModelList]:
+    """All models' cards, the default one's first."""
+    return Call("GET", "/v1/models", _as(ModelList))
+
+
+def download(url: str) -> Call[bytes]:
+    """A picture, strip or archive."""
+    return Call("GET", url, lambda answer: answer.content)
+
+
+def check(answer: httpx.Response) -> httpx.Response:
+    """The answer itself, if it is none of an error.
+
+    Raises:
+        Refused: it is one.
+    """
+    if answer.is_success:
+        return answer
+    where = f"{answer.request.method} {answer.request.url}"
+    problem = _problem(answer)
+    detail = (
+        problem.get("detail") or f"{where} answered {answer.status_code}, and not as Emaki does"
+    )
+    raise Refused(
+        str(detail),
+        status=answer.status_code,
+        code=str(problem.get("code", "unknown")),
+        errors=[FieldError.model_validate(entry) for entry in problem.get("errors", [])],
+        retry_after=_seconds(answer.headers.get("retry-after", "")),
+    )
+
+
+def _problem(answer: httpx.Response) -> dict[str, Any]:
+    if "json" not in answer.headers.get("content-type", ""):
+        return {}
+    try:
+        problem = answer.json()
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _as(kind: type[M]) -> Callable[[httpx.Response], M]:
+    def read(answer: httpx.Response) -> M:
+        try:
+            return kind.model_validate_json(answer.content)
+        except ValidationError as error:
+            where = f"{answer.request.method} {answer.request.url}"
+            raise Refused(
+                f"{where} answered what this version of emaki cannot read as a {kind.__name__} "
+                f"({error.error_count()} errors); is it Emaki, and of the same version?",
+                status=answer.status_code,
+                code="unreadable",
+            ) from error
+
+    return read
+
+
+def _nothing(_answer: httpx.Response) -> None:
+    return None
