@@ -1,8 +1,10 @@
 """How long other answers wait while the API decodes inputs. `python -m benchmarks.decoding`.
 
-One API process and no worker, as `benchmarks.api` has it. Polls leave on schedule while pictures of
-sixteen million pixels, the most that are taken, are begun from one after the other; beside it the
-same polls with nothing to decode.
+Two figures for each kind of picture of sixteen million pixels, the most that are taken. First how
+long an event loop that decodes it, as the API does, stands still; then what that means over HTTP:
+one API process and no worker, as `benchmarks.api` has it, and polls that leave on schedule while
+such pictures are begun from, one after the other. Beside each the same with nothing to decode: on a
+busy machine that is not little.
 """
 
 import argparse
@@ -17,10 +19,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from app.decoders import Decoders
+from app.inputs import Sent, Shape
 from benchmarks.api import get, load, percentiles, pool, post, service, until_up
 from benchmarks.machine import describe
 
 _SIDE = 4000
+_TIMES = 3
 _KINDS = {
     "PNG, grey": ("L", "PNG", {"compress_level": 1}),
     "PNG, colour": ("RGB", "PNG", {"compress_level": 1}),
@@ -43,6 +48,31 @@ def picture(kind: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
+
+
+async def stand_still() -> None:
+    """A line for each kind: how long the loop did nothing else at most, in milliseconds."""
+    decoders, longest = Decoders(), 0.0
+
+    async def tick() -> None:
+        nonlocal longest
+        last = time.perf_counter()
+        while True:
+            await asyncio.sleep(0.001)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+
+    pictures = {kind: picture(kind) for kind in _KINDS}
+    ticking = asyncio.create_task(tick())
+    await asyncio.sleep(1)
+    print(f"{'nothing':14} the loop stands still for at most {1000 * longest:.1f} ms")
+    for kind, data in pictures.items():
+        longest, began = 0.0, time.perf_counter()
+        for _ in range(_TIMES):
+            await decoders.fit(Sent(data), Shape(28, 28, 1))
+        each = (time.perf_counter() - began) / _TIMES
+        print(f"{kind:14} at most {1000 * longest:.1f} ms; {each:.2f} s each")
+    ticking.cancel()
 
 
 def _upload(data: bytes) -> bytes:
@@ -88,6 +118,7 @@ def main() -> None:
     parser.add_argument("--polls", type=float, default=100, help="a second")
     arguments = parser.parse_args()
     print(describe())
+    asyncio.run(stand_still())
     with tempfile.TemporaryDirectory() as folder:
         port = 18766
         with service(Path(folder), port):

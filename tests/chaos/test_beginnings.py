@@ -28,7 +28,7 @@ def wanted(number: int) -> dict[str, Any]:
     return {
         "seed": number,
         "class": number % 3,
-        "steps": 4 + number % 20,
+        "steps": 3 + number % 8,
         "sampler": samplers[number % 4],
         **kinds[number % 5],
     }
