@@ -41,7 +41,9 @@ _CARD = ModelCard(
     defaults=CardDefaults(sampler="dpmpp_2m", steps=20, guidance_scale=1.5),
     quality={},
 )
-_BODY = json.dumps({"class": "Circle", "batch": 1}).encode()
+_WANTED = {"class": "Circle", "batch": 1}
+_BODY = json.dumps(_WANTED).encode()
+_HOOKED = json.dumps({**_WANTED, "webhook": {"url": "https://hooks.example/x"}}).encode()
 _CONNECTIONS = 64
 
 
@@ -164,6 +166,7 @@ def service(folder: Path, port: int) -> Iterator[tuple[Redis, int]]:
         "EMAKI_MAX_QUEUE": "1000000",
         "EMAKI_MAX_STORED": "0",
         "EMAKI_LOG_LEVEL": "WARNING",
+        "EMAKI_WEBHOOK_SECRET": "whsec_" + "A" * 44,
     }
     api = subprocess.Popen([sys.executable, "-m", "app"], env=environment)
     try:
@@ -210,7 +213,8 @@ async def measure(redis: Redis, port: int, api: int, arguments: argparse.Namespa
             f"(API {api_share:.0%} of a core, load generator {own_share:.0%})"
         )
 
-    await report("submit", arguments.submits, lambda _: post("/v1/generations", _BODY), 202)
+    wanted = _HOOKED if arguments.webhooks else _BODY
+    await report("submit", arguments.submits, lambda _: post("/v1/generations", wanted), 202)
     redis.delete("rq:queue:emaki")  # a long queue is another benchmark's business
     await report("status", arguments.polls, lambda _: get(path), 200)
 
@@ -237,6 +241,7 @@ def main() -> None:
     parser.add_argument("--submits", type=float, default=200, help="a second")
     parser.add_argument("--polls", type=float, default=1000, help="a second")
     parser.add_argument("--streams", type=int, default=2000)
+    parser.add_argument("--webhooks", action="store_true", help="each submit asks for one")
     arguments = parser.parse_args()
     print(describe())
     print("the load generator, Redis and one API process share these cores")

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpcore
 import pytest
+from pydantic import ValidationError
 from standardwebhooks import Webhook as Verifier
 
 from app.exceptions import InvalidField
@@ -16,6 +17,7 @@ from app.webhooks.addresses import ForbiddenAddress, PublicOnly, is_public
 from app.webhooks.deliverer import pause_after
 from app.webhooks.fields import check_webhook
 from app.webhooks.sender import Sender, body_of
+from app.webhooks.settings import WebhookSettings
 from app.webhooks.signing import headers, secret_bytes, secrets_of
 from wire.life import Delivery
 from wire.webhook import Webhook, receiver
@@ -62,6 +64,15 @@ def test_what_is_no_secret_is_refused_and_not_shown(secret: str) -> None:
     with pytest.raises(ValueError, match="whsec_ and 24 to 64 bytes in base64") as refusal:
         secret_bytes(secret)
     assert "s3cret" not in str(refusal.value)
+
+
+def test_a_setting_that_is_no_secret_is_refused_and_not_shown() -> None:
+    wrong = f"{SECRET},s3cret"
+    with pytest.raises(ValidationError, match="make one with") as api:
+        AppSettings(webhook_secret=wrong, _env_file=None)
+    with pytest.raises(ValidationError, match="make one with") as deliverer:
+        WebhookSettings(webhook_secret=wrong, _env_file=None)
+    assert "s3cret" not in f"{api.value} {deliverer.value}"
 
 
 # bodies

@@ -15,8 +15,10 @@ import httpx
 import pytest
 from standardwebhooks import Webhook as Verifier
 
+from app.webhooks.fields import MOST_WAITING
 from tests.e2e.service import Service, running
 from tests.support import eventually
+from wire import keys
 
 SECRET = "whsec_" + "A" * 44
 SETTINGS = {
@@ -206,6 +208,20 @@ def test_a_webhook_that_cannot_be_told_is_a_clear_no(client: httpx.Client) -> No
         "https://a.example/",
     ):
         assert client.post("/v1/generations", json={"webhook": wrong}).status_code == 422
+
+
+def test_a_receiver_for_which_too_many_wait_is_named(
+    service: Service, client: httpx.Client
+) -> None:
+    body = {**QUICK, "webhook": {"url": "http://127.0.0.1:9/"}}
+    waiting = {f"other {number}": time.time() + 3600 for number in range(MOST_WAITING)}
+    with service.connection() as redis:
+        redis.zadd(keys.due("http://127.0.0.1:9"), waiting)
+        answer = client.post("/v1/generations", json=body)
+        redis.delete(keys.due("http://127.0.0.1:9"))
+    assert (answer.status_code, answer.json()["code"]) == (429, "webhook_backlog")
+    assert "http://127.0.0.1:9" in answer.json()["detail"]
+    assert client.post("/v1/generations", json=QUICK).status_code == 202
 
 
 def test_messages_are_counted(client: httpx.Client) -> None:
