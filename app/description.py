@@ -68,6 +68,8 @@ def _complete_schemas(schemas: dict[str, Schema]) -> None:
         schema = model.model_json_schema(ref_template=_REF, mode="serialization")
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
+    # Taken as well, for OpenAI's clients send it so; to generators it has image's name.
+    schemas["Body_edit_v1_images_edits_post"]["properties"].pop("image[]")
     for name, schema in schemas.items():
         for field, value in EXAMPLES.get(name, {}).items():
             schema["properties"][field]["examples"] = [value]

@@ -13,6 +13,12 @@ _REQUEST = {
     "class": "Sneaker",
     "prompt": None,
     "negative_prompt": None,
+    "negative_class": None,
+    "init_image": None,
+    "strength": None,
+    "mask": None,
+    "variation_seed": None,
+    "variation_strength": None,
     "guidance_scale": 1.5,
     "guidance_interval": [0.0, 1.0],
     "sampler": "dpmpp_2m",
@@ -20,6 +26,8 @@ _REQUEST = {
     "scale": 1,
     "preview_every": 0,
     "strip": 0,
+    "priority": "normal",
+    "webhook": None,
 }
 _PROGRESS = {
     "step": 12,
@@ -104,6 +112,31 @@ _PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 )
 
+_HOOK = {"url": "https://hooks.example.org/emaki", "events": ["done"]}
+_DEAD = {
+    "id": f"msg_{_ID}_done",
+    "generation": _ID,
+    "event": "done",
+    "url": _HOOK["url"],
+    "tries": 18,
+    "error": "it answered 503",
+    "created_at": "2026-11-21T12:00:00.000000Z",
+    "given_up_at": "2026-11-22T12:00:00.000000Z",
+}
+_FORM = {
+    "image": "(a file)",
+    "prompt": "a sneaker",
+    "model": "fashion-mnist",
+    "n": 1,
+    "response_format": "b64_json",
+    "seed": 1,
+    "steps": 20,
+    "guidance_scale": 1.5,
+    "sampler": "dpmpp_2m",
+    "scale": 1,
+    "strength": 0.6,
+}
+
 EXAMPLES: dict[str, dict[str, Any]] = {
     "GenerationRequest": {"model": "fashion-mnist", **_REQUEST},
     "RequestView": {"model": _VERSION, **_REQUEST},
@@ -148,6 +181,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "output_format": "png",
         "size": "28x28",
     },
+    "Body_edit_v1_images_edits_post": {
+        **_FORM,
+        "mask": "(a file)",
+        "stream": False,
+        "partial_images": 0,
+    },
+    "Body_vary_v1_images_variations_post": _FORM,
+    "UploadView": {"url": f"/v1/uploads/{_ID}", "sha256": _SHA, "width": 640, "height": 480},
+    "WebhookView": _HOOK,
+    "Webhook": {**_HOOK, "secret": None},
+    "DeadMessage": _DEAD,
+    "DeadMessages": {"data": [_DEAD]},
     "OpenAIErrorBody": _OPENAI_ERROR,
     "OpenAIError": {"error": _OPENAI_ERROR},
 }

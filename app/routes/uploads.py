@@ -8,21 +8,15 @@ from pydantic import BaseModel, Field
 from app.auth import Owner
 from app.decoding import BadPicture
 from app.exceptions import InvalidField, UploadNotFound
-from app.problems import errors
+from app.problems import BINARY, errors
 from app.state import ServiceDep
 from app.uploads import Upload
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
-_PICTURES: dict[str, Any] = {"image/png": {}, "image/jpeg": {}, "image/webp": {}}
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            media_type: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in _PICTURES
-        },
-    }
+_PICTURES: dict[str, Any] = {
+    media_type: {"schema": BINARY} for media_type in ("image/png", "image/jpeg", "image/webp")
 }
+_BODY = {"requestBody": {"required": True, "content": _PICTURES}}
 
 
 class UploadView(BaseModel):

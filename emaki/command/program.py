@@ -17,6 +17,8 @@ TRAINING = {
     "autoencoder": "Train an autoencoder for latent models.",
     "convert": "A diffusers folder to a checkpoint, or back.",
     "inspect": "Look at schedules, noising, networks, errors.",
+    "data": "What training would see of your pictures: `data check PATH`.",
+    "compare": "Two runs' curves and settings side by side.",
 }
 _PANEL = "Training (each takes --help)"
 _AS_THEY_COME = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -21,6 +21,8 @@ BIN = Path(sys.executable).parent
 CONFIG = """
 content_type_overrides:
   image/png: application/octet-stream
+  image/jpeg: application/octet-stream
+  image/webp: application/octet-stream
   application/zip: application/octet-stream
 post_hooks: []
 """
@@ -89,7 +91,7 @@ def test_files_and_events_say_what_they_are(description: Any) -> None:
         for media_type in ("image/png", "application/zip"):
             for answer in methods.get("get", {}).get("responses", {}).values():
                 if media_type in answer.get("content", {}):
-                    assert path.endswith((".png", ".zip"))
+                    assert path.endswith((".png", ".zip", "/uploads/{id}"))
                     assert answer["content"][media_type]["schema"]["format"] == "binary"
     content = paths["/v1/generations/{id}/events"]["get"]["responses"]["200"]["content"]
     kinds = content["text/event-stream"]["itemSchema"]["oneOf"]

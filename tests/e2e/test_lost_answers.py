@@ -28,7 +28,7 @@ def test_a_submit_and_a_cancel_whose_answers_are_lost_happen_once(tmp_path: Path
         assert (first.status_code, second.status_code, way.lost) == (202, 202, 2)
         ids = [answer.json()["id"] for answer in (first, second)]
         assert [name.decode() for name in redis.lrange("rq:queue:emaki", 0, -1)] == ids
-        assert [name.decode() for name in redis.lrange("emaki:waiting:tiny@0000002:", 0, -1)] == ids
+        assert [name.decode() for name in redis.zrange("emaki:waiting:tiny@0000002:", 0, -1)] == ids
         assert redis.hget("emaki:queued", "pictures") == b"3"
         assert client.post("/v1/generations", headers=key).json()["id"] == ids[0]
 

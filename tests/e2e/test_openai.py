@@ -96,7 +96,9 @@ def newest(client: openai.OpenAI) -> dict[str, str]:
 
 
 def test_it_lists_models(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == ["tiny", "plain"]
+    names = [model.id for model in client.models.list()]  # other tests bring others
+    assert names[0] == "tiny"
+    assert "plain" in names
     model = client.models.retrieve("tiny")
     assert (model.object, model.owned_by) == ("model", "emaki")
     with pytest.raises(openai.NotFoundError):
