@@ -3,7 +3,7 @@
 # api has no torch. worker and train share the layers with it. Written for any builder, the classic
 # one included. Versions come from pyproject.toml and constraints.txt, and which torch that is
 # (CUDA or CPU) is what pip finds: TORCH_INDEX adds PyTorch's index of CPU builds. An image has no
-# Redis of its own to wait for, so it does not start without an address.
+# Redis of its own to wait for, so it does not start without an address. EXTRAS=otel adds traces.
 
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
@@ -15,9 +15,10 @@ WORKDIR /emaki
 # below.
 FROM base AS requirements
 COPY pyproject.toml deploy/requirements.py ./
-RUN python requirements.py app s3 > api.txt \
+ARG EXTRAS=
+RUN python requirements.py app s3 $EXTRAS > api.txt \
     && python requirements.py draw > models.txt \
-    && python requirements.py worker s3 text > worker.txt \
+    && python requirements.py worker s3 text $EXTRAS > worker.txt \
     && python requirements.py train evaluate > train.txt
 
 FROM base AS api

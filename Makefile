@@ -1,5 +1,5 @@
 # make serve   everything on this machine: Redis, one worker, the API; Ctrl-C stops it all
-# make test    all tests that need no GPU        make check   format, lint, types, import rules
+# make test    all tests that need no GPU        make check   format, lint, types, import rules, manifests
 # (the web page's tests drive Debian's chromium and are skipped, by name, where there is none)
 # make chaos   kills, sleeps and restarts under load for minutes; counts what was lost (nothing)
 # make gpu     the tests that need a CUDA GPU    make gpu-bench   what one does, in minutes
@@ -39,6 +39,7 @@ check: $(BIN)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m app.description docs/openapi.json
+	$(BIN)/python -m pytest -q tests/deploy/test_kubernetes.py
 
 openapi: $(BIN)/.dev
 	$(BIN)/python -m app.description docs/openapi.json --write

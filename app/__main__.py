@@ -20,9 +20,10 @@ from wire.connect import wait_for_redis_url
 from wire.images import ImagesUrlError
 from wire.logs import configure
 from wire.settings import complain
+from wire.traces import TracesError, traces
 
 log = logging.getLogger("emaki.app")
-_SECONDS_FOR_OPEN_STREAMS = 5
+SECONDS_FOR_OPEN_STREAMS = 5
 
 
 def main() -> int:
@@ -48,8 +49,9 @@ def main() -> int:
     _allow_many_connections()
     url = wait_for_redis_url(settings.redis_url, settings.data, log.warning)
     try:
-        app = create_app(settings, url)
-    except ImagesUrlError as error:
+        spans = None if settings.traces == "off" else traces(settings.traces, "api")
+        app = create_app(settings, url, traces=spans)
+    except (ImagesUrlError, TracesError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     config = uvicorn.Config(
@@ -58,7 +60,7 @@ def main() -> int:
         ws="none",
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=_SECONDS_FOR_OPEN_STREAMS,
+        timeout_graceful_shutdown=SECONDS_FOR_OPEN_STREAMS,
         server_header=False,
     )
     # What is loaded by now stays: the collector need not walk through it, while requests wait.

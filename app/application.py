@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import redis
-import redis.asyncio
 from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
-from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from app import description, problems
+from app import decoding, description, problems
+from app.connect import blocking, close, listening, pooled
 from app.lapses import Lapses
 from app.middleware.body import BoundedBody
 from app.middleware.failures import UnexpectedFailures
@@ -25,15 +22,30 @@ from app.middleware.names import OwnNames
 from app.middleware.observe import Observe
 from app.middleware.rates import RateLimit
 from app.middleware.secure import Secure
+from app.middleware.traced import Traced
 from app.offers import OfferBook
 from app.queue import SubmitQueue
-from app.routes import events, generations, health, metrics, models, openai, page, pictures
+from app.routes import (
+    events,
+    generations,
+    health,
+    metrics,
+    models,
+    openai,
+    openai_inputs,
+    page,
+    pictures,
+    uploads,
+    webhooks,
+)
 from app.settings import AppSettings
 from app.state import Service, State
 from app.store import Store
 from app.telemetry import Telemetry
+from app.uploads import Uploads
 from app.wakes import Wakes
 from wire.images import Images
+from wire.traces import Traces
 
 _DESCRIPTION = """
 Small images from diffusion models. `POST /v1/generations` asks for pictures; poll the answer's
@@ -43,6 +55,13 @@ picture itself). The same seed and parameters draw the same picture.
 _CONNECTIONS = 64
 _IMAGES_SECONDS = 10.0
 _MOST_BODY_BYTES = 1024 * 1024
+_UPLOAD_BYTES = 8 * 1024 * 1024
+_LARGER_BODIES = {
+    "/v1/uploads": _UPLOAD_BYTES,
+    # A picture and a mask, and what a form adds.
+    "/v1/images/edits": 2 * _UPLOAD_BYTES + _MOST_BODY_BYTES,
+    "/v1/images/variations": _UPLOAD_BYTES + _MOST_BODY_BYTES,
+}
 _EXPOSED = (
     *("ETag", "Location", "Preference-Applied", "Retry-After", "X-Request-ID"),
     *("RateLimit", "RateLimit-Policy"),
@@ -50,8 +69,11 @@ _EXPOSED = (
 )
 
 
-def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
+def create_app(settings: AppSettings, redis_url: str, *, traces: Traces | None = None) -> FastAPI:
     """The ASGI application; it connects when its lifespan begins.
+
+    Args:
+        traces: where spans go; None: nowhere.
 
     Raises:
         ImagesUrlError: `EMAKI_IMAGES` is no place to read from.
@@ -61,42 +83,38 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[State]:
-        shared: dict[str, Any] = {"socket_connect_timeout": 2, "health_check_interval": 30}
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            redis_url,
-            max_connections=_CONNECTIONS,
-            timeout=5,
-            retry=AsyncRetry(NoBackoff(), 1),
-            **shared,
-        )
-        client = redis.asyncio.Redis.from_pool(pool)
-        listener = redis.asyncio.Redis.from_url(redis_url, **shared)
-        blocking = redis.Redis.from_url(
-            redis_url, socket_timeout=5, retry=Retry(NoBackoff(), 1), **shared
-        )
+        client = pooled(redis_url, connections=_CONNECTIONS)
+        listener, blocked = listening(redis_url), blocking(redis_url)
         wakes = Wakes(listener)
         queue = SubmitQueue(
-            blocking, max_pictures=settings.max_queue, max_stored=settings.most_stored
+            blocked, max_pictures=settings.max_queue, max_stored=settings.most_stored
         )
         offers = OfferBook(client, model_ttl=settings.model_ttl)
         store = Store(client, offers, images)
+        uploaded = Uploads(client, settings, images)
         lapses = Lapses(client, offers, settings)
         tasks = [
             asyncio.create_task(wakes.listen()),
             asyncio.create_task(lapses.watch()),
-            asyncio.create_task(_warm_up(blocking)),
+            asyncio.create_task(_warm_up(blocked)),
         ]
         app.state.stop_waiting = wakes.stop  # for the server, before it closes connections
         try:
-            yield {"service": Service(settings, client, store, offers, queue, wakes, telemetry)}
+            yield {
+                "service": Service(
+                    settings, client, store, offers, queue, wakes, telemetry, uploaded
+                )
+            }
         finally:
             for task in tasks:
                 while not task.done():  # a cancellation can get lost inside redis-py
                     task.cancel()
                     await asyncio.wait([task], timeout=0.5)
-            await listener.aclose()
-            await client.aclose()
-            blocking.close()
+            await close(listener)
+            await close(client)
+            blocked.close()
+            if traces is not None:
+                await run_in_threadpool(traces.close)
 
     app = FastAPI(
         title="Emaki",
@@ -108,12 +126,19 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
-    for module in (generations, pictures, events, models, openai, health, metrics, page):
+    for module in (generations, pictures, uploads, events, models, openai, openai_inputs):
+        app.include_router(module.router)
+    for module in (webhooks, health, metrics, page):
         app.include_router(module.router)
     app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
     description.install(app)
     # The last one added is the outermost.
-    app.add_middleware(BoundedBody, most_bytes=_MOST_BODY_BYTES, seconds=settings.request_timeout)
+    app.add_middleware(
+        BoundedBody,
+        most_bytes=_MOST_BODY_BYTES,
+        larger=_LARGER_BODIES,
+        seconds=settings.request_timeout,
+    )
     if settings.rate_limit is not None:
         app.add_middleware(RateLimit, limit=settings.rate_limit)
     app.add_middleware(KeyFirst, settings=settings)
@@ -129,13 +154,16 @@ def create_app(settings: AppSettings, redis_url: str) -> FastAPI:
     app.add_middleware(OwnNames, names=settings.names)
     app.add_middleware(Secure)
     app.add_middleware(Observe, telemetry=telemetry)
+    if traces is not None:
+        app.add_middleware(Traced, traces=traces)
     return app
 
 
-async def _warm_up(blocking: redis.Redis) -> None:
-    """A thread and its connection, which the first submit would wait for."""
+async def _warm_up(client: redis.Redis) -> None:
+    """A thread and its connection, which the first submit would wait for; and Pillow's formats."""
     with suppress(redis.exceptions.RedisError):
-        await run_in_threadpool(blocking.ping)
+        await run_in_threadpool(client.ping)
+    await run_in_threadpool(decoding.warm_up)
 
 
 class _PageFiles(StaticFiles):

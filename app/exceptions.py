@@ -5,6 +5,8 @@ ServiceError
 ├── GenerationNotFound      404 generation_not_found
 ├── ModelNotFound           404 model_not_found
 ├── ImageNotFound           404 image_not_found
+├── MessageNotFound         404 message_not_found
+├── UploadNotFound          404 upload_not_found
 ├── AlreadyFinished         409 already_finished
 ├── GenerationCanceled      409 generation_canceled (final)
 ├── GenerationExpired       410 generation_expired
@@ -16,6 +18,7 @@ ServiceError
 ├── StorageFull             429 storage_full
 ├── RateLimited             429 rate_limited
 ├── TooManyStreams          429 too_many_streams
+├── WebhookBacklog          429 webhook_backlog
 ├── GenerationFailed        500 generation_failed (final)
 ├── Stopping                503 stopping
 ├── RedisAway               503 redis_unavailable
@@ -122,6 +125,28 @@ class ImageNotFound(ServiceError):
     status, code = 404, "image_not_found"
 
 
+class MessageNotFound(ServiceError):
+    """No webhook's message of this name was given up."""
+
+    status, code = 404, "message_not_found"
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(
+            f"no message {id_[:64]!r} was given up; GET /v1/webhooks/dead lists those that were"
+        )
+
+
+class UploadNotFound(ServiceError):
+    """There is no such upload, or it is another key's, or it has expired."""
+
+    status, code = 404, "upload_not_found"
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(
+            f"no upload {id_[:64]!r}, or no more; send the picture again with POST /v1/uploads"
+        )
+
+
 class AlreadyFinished(ServiceError):
     """Too late to cancel."""
 
@@ -224,6 +249,19 @@ class TooManyStreams(_Later):
         super().__init__(
             f"{limit} event streams are open, the most one key may have; close one, or poll",
             retry_after=5,
+        )
+
+
+class WebhookBacklog(_Later):
+    """A receiver takes nothing, and as many as may wait for it do."""
+
+    code = "webhook_backlog"
+
+    def __init__(self, receiver: str, limit: int) -> None:
+        super().__init__(
+            f"{limit} generations wait to be told to {receiver}, which takes nothing; see to it, "
+            "or leave `webhook` out",
+            retry_after=60,
         )
 
 

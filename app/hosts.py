@@ -49,7 +49,7 @@ class Names:
         name = hostname(host)
         if self.hosts is None:
             return is_loopback(name)
-        return any(_matches(name, entry) for entry in self.hosts)
+        return any(matches(name, entry) for entry in self.hosts)
 
     def may_ask(self, origin: str, host: str) -> bool:
         """Whether the page of an `Origin` header may ask the server that it calls ``host``."""
@@ -86,7 +86,8 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _matches(name: str, entry: str) -> bool:
+def matches(name: str, entry: str) -> bool:
+    """Whether a name or an address is what an entry of `parse_hosts` stands for."""
     if entry in (ANY, name):
         return True
     return entry.startswith("*.") and name.endswith(entry[1:])

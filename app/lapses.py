@@ -76,7 +76,7 @@ class Lapses:
             owners: Any = await self._redis.zrange(keys.owners(version), 0, -1)
             for owner in owners:
                 waiting = keys.waiting(version, owner.decode())
-                ids: Any = await self._redis.lrange(waiting, 0, _MOST_AT_ONCE - 1)
+                ids: Any = await self._redis.zrange(waiting, 0, _MOST_AT_ONCE - 1)
                 yield version, [id_.decode() for id_ in ids]
 
     async def _end(self, ids: list[str], error: ErrorInfo) -> None:

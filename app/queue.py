@@ -3,6 +3,7 @@
 The job is data: its id names the generation, its function is a name that nobody imports.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from redis import Redis
@@ -36,12 +37,18 @@ class SubmitQueue:
         self._redis, self._max_pictures, self._max_stored = redis, max_pictures, max_stored
 
     def submit(
-        self, record: Record, idempotency: Idempotency | None = None, *, reserved: int = 0
+        self,
+        record: Record,
+        idempotency: Idempotency | None = None,
+        *,
+        reserved: int = 0,
+        inputs: Mapping[str, bytes] | None = None,
     ) -> Admission:
         """Store the record and queue its job.
 
         Args:
             reserved: bytes that its results may take.
+            inputs: PNGs that it begins from, by the names in `wire.keys`.
 
         Returns:
             What became of it: accepted, or an earlier generation where the Idempotency-Key was
@@ -66,6 +73,7 @@ class SubmitQueue:
             most_queued=self._max_pictures,
             most_stored=self._max_stored,
             once=(idempotency.key, idempotency.fingerprint) if idempotency else ("", ""),
+            inputs=inputs,
         )
         with self._redis.pipeline(transaction=True) as pipe:
             queue.enqueue_job(job, pipeline=pipe)  # first: it opens the transaction by itself

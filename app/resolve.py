@@ -5,11 +5,15 @@ Pure: the card and the limits come in, a `ResolvedRequest` or a typed error goes
 
 import difflib
 import secrets
+from dataclasses import asdict
 
 from app import naming
 from app.abilities import choose_drawing
+from app.beginnings import Given, choose_beginning
 from app.exceptions import InvalidField, ModelNotFound
+from wire.picture import last_steps
 from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
+from wire.webhook import WebhookView
 
 _CHOSEN_SEEDS = 2**53  # what JavaScript's numbers hold exactly
 
@@ -20,8 +24,17 @@ def split_version(wanted: str) -> tuple[str, int | None]:
     return name, int(step) if step else None
 
 
-def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> ResolvedRequest:
+def resolve(
+    request: GenerationRequest,
+    card: ModelCard,
+    *,
+    max_work: int,
+    given: Given | None = None,
+) -> ResolvedRequest:
     """Make every choice that the client left open.
+
+    Args:
+        given: the pictures that came with it, if any did.
 
     Raises:
         ModelNotFound: the model has no such version.
@@ -34,12 +47,14 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
             "steps",
             f"{steps} is above this model's T, {card.timesteps}; send {card.timesteps} or less",
         )
-    work = steps * request.batch
+    beginning = choose_beginning(request, given or Given())
+    drawn_steps = last_steps(steps, beginning.strength)
+    work = drawn_steps * request.batch
     if work > max_work:
         raise InvalidField(
             "steps",
-            f"{request.batch} images of {steps} steps are {work} image-steps, above the limit of "
-            f"{max_work}; ask for fewer steps or images",
+            f"{request.batch} images of {drawn_steps} steps are {work} image-steps, above the "
+            f"limit of {max_work}; ask for fewer steps or images",
         )
     if request.seed is None:
         seed = secrets.randbelow(_CHOSEN_SEEDS - request.batch)
@@ -55,6 +70,7 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
             "eta", f"{request.eta} is of use to the sampler ddim only, not {sampler}; leave it out"
         )
     classes, prompts = _classes(request, card), _prompts(request, card)
+    negative = _negative(request, card)
     _require_guidable(request, card)
     return ResolvedRequest(
         model=_version(request, card),
@@ -64,14 +80,20 @@ def resolve(request: GenerationRequest, card: ModelCard, *, max_work: int) -> Re
         classes=classes,
         class_names=[None if index is None else card.classes[index] for index in classes],
         prompts=prompts,
+        negative_class=negative,
         negative_prompt=request.negative_prompt,
         guidance_scale=drawing.guidance_scale,
         guidance_interval=_interval(request, card),
         sampler=sampler,
         eta=request.eta or 0.0,
+        **asdict(beginning),
         scale=request.scale,
         preview_every=request.preview_every,
         strip=request.strip,
+        priority=request.priority,
+        webhook=None
+        if request.webhook is None
+        else WebhookView(url=request.webhook.url, events=request.webhook.events),
     )
 
 
@@ -114,24 +136,41 @@ def _classes(request: GenerationRequest, card: ModelCard) -> list[int | None]:
                 f"the list has {len(wanted)} entries for a batch of {request.batch}; give one per "
                 "image",
             )
-        return [_class(entry, card) for entry in wanted]
-    return [_class(wanted, card)] * request.batch
+        return [_class_or_none(entry, card) for entry in wanted]
+    return [_class_or_none(wanted, card)] * request.batch
 
 
-def _class(wanted: ClassRef, card: ModelCard) -> int | None:
-    if wanted is None:
-        if not card.null_class:
-            raise InvalidField(
-                "class", f"{card.id} cannot draw without a class; send one of {_some(card.classes)}"
-            )
+def _class_or_none(wanted: ClassRef, card: ModelCard) -> int | None:
+    if wanted is None and not card.null_class:
+        raise InvalidField(
+            "class", f"{card.id} cannot draw without a class; send one of {_some(card.classes)}"
+        )
+    return None if wanted is None else _class(wanted, card)
+
+
+def _negative(request: GenerationRequest, card: ModelCard) -> str | None:
+    """The class that guidance leads away from, by name."""
+    if request.negative_class is None:
         return None
+    if card.baked_guidance is not None:
+        raise InvalidField(
+            "negative_class",
+            f"the weights of {card.id} hold guidance, which leads away from nothing else; leave it "
+            "out",
+        )
+    return card.classes[_class(request.negative_class, card, field="negative_class")]
+
+
+def _class(wanted: str | int, card: ModelCard, *, field: str = "class") -> int:
     if not card.classes:
-        instead = "send prompt" if card.conditioning == "text" else "leave class out"
-        raise InvalidField("class", f"{card.id} has no classes; {instead}")
+        instead = "leave it out"
+        if card.conditioning == "text":
+            instead = "send prompt" if field == "class" else "send negative_prompt"
+        raise InvalidField(field, f"{card.id} has no classes; {instead}")
     if isinstance(wanted, int):
         if not 0 <= wanted < len(card.classes):
             last = len(card.classes) - 1
-            raise InvalidField("class", f"index {wanted} is not in 0 ... {last}; send one that is")
+            raise InvalidField(field, f"index {wanted} is not in 0 ... {last}; send one that is")
         return wanted
     meant = naming.find(wanted, card.classes)
     if meant is not None:
@@ -141,7 +180,7 @@ def _class(wanted: ClassRef, card: ModelCard) -> int | None:
     suggestions = [card.classes[names.index(name)] for name in close]
     hint = f"did you mean {' or '.join(suggestions)}?" if suggestions else "it has"
     raise InvalidField(
-        "class",
+        field,
         f"{wanted[:60]!r} is not a class of {card.id}; {hint} "
         f"{'All: ' if suggestions else ''}{_some(card.classes)}",
     )
@@ -149,6 +188,8 @@ def _class(wanted: ClassRef, card: ModelCard) -> int | None:
 
 def _require_guidable(request: GenerationRequest, card: ModelCard) -> None:
     asked = request.guidance_scale
+    if asked and request.negative_class is not None:  # that is what it leads away from
+        return
     if asked not in (None, 1) and card.classes and not card.null_class:
         raise InvalidField(
             "guidance_scale", f"{asked} needs a null class, which {card.id} lacks; send 1"

@@ -20,7 +20,7 @@ def expected_bytes(request: ResolvedRequest, card: ModelCard) -> int:
     if request.strip:
         total += _enlarged(request.batch * request.strip * values, request.scale)
     if request.preview_every:
-        shown = request.batch * request.steps // request.preview_every
+        shown = request.batch * request.drawn_steps // request.preview_every
         total += int(min(shown, _MOST_PREVIEWS) * (values + _PNG) * _BASE64)
     return total
 

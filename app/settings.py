@@ -4,19 +4,35 @@ import hashlib
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.hosts import ANY, Names, is_loopback, parse_hosts
+from app.webhooks.signing import secrets_of
 from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
 from wire.schemas import MODEL_PATTERN
+from wire.traces import Option
 
 _MOST_STORED = 64 * 1024 * 1024
 _HASHED = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def _checked_secret(value: str) -> str:
+    secrets_of(value)
+    return value
+
+
+def _checked_hosts(value: str) -> str:
+    parse_hosts(value)
+    return value
+
+
+WebhookSecret = Annotated[str, AfterValidator(_checked_secret)]
+Hosts = Annotated[str, AfterValidator(_checked_hosts)]
 
 
 class AppSettings(BaseSettings):
@@ -59,7 +75,7 @@ class AppSettings(BaseSettings):
         gt=0,
         description="Seconds that a model stays listed while workers live and none has it.",
     )
-    allowed_hosts: str = Field(
+    allowed_hosts: Hosts = Field(
         "", description="Comma-separated names of this server; unset: without keys loopback ones."
     )
     public_url: str | None = Field(
@@ -70,6 +86,13 @@ class AppSettings(BaseSettings):
     images: str | None = Field(
         None, description="Where pictures lie, as an fsspec URL; unset: in Redis."
     )
+    webhook_secret: WebhookSecret = Field(
+        "", description="Signs webhooks; comma-separated: each signs, to go over to a new one."
+    )
+    webhook_hosts: Hosts = Field(
+        "", description="Comma-separated hosts of webhooks that may be private, or speak http."
+    )
+    traces: Option = Field("off", description="otlp: send spans as OTEL_* variables say.")
     log_level: LogLevel = "INFO"
     log_format: LogFormat = Field("text", description="text, or json: one object a line.")
 
@@ -90,12 +113,6 @@ class AppSettings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
             raise ValueError("write http:// or https://, a host, and a path if there is one")
         return value.rstrip("/")
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _are_hosts(cls, value: str) -> str:
-        parse_hosts(value)
-        return value
 
     @model_validator(mode="after")
     def _keys_where_others_listen(self) -> Self:
@@ -125,6 +142,11 @@ class AppSettings(BaseSettings):
         if self.key_hashes:  # whoever asks needs a key, so any name and any page will do
             return Names(hosts or (ANY,), None)
         return Names(hosts or None, self.origins)
+
+    @cached_property
+    def webhook_names(self) -> tuple[str, ...]:
+        """Hosts of webhooks that may be anywhere."""
+        return parse_hosts(self.webhook_hosts)
 
     @cached_property
     def key_hashes(self) -> tuple[bytes, ...]:

@@ -11,11 +11,13 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 
+from app.decoders import Decoders
 from app.offers import OfferBook
 from app.queue import SubmitQueue
 from app.settings import AppSettings
 from app.store import Store
 from app.telemetry import Telemetry
+from app.uploads import Uploads
 from app.wakes import Wakes
 
 _SHEETS_AT_ONCE = 2  # grids and archives take memory while they are made
@@ -32,7 +34,9 @@ class Service:
     queue: SubmitQueue
     wakes: Wakes
     telemetry: Telemetry
+    uploads: Uploads
     streams: Counter[str] = field(default_factory=Counter)  # open event streams by owner
+    decoders: Decoders = field(default_factory=Decoders)
     sheets: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_SHEETS_AT_ONCE))
 
 
@@ -53,5 +57,11 @@ async def request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
+async def traceparent(request: Request) -> str:
+    """The trace that this HTTP request belongs to; "" where nobody traces."""
+    return str(getattr(request.state, "traceparent", ""))
+
+
 ServiceDep = Annotated[Service, Depends(service)]
 RequestId = Annotated[str, Depends(request_id)]
+TraceParent = Annotated[str, Depends(traceparent)]

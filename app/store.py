@@ -13,7 +13,7 @@ from app.exceptions import GenerationExpired, GenerationNotFound
 from app.offers import OfferBook
 from wire import keys, life
 from wire.images import Images, image_name, strip_name
-from wire.life import AsyncLife, Canceled, Looked
+from wire.life import AsyncLife, Canceled, Delivery, Looked
 from wire.record import Record, image_field
 from wire.schemas import Generation, Status
 
@@ -73,7 +73,7 @@ class Store:
             version=request.model,
             evaluations=looked.evaluations or request.evaluations,
             backlog=looked.backlog or request.evaluations,
-            steps=request.steps,
+            steps=request.drawn_steps,
         )
         return record.generation(now=now, queue_position=position, queue_eta=eta)
 
@@ -113,9 +113,9 @@ class Store:
         return found, before
 
     async def png(self, id_: str, index: int | str) -> bytes | None:
-        """An image's bytes by its index, or the strip's; or None."""
+        """An image's bytes by its index, or by name what is kept beside them; or None."""
         data: Any = await self._redis.hget(keys.images(id_), str(index))
-        if data is not None or self._images is None:
+        if data is not None or self._images is None or index in (keys.INIT, keys.MASK):
             return bytes(data) if data is not None else None
         name = strip_name(id_)
         if index != keys.STRIP:
@@ -151,6 +151,20 @@ class Store:
     async def delete(self, record: Record) -> None:
         """Remove everything of it, and ask whoever draws it to stop."""
         await self._life(life.delete(record))
+
+    async def waiting_for(self, receiver: str) -> int:
+        """Generations that wait to be told to a webhook's receiver."""
+        return int(await self._redis.zcard(keys.due(receiver)))
+
+    async def dead_messages(self, owner: str, limit: int) -> list[Delivery]:
+        """An owner's messages that were given up, newest first."""
+        ids: Any = await self._redis.zrange(keys.died(owner), 0, limit - 1, desc=True)
+        found: Any = await self._redis.hmget(keys.dead(owner), ids) if ids else []
+        return [Delivery.read(text) for text in found if text is not None]
+
+    async def resend(self, owner: str, message: str) -> bool:
+        """Try a message again that was given up; whether there was such a one."""
+        return await self._life(life.resend(owner, message))
 
     async def first_answer(self, idempotency_key: str) -> tuple[str, str, str | None] | None:
         """What an Idempotency-Key stands for: generation, fingerprint, and the answer if known."""

@@ -14,17 +14,22 @@ from app.exceptions import (
     ImageNotFound,
     InvalidField,
     ModelNotFound,
+    WebhookBacklog,
 )
+from app.inputs import Sent
 from app.queue import Idempotency
 from app.resolve import resolve, split_version
 from app.results import expected_bytes
 from app.sheets import grid_png
+from app.sources import fit_sent, given, kept, read_inputs
 from app.state import Service
 from app.wakes import Wakes
+from app.webhooks.fields import MOST_WAITING, check_webhook
 from wire import keys
 from wire.life import Outcome
 from wire.record import Record
 from wire.schemas import GenerationRequest, Status
+from wire.webhook import receiver
 
 _MOST_KEY_CHARACTERS = 255
 
@@ -53,9 +58,16 @@ async def accept(
     wanted: GenerationRequest,
     *,
     request_id: str,
+    traceparent: str = "",
+    host: str = "",
     once: Idempotency | None = None,
+    sent: Sent | None = None,
 ) -> tuple[Record, bool]:
     """Put what is wanted into the queue.
+
+    Args:
+        host: what the caller calls this server.
+        sent: pictures that came as files, in place of those that ``wanted`` names.
 
     Returns:
         The record, and whether it is new; an Idempotency-Key may stand for an earlier one.
@@ -70,22 +82,42 @@ async def accept(
     card = await service.offers.card(name)
     if card is None:
         raise ModelNotFound(name, sorted((await service.offers.now()).cards))
+    secret = await _webhook_secret(service, wanted)
+    if sent is None:
+        inputs = await read_inputs(service, owner, wanted, card, host=host)
+    else:
+        inputs = await fit_sent(service, sent, card)
     record = Record(
         id=uuid.uuid4().hex,
         owner=owner,
-        request=resolve(wanted, card, max_work=service.settings.max_work),
+        request=resolve(wanted, card, max_work=service.settings.max_work, given=given(inputs)),
         created=time.time(),
         result_ttl=service.settings.result_ttl,
         request_id=request_id,
+        webhook_secret=secret,
+        traceparent=traceparent,
     )
+    files = kept(inputs)
+    reserved = expected_bytes(record.request, card) + sum(map(len, files.values()))
     admission = await run_in_threadpool(
-        service.queue.submit, record, once, reserved=expected_bytes(record.request, card)
+        service.queue.submit, record, once, reserved=reserved, inputs=files
     )
     if admission.outcome is Outcome.CONFLICT:
         raise IdempotencyKeyReused
     if admission.outcome is Outcome.REPLAY:
         return await service.store.record(admission.detail, owner), False
     return record, True
+
+
+async def _webhook_secret(service: Service, wanted: GenerationRequest) -> str:
+    """The client's own secret, if it has one; its webhook can be told."""
+    if wanted.webhook is None:
+        return ""
+    check_webhook(wanted.webhook, service.settings)
+    to = receiver(wanted.webhook.url)
+    if await service.store.waiting_for(to) >= MOST_WAITING:
+        raise WebhookBacklog(to, MOST_WAITING)
+    return wanted.webhook.secret or ""
 
 
 async def until_finished(service: Service, record: Record, *, seconds: float) -> Record:

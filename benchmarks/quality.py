@@ -30,7 +30,7 @@ from training.errors import TrainingError
 from training.judging.drawing import chosen_settings, settings_to_json
 from training.judging.judge import Metric, appoint_judge
 from training.pictures.data import load_alike
-from training.pictures.sources import SPLITS
+from training.pictures.source import SPLITS
 from training.sheets import save_png
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -64,8 +64,7 @@ def sweep(manifest: Manifest, axes: dict[str, tuple[Any, ...]]) -> list[Defaults
             changes["steps"] = min(changes.get("steps", manifest.defaults.steps), longest)
             with suppress(TrainingError):  # what the model cannot do is no setting of its
                 found.append(chosen_settings(manifest, **changes))
-    unique = {json.dumps(settings_to_json(settings)): settings for settings in found}
-    return sorted(unique.values(), key=lambda settings: settings.steps)
+    return sorted(dict.fromkeys(found), key=lambda settings: settings.steps)
 
 
 def measure(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Row]:

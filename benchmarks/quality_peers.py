@@ -34,7 +34,7 @@ from training.config import Config, load_config
 from training.judging.drawing import Drawn, chosen_settings, draw_pictures
 from training.judging.judge import Judge, appoint_judge
 from training.pictures.data import Pictures, load_pictures
-from training.pictures.sources import SPLITS
+from training.pictures.source import SPLITS
 
 PEERS = {"denoising-diffusion-pytorch": "lucidrains", "diffusers": "diffusers"}
 OURS = {

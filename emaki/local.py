@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from app.exceptions import ServiceError
 from app.resolve import resolve
+from app.sources import fit_data, given, kept
 from emaki import shipped
 from emaki.asked import Fields, batches, fields_of
 from emaki.bars import Bar
@@ -27,6 +28,8 @@ from emaki.pictures import Picture, Pictures, joined, parameters_of
 from models.checkpoint import resolve as find_checkpoint
 from models.cores import Cores
 from models.manifest import CheckpointError
+from wire import keys
+from wire.images import InputFiles
 from wire.record import Record
 from wire.schemas import GenerationRequest, ModelCard, RequestView, ResolvedRequest
 from worker.catalog import Loaded, card_of
@@ -34,7 +37,8 @@ from worker.catalog import load as load_checkpoint
 from worker.engine.engine import Engine
 from worker.engine.precision import Plan, Precision, choose, plan
 from worker.engine.work import Event, ImageDone, Pixels, Preview, Work, WorkFailed
-from worker.orders import Undrawable, as_work, require_classes
+from worker.inputs import Inputs
+from worker.orders import Order, Undrawable, as_work, require_classes
 from worker.render import png, strip_png
 
 OnPreview = Callable[[int, int, Image.Image], object]
@@ -83,6 +87,7 @@ class Model:
         )
         self._loaded, self._engine = loaded, Engine(chosen)
         self._lock = threading.Lock()
+        self._inputs = Inputs()
         self._numbers = count()
 
     def draw(
@@ -116,19 +121,25 @@ class Model:
         """Draw requests of the API's one after the other; all are looked at before the first."""
         resolved = [self._resolved(request) for request in requests]
         done = 0
-        for request in resolved:
+        for request, files in resolved:
             with self._lock:
-                drawn = self._draw(request, on_preview, bar, done=done)
+                drawn = self._draw(request, files, on_preview, bar, done=done)
             done += len(drawn)
             yield drawn
 
     def __repr__(self) -> str:
         return f"<emaki model {self.card.version}, {self.card.width}x{self.card.height}>"
 
-    def _resolved(self, asked: Fields) -> ResolvedRequest:
+    def _resolved(self, asked: Fields) -> tuple[ResolvedRequest, InputFiles | None]:
+        """What is asked for, every choice made, and the pictures that it begins from."""
         asked = {"model": self.card.version, **asked}
         try:
-            return resolve(GenerationRequest.model_validate(asked), self.card, max_work=_NO_LIMIT)
+            wanted = GenerationRequest.model_validate(asked)
+            inputs = fit_data(wanted, self.card)
+            files = kept(inputs)
+            begins = InputFiles(files[keys.INIT], files.get(keys.MASK)) if files else None
+            request = resolve(wanted, self.card, max_work=_NO_LIMIT, given=given(inputs))
+            return request, begins
         except ValidationError as error:
             raise CannotDraw("; ".join(_in_words(error))) from error
         except ServiceError as error:
@@ -137,19 +148,27 @@ class Model:
             raise CannotDraw(detail if detail.startswith(field) else field + detail) from error
 
     def _draw(
-        self, request: ResolvedRequest, on_preview: OnPreview | None, bar: Bar, *, done: int
+        self,
+        request: ResolvedRequest,
+        files: InputFiles | None,
+        on_preview: OnPreview | None,
+        bar: Bar,
+        *,
+        done: int,
     ) -> Pictures:
         try:
             require_classes(request, self._loaded.manifest)
-            conditions = self._loaded.conditions(request)
+            begun = self._inputs.begin(files, request, self._loaded.weights)
+            order = Order(self._loaded.conditions(request), begun)
             number = f"drawing-{next(self._numbers)}"
             record = Record(id=number, owner="", request=request, created=0.0, result_ttl=0)
-            work = as_work(record, self._loaded, conditions, id_=number)
+            work = as_work(record, self._loaded, order, id_=number)
         except Undrawable as error:
             raise CannotDraw(str(error)) from error
         for text in record.warnings:
             warnings.warn(text, stacklevel=2)
-        view = RequestView.of(request).model_dump(mode="json")
+        view = RequestView.of(request, id_=number).model_dump(mode="json")
+        view |= {"init_image": request.init_image, "mask": request.mask}  # digests: they are here
         pictures: dict[int, Picture] = {}
         frames: dict[int, tuple[Pixels, ...]] = {}
         with closing(self._events(work, bar, done=done)) as events:

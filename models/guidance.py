@@ -38,11 +38,21 @@ def evaluations(guidance_scale: float, *, conditional: bool) -> int:
 
 
 def run_evaluations(
-    steps: int, guidance_scale: float, interval: tuple[float, float], *, conditional: bool
+    steps: int,
+    guidance_scale: float,
+    interval: tuple[float, float],
+    *,
+    conditional: bool,
+    skipped: int = 0,
 ) -> int:
-    """Network evaluations that a picture takes in all."""
+    """Network evaluations that a picture takes in all.
+
+    Args:
+        steps: of the whole run.
+        skipped: the first of them, which are not made.
+    """
     twice = evaluations(guidance_scale, conditional=conditional) == 2
-    return steps + sum(twice and guides(k, steps, interval) for k in range(steps))
+    return sum(1 + (twice and guides(k, steps, interval)) for k in range(skipped, steps))
 
 
 def guide(unconditional: Tensor, conditional: Tensor, scale: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from models.guidance import WHOLE, evaluations, guide, guides, needs_null_class
 from models.noise import normal
 from models.sampler import Table
+from models.start import Known, mix
 from models.step import Coefficients, advance
 from models.unet import UNet
 
@@ -27,6 +28,9 @@ def draw(
     guidance_scale: float = 1.0,
     guidance_interval: tuple[float, float] = WHOLE,
     clip: bool = True,
+    variation: tuple[Tensor, float] | None = None,
+    known: Known | None = None,
+    skipped: int = 0,
     on_step: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """Run a sampler's whole table.
@@ -38,6 +42,9 @@ def draw(
             class.
         guidance_scale: lambda in eps = eps_uncond + lambda (eps_cond - eps_uncond).
         guidance_interval: share of the run, [from, to), in which it applies.
+        variation: (B,) int64 seeds and a share: how much of their first noise is mixed in.
+        known: a picture to begin from, or to be held to in places.
+        skipped: rows of the whole run that stood before the table's first, which is begun with.
         on_step: called after each step k with (k, x before the step, estimate of x_0).
 
     Returns:
@@ -66,11 +73,16 @@ def draw(
     def column(values: float) -> Tensor:
         return torch.full((rows,), values, dtype=torch.float32, device=device)
 
-    x = normal(seeds, torch.zeros_like(seeds), shape)
+    first = normal(seeds, torch.zeros_like(seeds), shape)
+    if variation is not None:
+        others = normal(variation[0].to(device), torch.zeros_like(seeds), shape)
+        pairs = zip(first, others, strict=True)
+        first = torch.stack([mix(one, other, variation[1]) for one, other in pairs])
+    x = first if known is None else known.first(table, first)
     previous = torch.zeros_like(x)
     for k in range(table.steps):
         t = column(float(table.t[k]))
-        if two_passes and guides(k, table.steps, guidance_interval):
+        if two_passes and guides(skipped + k, skipped + table.steps, guidance_interval):
             both = network(torch.cat([x, x]).to(dtype), torch.cat([t, t]), both_labels).float()
             output = guide(both[:rows], both[rows:], column(guidance_scale))
         else:
@@ -87,6 +99,8 @@ def draw(
         )
         before = x
         x, previous = advance(x, output, previous, noise, coefficients)
+        if known is not None:
+            x, previous = known.hold(table, k, x, previous, first)
         if on_step is not None:
             on_step(k, before, previous)
     return x

@@ -8,7 +8,7 @@ timesteps of different samplers advance together in one kernel (``models.step``)
 Knows nothing of networks, batches or requests.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Literal, get_args
 
@@ -53,6 +53,21 @@ class Table:
     def steps(self) -> int:
         """K, the number of network evaluations."""
         return len(self.t)
+
+    def last(self, rows: int) -> "Table":
+        """A run that begins in the middle: only the last ``rows`` rows, 1 ... K.
+
+        Its first row has no estimate before it, so what it would add of that it adds of its own:
+        of a second-order solver that is the first-order step, as at the start of a whole run.
+        """
+        if rows == self.steps:
+            return self
+        if not 1 <= rows < self.steps:
+            raise ValueError(f"the last {rows} rows of a table of {self.steps}: send 1 or more")
+        kept = {f.name: getattr(self, f.name)[-rows:].copy() for f in fields(self)}
+        kept["b"][0] += kept["c"][0]
+        kept["c"][0] = 0
+        return Table(**kept)
 
 
 def build_table(

@@ -33,7 +33,7 @@ def main() -> int:
             say(f"Redis: {redis.binary} at {redis.url}")
             environment["EMAKI_REDIS_URL"] = redis.url
         children += [Child("worker", its) for its in environments(environment)]
-        children.append(Child("app", environment))
+        children += [Child("app.webhooks", environment), Child("app", environment)]
         for child in children:
             child.start()
         code = _watch(children, redis, environment, stop)

@@ -13,7 +13,10 @@ from training.errors import TrainingError
 from training.inspection import command as inspection
 from training.judging import command as judging
 from training.judging.drawing import add_settings
-from training.run import job, posthoc
+from training.run import compare, job, posthoc
+from training.run.plan import MINUTES
+from training.run.tracking import SERVICES
+from training.survey import command as survey
 
 _TRAIN = """\
 for example:
@@ -43,14 +46,32 @@ def build_parser(prog: str = "python -m training") -> argparse.ArgumentParser:
         epilog=_TRAIN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    train.add_argument("config", type=Path, help="a TOML file, e.g. configs/fashion-mnist.toml")
-    train.add_argument("--data", type=Path, help="folder or zip of pictures (default: data.path)")
+    train.add_argument(
+        "config",
+        type=Path,
+        nargs="?",
+        help="a TOML file, e.g. configs/fashion-mnist.toml (default: one made for the pictures)",
+    )
+    train.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="PATH[=WEIGHT]",
+        help="pictures; several times for several data sets (default: data.path)",
+    )
     train.add_argument("--out", type=Path, default=Path("checkpoints"), help="default: checkpoints")
     train.add_argument("--name", help="the model's name (default: the configuration's)")
     train.add_argument("--steps", type=int, help="length of the learning-rate schedule")
     train.add_argument("--until", type=int, help="stop after this step, resumable")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     train.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
+    train.add_argument(
+        "--init-from", type=Path, metavar="MODEL", help="begin with another model's weights"
+    )
+    train.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"without CONFIG (default: {MINUTES:g})"
+    )
+    train.add_argument("--track", choices=SERVICES, help="send the curves there, too")
     train.add_argument(
         "--set",
         action="append",
@@ -90,10 +111,12 @@ def build_parser(prog: str = "python -m training") -> argparse.ArgumentParser:
     publish.set_defaults(run=commands.publish)
 
     posthoc.add_parser(subparsers)
+    compare.add_parser(subparsers)
     distillation.add_parser(subparsers)
     autoencoder.add_parser(subparsers)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
+    survey.add_parser(subparsers)
     return parser
 
 

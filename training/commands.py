@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from models.autoencoder import preview
-from models.checkpoint import Model, load_model
+from models.checkpoint import Model, load_model, read_manifest
 from models.checkpoint import publish as publish_checkpoint
 from models.encoder import TextError
 from models.manifest import Manifest
 from models.sample import draw
+from training.card import write_card
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.judging.drawing import asked_settings
+from training.run.scalars import REPORTS
 from training.sheets import grid, save_png, strip
 
 
@@ -62,8 +64,10 @@ def sample(arguments: argparse.Namespace) -> None:
 
 
 def publish(arguments: argparse.Namespace) -> None:
-    """`publish NAME STEP`: verify a checkpoint and move LATEST to it."""
+    """`publish NAME STEP`: verify a checkpoint, move LATEST to it, and write the model's card."""
     folder = publish_checkpoint(arguments.out, arguments.name, arguments.step)
+    strips = folder.parent / REPORTS
+    write_card(folder.parent, read_manifest(folder), strips=strips, diffusers=False)
     print(f"{arguments.name}: LATEST is {folder.name}")
 
 

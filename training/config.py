@@ -4,6 +4,7 @@ An unknown key or a value of the wrong type is refused by name.
 """
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from models.fields import build
 from models.guidance import needs_null_class
 from models.manifest import Diffusion, check_name
 from models.sampler import SAMPLERS
+from training.architecture import Network
 from training.errors import TrainingError
-from training.sections import Data, Latents, Network, Publish, Texts, Train
+from training.sections import Data, Latents, Publish, Texts, Train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +89,17 @@ def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str]
     Raises:
         TrainingError: no such file, broken TOML, or a key or value that does not belong.
     """
-    raw = read_toml(path, overrides)
+    return build_config(path, read_toml(path, overrides), name=name or path.stem)
+
+
+def build_config(where: Path | str, raw: Mapping[str, Any], *, name: str) -> Config:
+    """A configuration of plain data; ``where`` is what messages call it.
+
+    Raises:
+        TrainingError: a key or value that does not belong.
+    """
     built = build_sections(
-        path,
+        where,
         raw,
         {
             "data": Data,
@@ -102,7 +112,24 @@ def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str]
         },
         optional=("publish", "latent", "text"),
     )
-    return Config(name=name or path.stem, **built)
+    return Config(name=name, **built)
+
+
+def to_toml(config: Run) -> str:
+    """The configuration as a file that `load_config` reads; what is left out is not in it."""
+    lines = []
+    for section, fields in config.to_json().items():
+        if isinstance(fields, dict):
+            lines += ["", f"[{section}]"]
+            lines += [f"{k} = {_toml(value)}" for k, value in fields.items() if value is not None]
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _toml(value: object) -> str:
+    """A scalar or a list of them; JSON's are TOML's, where no character is escaped as two."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def read_toml(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
@@ -113,7 +140,7 @@ def read_toml(path: Path | None, overrides: Sequence[str]) -> dict[str, Any]:
     """
     raw = {} if path is None else _parsed(path)
     for override in overrides:
-        _override(raw, override)
+        apply_override(raw, override)
     return raw
 
 
@@ -148,7 +175,8 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path} is not valid TOML: {error}") from error
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set a ``section.key=value`` in plain data; TrainingError where it is not of that form."""
     key, equals, value = override.partition("=")
     section, dot, field_name = key.strip().partition(".")
     if not (equals and dot and section and field_name):
@@ -161,6 +189,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _section(name: str, kind: type[Any], data: object) -> Any:
+    if kind is Data and isinstance(data, dict) and type(data.get("size")) is int:
+        data = {**data, "size": [data["size"]] * 2}  # a square's side
     try:
         return build(f"[{name}]", kind, data)
     except ValueError as error:

@@ -9,7 +9,6 @@ from typing import Literal
 from models.companions import PACKAGE
 from models.guidance import WHOLE
 from models.manifest import Defaults
-from models.unet import TextAttention, UNetConfig
 from training.errors import TrainingError
 from training.pictures.data import HOLD_OUT
 from training.pictures.decode import Resize
@@ -17,10 +16,13 @@ from training.pictures.decode import Resize
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """`[data]`: what the pictures are. Where they are is `--data` or `path`.
+    """`[data]`: what the pictures are. Where they are is `--data`, `path` or `paths`.
 
     Attributes:
-        size: (height, width) of what the network sees; pictures of another size are resized.
+        size: (height, width) of what the network sees; pictures of another size are resized. A
+            file may give one number for a square.
+        paths: several data sets, each PATH or PATH=WEIGHT.
+        label: the field of the data's metadata that names classes.
         resize: "crop" cuts out the middle, "squash" keeps all of it and changes the proportions.
         hold_out: share of the pictures that is kept out of training to judge by, where the data has
             no test split of its own; 0 trains on all.
@@ -29,7 +31,9 @@ class Data:
     size: tuple[int, int]
     channels: int
     path: str | None = None
+    paths: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    label: str = "label"
     resize: Resize = "crop"
     flip: bool = False
     hold_out: float = HOLD_OUT
@@ -46,88 +50,6 @@ class Data:
         twice = [name for name in self.class_names if self.class_names.count(name) > 1]
         if twice:
             raise TrainingError(f"data.class_names has {twice[0]!r} twice; every class is another")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """`[network]`: the U-Net's shape; `attention` lists the resolutions (height) that have it.
-
-    With `[text]`, `transformer_layers` blocks stand wherever there is attention.
-    """
-
-    base: int
-    multipliers: tuple[int, ...]
-    blocks_per_level: int = 2
-    attention: tuple[int, ...] = ()
-    head_dim: int | None = None
-    norm_groups: int = 32
-    dropout: float = 0.0
-    transformer_layers: int = 1
-
-    def __post_init__(self) -> None:
-        if self.base < 2 or self.base % 2:
-            raise TrainingError(
-                f"network.base = {self.base} is not an even number >= 2: half of the timestep "
-                "embedding's channels are sines, half cosines"
-            )
-        if self.blocks_per_level < 1:
-            raise TrainingError(f"network.blocks_per_level = {self.blocks_per_level} is not >= 1")
-        if not 0 <= self.dropout < 1:
-            raise TrainingError(f"network.dropout = {self.dropout} is not in 0 ... below 1")
-
-    def build(
-        self,
-        data: Data,
-        classes: int,
-        *,
-        null_class: bool,
-        latent: tuple[int, int, int] | None = None,
-        text_width: int | None = None,
-    ) -> UNetConfig:
-        """The network for pictures of this size with this many classes.
-
-        Args:
-            latent: (channels, height, width) of the latents that stand for the pictures.
-            text_width: channels of the text states; None: no text.
-        """
-        channels, height, width = latent or (data.channels, *data.size)
-        if min(self.multipliers, default=0) < 1:
-            raise TrainingError(
-                f"network.multipliers = {list(self.multipliers)}: give one number >= 1 per level, "
-                "for example [1, 2, 4]"
-            )
-        heights = [height // 2**level for level in range(len(self.multipliers))]
-        unknown = set(self.attention) - set(heights)
-        if unknown:
-            raise TrainingError(
-                f"network.attention names resolution {min(unknown)}, but the levels are "
-                f"{', '.join(map(str, heights))} pixels high"
-            )
-        try:
-            return UNetConfig(
-                channels=channels,
-                size=(height, width),
-                block_channels=tuple(self.base * m for m in self.multipliers),
-                blocks_per_level=self.blocks_per_level,
-                attention_levels=tuple(h in self.attention for h in heights),
-                head_dim=self.head_dim if text_width is None else None,
-                norm_groups=self.norm_groups,
-                dropout=self.dropout,
-                num_class_embeds=(classes + null_class) or None,
-                null_class=classes if null_class and classes else None,
-                text=None if text_width is None else self._text(text_width),
-            )
-        except ValueError as error:
-            raise TrainingError(f"[network] {error}") from error
-
-    def _text(self, width: int) -> TextAttention:
-        widths = [self.base * m for m in self.multipliers]
-        return TextAttention(
-            width=width,
-            heads=tuple(max(1, w // (self.head_dim or w)) for w in widths),
-            layers=(self.transformer_layers,) * len(widths),
-            linear_projection=True,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +183,7 @@ class Publish:
             while they were the newest may still wait.
         gate: whether LATEST moves only to a checkpoint whose class agreement, measured on
             ``gate_images`` drawn pictures, is not below the published one's.
+        license: of the weights, in the Hub's words; the model's card says it.
     """
 
     sampler: str = "dpmpp_2m"
@@ -272,6 +195,7 @@ class Publish:
     keep_minutes: float = 30.0
     gate: bool = False
     gate_images: int = 500
+    license: str = "unknown"
 
     def __post_init__(self) -> None:
         if self.dtype not in ("bf16", "fp32"):

@@ -16,8 +16,10 @@ from models.sample import draw, strip_steps, to_uint8
 from models.sampler import Table
 from models.unet import UNet
 
+GAP = 2  # pixels between pictures, before they are enlarged
 
-def grid(images: Tensor, *, columns: int, gap: int = 2, scale: int = 1) -> Image.Image:
+
+def grid(images: Tensor, *, columns: int, gap: int = GAP, scale: int = 1) -> Image.Image:
     """Lay images out row by row on white, each enlarged ``scale`` times without smoothing."""
     pixels = to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
     count, height, width, channels = pixels.shape
@@ -51,12 +53,47 @@ def strip(
     Args:
         show: makes pictures of what the network draws, where these are latents.
     """
+    sequence = moments(
+        network,
+        table,
+        seeds=seeds,
+        labels=labels,
+        null=null,
+        guidance_scale=guidance_scale,
+        guidance_interval=guidance_interval,
+        clip=clip,
+        frames=frames,
+    )
+    return scroll(sequence, scale=scale, show=show)
+
+
+def scroll(
+    sequence: Tensor, *, scale: int = 2, show: Callable[[Tensor], Tensor] | None = None
+) -> Image.Image:
+    """What `moments` gives, a row per seed; a moment's noise reaches far beyond what is shown."""
+    shown = sequence.flatten(0, 1)
+    return grid(show(shown) if show else shown, columns=sequence.shape[1], scale=scale)
+
+
+def moments(
+    network: UNet,
+    table: Table,
+    *,
+    seeds: Tensor,
+    labels: Tensor | None,
+    null: Tensor | None = None,
+    guidance_scale: float,
+    guidance_interval: tuple[float, float] = WHOLE,
+    clip: bool,
+    frames: int = 9,
+) -> Tensor:
+    """(B, frames, C, H, W): how each row came to be, from its noise to what was drawn."""
     chosen = strip_steps(table.steps, frames)
-    moments: list[Tensor] = []
+    kept: list[Tensor] = []
 
     def keep(k: int, x: Tensor, _: Tensor) -> None:
         if k in chosen:
-            moments.append(x)
+            kept.append(x)
 
     final = draw(
         network,
@@ -69,12 +106,7 @@ def strip(
         clip=clip,
         on_step=keep,
     )
-    # A moment is x_t, whose noise reaches far beyond the pixel range: show it clamped.
-    sequence = torch.stack([*moments, final], dim=1)
-    frames_shown = sequence.flatten(0, 1)
-    if show is not None:
-        frames_shown = show(frames_shown)
-    return grid(frames_shown, columns=sequence.shape[1], scale=scale)
+    return torch.stack([*kept, final], dim=1)
 
 
 def save_png(image: Image.Image, path: Path) -> None:

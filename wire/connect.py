@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
+from wire.sentinel import WANTED, sentinels
+
 URL_FILE = "redis.url"
 
 
@@ -26,6 +28,8 @@ def checked(url: str) -> str:
         ValueError: it is none; the message does not show it, because a password may stand in it.
     """
     try:
+        if sentinels(url) is not None:
+            return url
         parts = urlsplit(url)
         host = parts.path if parts.scheme == "unix" else parts.hostname
         database = "" if parts.scheme == "unix" else parts.path.strip("/")
@@ -36,8 +40,8 @@ def checked(url: str) -> str:
     if not (well_formed and known and host and (database or "0").isdecimal()):
         raise ValueError(
             "not an address of Redis (not shown here: it may hold a password); write "
-            "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for TLS, or unix://PATH, "
-            "and signs like @ / # ? in a password as %40 %2F %23 %3F"
+            "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for TLS, unix://PATH, or "
+            f"{WANTED}; and signs like @ / # ? in a password as %40 %2F %23 %3F"
         )
     return url
 
@@ -83,4 +87,4 @@ def takes_no_writes(error: Exception) -> bool:
 def without_password(url: str) -> str:
     """The address as a log may show it."""
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"

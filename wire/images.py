@@ -11,6 +11,7 @@ anyone: only what the functions here give is a name. Blocking: not for an event 
 """
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from wire.connect import without_password
@@ -18,7 +19,7 @@ from wire.connect import without_password
 # Not boto's minutes: nobody waits so long for a store that is away.
 _PATIENCE = {"connect_timeout": 3, "read_timeout": 5, "retries": {"max_attempts": 2}}
 _ID = re.compile(r"[0-9a-f]{32}")
-_NAME = re.compile(r"[0-9a-f]{32}/(\d{1,6}-[0-9a-f]{16}|strip)\.png")
+_NAME = re.compile(r"[0-9a-f]{32}/((\d{1,6}-[0-9a-f]{16}|strip)\.png|upload)")
 
 
 class ImagesUrlError(Exception):
@@ -37,6 +38,19 @@ def image_name(id_: str, index: int, sha256: str) -> str:
 def strip_name(id_: str) -> str:
     """The denoising strip's file."""
     return f"{id_}/strip.png"
+
+
+def upload_name(id_: str) -> str:
+    """The file of a picture that a client sent."""
+    return f"{id_}/upload"
+
+
+@dataclass(frozen=True)
+class InputFiles:
+    """What a generation begins from: PNGs, as the API has fitted them to the model."""
+
+    init: bytes
+    mask: bytes | None = None
 
 
 class Images:

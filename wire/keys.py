@@ -21,15 +21,18 @@ class Key:
 generation = Key("emaki:gen:{}")  # hash: its record (`wire.record`), and a field per finished image
 images = Key("emaki:gen:{}:png")  # hash: image index -> PNG; "strip" -> the denoising strip
 events = Key("emaki:gen:{}:events")  # stream: what SSE sends; its entry ids are the event ids
+upload = Key("emaki:upload:{}")  # hash: a picture that a client sent, and whose; expires as results
 gone = Key("emaki:gone:{}")  # string: its owner, for 410 instead of 404
 
 # The queue. RQ's own list says what waits; the rest is an index of it and what limits count.
 WAITING = "emaki:waiting"  # set: versions (name@step) that something waits for
 owners = Key("emaki:waiting:{}")  # zset by version: owner -> since, or last served when
-waiting = Key("emaki:waiting:{}:{}")  # list by version, owner: ids, oldest first
+waiting = Key("emaki:waiting:{}:{}")  # zset by version, owner: id -> its turn, the least next
 taken = Key("emaki:taken:{}:{}")  # list by version, owner: ids in a worker's hand and not begun
 WAITS = "emaki:waits"  # zset: id -> when it was accepted; until a worker begins it
-QUEUED = "emaki:queued"  # hash: "pictures" accepted and not begun; "pictures:<owner>" of each owner
+# hash: "pictures" accepted and not begun; "pictures:<owner>" of each owner; "ranked:<owner>": its
+# requests there that are not of normal priority
+QUEUED = "emaki:queued"
 UNFINISHED = "emaki:unfinished"  # hash: owner -> generations accepted and not ended
 BACKLOG = "emaki:backlog"  # hash: owner -> network evaluations accepted and not made
 DRAWN = "emaki:drawn"  # hash: owner -> evaluations made or dropped since its backlog began
@@ -43,6 +46,14 @@ stored = Key("emaki:stored:{}")  # hash: id -> bytes that it keeps in Redis, and
 kept = Key("emaki:kept:{}")  # zset: id -> Unix time at which those bytes go
 idempotency = Key("emaki:idempotency:{}:{}")  # hash by owner, digest: generation, first answer
 RATES = "emaki:rate"  # what the keys of the limits library begin with, in the API
+
+# Webhooks (`wire.life.delivering`).
+deliveries = Key("emaki:deliveries:{}")  # list by generation: messages to be told, first first
+tries = Key("emaki:tries:{}")  # string by generation: failed tries of its first message
+due = Key("emaki:due:{}")  # zset by receiver: generation -> when its first message is due
+RECEIVERS = "emaki:receivers"  # set: receivers that something is for
+dead = Key("emaki:dead:{}")  # hash by owner: message id -> a message that was given up
+died = Key("emaki:died:{}")  # zset by owner: message id -> when that was
 
 # Models and workers.
 MODELS = "emaki:models"  # hash: version -> its card; outlives the workers
@@ -63,4 +74,4 @@ STARTED = "rq:wip:emaki"  # zset: "<id>:<execution>" -> when it counts as abando
 job = Key("rq:job:{}")  # hash: RQ's job
 FUNCTION = "emaki.generate"  # the job's function name: data, never imported or called
 
-STRIP = "strip"  # the field beside the images
+STRIP, INIT, MASK = "strip", "init", "mask"  # fields beside the images

@@ -19,6 +19,7 @@ COUNTERS = {
 LABELLED = {
     "generations": ("status", "Generations that ended."),
     "batch_places": ("kind", "Places in the network's batch, used and padded."),
+    "webhooks": ("outcome", "Messages put into webhooks' queues, and what came of their tries."),
 }
 HISTOGRAMS: dict[str, tuple[tuple[float, ...], str]] = {
     "step_seconds": (

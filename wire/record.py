@@ -13,6 +13,7 @@ from wire.schemas import (
     ErrorInfo,
     Generation,
     ImageEntry,
+    Priority,
     Progress,
     RequestView,
     ResolvedRequest,
@@ -20,8 +21,11 @@ from wire.schemas import (
     Timings,
     Urls,
 )
+from wire.webhook import receiver
 
 _IMAGE = "image:"
+# By how many seconds a request counts as older or younger than it is, among its owner's.
+_AHEAD: dict[Priority, float] = {"high": 600.0, "normal": 0.0, "low": -600.0}
 
 
 @dataclass(kw_only=True)
@@ -38,6 +42,9 @@ class Record:
         suspected: whether a worker died while this was in its last step: it is drawn isolated.
         strikes: workers that died while it was drawn isolated.
         request_id: the HTTP request that submitted it, for the logs.
+        webhook_secret: the client's own; "": the server's. Written, never read back: views have
+            nothing to hide.
+        traceparent: of W3C, the trace that it belongs to; "": none.
     """
 
     id: str
@@ -56,6 +63,8 @@ class Record:
     suspected: bool = False
     strikes: int = 0
     request_id: str = ""
+    webhook_secret: str = ""
+    traceparent: str = ""
 
     @property
     def model(self) -> str:
@@ -65,12 +74,17 @@ class Record:
     @property
     def work(self) -> int:
         """Image-steps in all."""
-        return self.request.batch * self.request.steps
+        return self.request.batch * self.request.drawn_steps
 
     @property
     def evaluated(self) -> int:
         """Network evaluations made, as image-steps tell."""
         return self.request.evaluations * min(self.row_steps, self.work) // self.work
+
+    @property
+    def turn(self) -> float:
+        """Where it stands among its owner's requests: the least is next. So a low one ages, too."""
+        return self.created - _AHEAD[self.request.priority]
 
     @property
     def history_member(self) -> str:
@@ -79,10 +93,12 @@ class Record:
 
     def to_hash(self) -> dict[Any, Any]:
         """Fields of a fresh record, for HSET."""
-        return {
+        fields = {
             "id": self.id,
             "owner": self.owner,
             "version": self.request.model,
+            "turn": repr(self.turn),
+            "priority": self.request.priority,
             "batch": str(self.request.batch),
             "evaluations": str(self.request.evaluations),
             "request_id": self.request_id,
@@ -90,7 +106,19 @@ class Record:
             "created": repr(self.created),
             "result_ttl": str(self.result_ttl),
             "status": self.status.value,
+            "traceparent": self.traceparent,
         }
+        hook = self.request.webhook
+        if hook is not None:
+            fields["webhook"] = json.dumps(
+                {
+                    "url": hook.url,
+                    "to": receiver(hook.url),
+                    "events": dict.fromkeys(hook.events, True),
+                    "secret": self.webhook_secret,
+                }
+            )
+        return fields
 
     @classmethod
     def from_hash(cls, data: Mapping[Any, Any]) -> "Record":
@@ -116,6 +144,7 @@ class Record:
             suspected="suspected" in text,
             strikes=int(text.get("strikes", 0)),
             request_id=text.get("request_id", ""),
+            traceparent=text.get("traceparent", ""),
             images={
                 int(key.removeprefix(_IMAGE)): json.loads(value)
                 for key, value in text.items()
@@ -134,7 +163,7 @@ class Record:
             eta = max(0.0, self.eta - now)
         return Progress(
             step=done // self.request.batch,
-            steps=self.request.steps,
+            steps=self.request.drawn_steps,
             fraction=round(done / total, 4),
             images_done=len(self.images),
             queue_position=queue_position if self.status is Status.QUEUED else None,
@@ -152,7 +181,7 @@ class Record:
             id=self.id,
             status=self.status,
             model=self.request.model,
-            request=RequestView.of(self.request),
+            request=RequestView.of(self.request, id_=self.id),
             progress=progress,
             images=[image_entry(self.id, self.images[index]) for index in sorted(self.images)],
             urls=Urls(

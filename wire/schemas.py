@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from wire.picture import WHOLE, Picture
+from wire.picture import WHOLE, Picture, last_steps
+from wire.webhook import Webhook, WebhookView
 
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 64
@@ -18,9 +19,11 @@ MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[0-9]{1,12})?$"
 
 Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "learned", "consistency"]
 SOLVERS: tuple[Sampler, ...] = ("ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde")  # for any model
+Priority = Literal["high", "normal", "low"]
 Conditioning = Literal["class", "text", "none"]
 Prompt = Annotated[str, Field(max_length=1000)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Source = Annotated[str, Field(min_length=1, max_length=2**20)]
 Interval = Annotated[list[Share], Field(min_length=2, max_length=2)]
 ClassRef = Annotated[str, Field(max_length=200)] | int | None
 
@@ -77,6 +80,9 @@ class GenerationRequest(BaseModel):
     negative_prompt: Prompt | None = Field(
         None, description="What guidance leads away from, in words."
     )
+    negative_class: ClassRef = Field(
+        None, description="What guidance leads away from, as `class`; null: from no class."
+    )
     guidance_scale: float | None = Field(
         None,
         ge=0,
@@ -95,6 +101,30 @@ class GenerationRequest(BaseModel):
     eta: float | None = Field(
         None, ge=0, le=1, allow_inf_nan=False, description="`ddim` only; default 0."
     )
+    init_image: Source | None = Field(
+        None,
+        description="Begin from this picture: PNG, JPEG or WebP as a `data:` URI, or the address "
+        "of one of your own pictures or uploads here.",
+    )
+    strength: Share | None = Field(
+        None,
+        description="With `init_image`: the last share of the steps is drawn, at least one step; "
+        "0 is the picture itself. Default: 0.6; with a `mask` 1.",
+    )
+    mask: Source | None = Field(
+        None,
+        description="A picture of the init picture's size: white is drawn anew, black is kept.",
+    )
+    variation_seed: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_SEED,
+        description="Mix this seed's first noise in; image i mixes seed + i with "
+        "variation_seed + i. Default with a `variation_strength`: chosen and reported.",
+    )
+    variation_strength: Share | None = Field(
+        None, description="How much of it: 0 is `seed`, 1 is `variation_seed`."
+    )
     scale: int = Field(
         1, ge=1, le=16, description="Whole-number enlargement of the PNGs, without smoothing."
     )
@@ -111,6 +141,12 @@ class GenerationRequest(BaseModel):
         le=16,
         description="Frames of the denoising strip; 0: none. At most steps + 1 are there to show.",
     )
+    priority: Priority = Field(
+        "normal",
+        description="Among your own requests: `high` as if it came ten minutes sooner, `low` ten "
+        "minutes later, and four times the steps of a normal one, or a quarter.",
+    )
+    webhook: Webhook | None = Field(None, description="Who is told, by a signed POST.")
 
 
 class ResolvedRequest(BaseModel):
@@ -123,14 +159,27 @@ class ResolvedRequest(BaseModel):
     classes: list[int | None] = Field(description="Class index per image, or null.")
     class_names: list[str | None] = Field(description="The same as names.")
     prompts: list[str | None] = Field([], description="One per image; empty: no model of words.")
+    negative_class: str | None = None
     negative_prompt: str | None = None
     guidance_scale: float
     guidance_interval: Interval = list(WHOLE)
     sampler: Sampler
     eta: float
+    init_image: str | None = Field(None, description="Digest of its pixels.")
+    strength: float = 1.0
+    mask: str | None = Field(None, description="Digest of its pixels.")
+    variation_seed: int | None = None
+    variation_strength: float = 0.0
     scale: int
     preview_every: int = 0
     strip: int = 0
+    priority: Priority = "normal"
+    webhook: WebhookView | None = None
+
+    @property
+    def drawn_steps(self) -> int:
+        """Steps that are made of each image: from a picture, only the last of them."""
+        return last_steps(self.steps, self.strength)
 
     @property
     def pictures(self) -> list[Picture]:
@@ -144,12 +193,18 @@ class ResolvedRequest(BaseModel):
             seed=self.seed + index,
             class_name=self.class_names[index],
             prompt=self.prompts[index] if self.prompts else None,
+            negative_class=self.negative_class,
             negative_prompt=self.negative_prompt,
             steps=self.steps,
             sampler=self.sampler,
             guidance_scale=self.guidance_scale,
             guidance_interval=(self.guidance_interval[0], self.guidance_interval[1]),
             eta=self.eta,
+            variation_seed=None if self.variation_seed is None else self.variation_seed + index,
+            variation_strength=self.variation_strength,
+            init_image=self.init_image,
+            strength=self.strength,
+            mask=self.mask,
             scale=self.scale,
         )
 
@@ -170,19 +225,33 @@ class RequestView(BaseModel):
     batch: int
     class_: str | list[str | None] | None = Field(alias="class")
     prompt: str | list[str | None] | None = None
+    negative_class: str | None = None
     negative_prompt: str | None = None
     guidance_scale: float
     guidance_interval: Interval = list(WHOLE)
     sampler: Sampler
     eta: float
+    init_image: str | None = Field(None, description="Where it is, at the model's size.")
+    strength: float | None = None
+    mask: str | None = Field(None, description="Where it is, at the model's size.")
+    variation_seed: int | None = None
+    variation_strength: float | None = None
     scale: int
     preview_every: int
     strip: int
+    priority: Priority = "normal"
+    webhook: WebhookView | None = None
 
     @classmethod
-    def of(cls, request: ResolvedRequest) -> "RequestView":
+    def of(cls, request: ResolvedRequest, *, id_: str) -> "RequestView":
         """The client's view: one class where all images share it, else one per image."""
         fields = request.model_dump(exclude={"classes", "class_names", "prompts"})
+        for name, file in (("init_image", "init"), ("mask", "mask")):
+            fields[name] = fields[name] and f"/v1/generations/{id_}/{file}.png"
+        if request.init_image is None:
+            fields["strength"] = None
+        if request.variation_seed is None:
+            fields["variation_strength"] = None
         return cls(class_=_shared(request.class_names), prompt=_shared(request.prompts), **fields)
 
 

@@ -5,7 +5,7 @@ import sys
 from pydantic import ValidationError
 
 # Their values may hold a password or a key.
-_SECRET = frozenset({"redis_url", "images", "api_keys"})
+_SECRET = frozenset({"redis_url", "images", "api_keys", "webhook_secret"})
 
 
 def complain(error: ValidationError) -> None:

@@ -21,7 +21,9 @@ from wire.connect import wait_for_redis_url, without_password
 from wire.images import Images, ImagesUrlError
 from wire.logs import configure
 from wire.settings import complain
+from wire.traces import TracesError, traces
 from worker.catalog import Catalog, Loaded
+from worker.connect import client
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
 from worker.engine.precision import choose, plan
@@ -67,7 +69,8 @@ def run() -> int:
         return 2
     try:
         images = Images(settings.images, seconds=_IMAGES_SECONDS) if settings.images else None
-    except ImagesUrlError as error:
+        spans = traces(settings.traces, "worker")
+    except (ImagesUrlError, TracesError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if device.type == "cpu":
@@ -89,7 +92,7 @@ def run() -> int:
     runner = Runner(engine, on_step=meter.step)
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
-    ledger = Ledger(redis, name, images)
+    ledger = Ledger(redis, name, images, traces=spans)
     dispatch = Dispatch(ledger, catalog, runner, meter, step_timeout=settings.step_timeout)
     while not _work(redis, dispatch, catalog, settings):
         _exit_on_signals()
@@ -98,6 +101,7 @@ def run() -> int:
         ledger.presence.farewell()
     except RedisError:
         log.warning("Redis is away; it will forget this worker by itself")
+    spans.close()
     log.info("stopped")
     return 0
 
@@ -126,7 +130,7 @@ def _connect(settings: WorkerSettings) -> Redis:
     said = float("-inf")
     while True:
         url = wait_for_redis_url(settings.redis_url, settings.data, log.warning)
-        redis = Redis.from_url(url, socket_connect_timeout=5, health_check_interval=15)
+        redis = client(url, socket_connect_timeout=5, health_check_interval=15)
         try:
             redis.ping()
         except RedisError as error:

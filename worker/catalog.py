@@ -67,7 +67,9 @@ class Loaded:
             return self.words.conditions(request.prompts, request.negative_prompt)
         # By name: another version may have other classes, or another order.
         index = self.manifest.classes.index
-        return of_classes([None if name is None else index(name) for name in request.class_names])
+        names = (*request.class_names, request.negative_class)
+        *labels, negative = (None if name is None else index(name) for name in names)
+        return of_classes(labels, negative)
 
 
 @dataclass(frozen=True)
@@ -367,6 +369,7 @@ def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:
         dtype=plan.dtype,
         device=device,
         decode=None if model.autoencoder is None else model.autoencoder.decode,
+        encode=None if model.autoencoder is None else model.autoencoder.encode,
         preview=None if model.manifest.latent is None else _preview(model.manifest.latent),
     )
 

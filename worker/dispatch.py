@@ -7,7 +7,6 @@ import itertools
 import logging
 import time
 from collections import deque
-from concurrent.futures import Future
 
 from wire.images import ImagesAway
 from wire.life import Call, Taken
@@ -26,11 +25,11 @@ from worker.engine.work import (
     WorkDone,
     WorkFailed,
 )
+from worker.inputs import Inputs
 from worker.ledger import Heard, Ledger
 from worker.meter import Meter
-from worker.orders import Undrawable, as_work, require_classes
+from worker.orders import Order, Undrawable, as_work, require_classes
 from worker.render import plain_png, png, strip_png
-from worker.words import Conditions
 
 log = logging.getLogger("emaki.worker")
 _STEPS_MISSED = 20  # a step may take so many times as long as usual
@@ -55,7 +54,8 @@ class Dispatch:
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
         self._loading: dict[str, Record] = {}  # their version is on its way into memory
-        self._conditions: dict[str, Future[Conditions]] = {}  # of what is to be drawn
+        self._orders: dict[str, Order] = {}  # of what is to be drawn
+        self._inputs = Inputs()
         self.elsewhere: list[str] = []  # let go of for another worker; the caller puts them back
         self._drawing = Drawing(())
         self._frames: dict[str, dict[int, tuple[Pixels, ...]]] = {}
@@ -116,7 +116,7 @@ class Dispatch:
             return False
         work = self._work(record, loaded)
         if work is None:
-            self._loading[record.id] = record  # its words are on their way
+            self._loading[record.id] = record  # its words or pictures are on their way
             return True
         if isinstance(work, ErrorInfo):
             log.error("%s", work.detail, extra=fields(generation_id=record.id))
@@ -124,6 +124,7 @@ class Dispatch:
             return True
         self._runs[record.id] = work.id
         self._runner.submit(work)
+        self._ledger.journeys.begun(record.id)
         return True
 
     def drop(self, id_: str) -> None:
@@ -266,10 +267,13 @@ class Dispatch:
     def _image(self, id_: str, event: ImageDone) -> None:
         picture = self._ledger.record(id_).request.picture(event.index)
         height, width = event.pixels.shape[:2]
+        began = time.perf_counter()
+        encoded = png(event.pixels, picture)
+        self._ledger.journeys.encoded(id_, time.perf_counter() - began)
         self._ledger.image(
             id_,
             event.index,
-            png(event.pixels, picture),
+            encoded,
             width=width * picture.scale,
             height=height * picture.scale,
         )
@@ -283,18 +287,25 @@ class Dispatch:
     def _let_go(self, id_: str) -> None:
         self._runs.pop(id_, None)
         self._loading.pop(id_, None)
-        self._conditions.pop(id_, None)
+        self._orders.pop(id_, None)
         self._frames.pop(id_, None)
 
     def _work(self, record: Record, loaded: Loaded) -> Work | ErrorInfo | None:
-        """What to draw, or why it cannot be; None: its words are on their way."""
+        """What to draw, or why it cannot be; None: its words or pictures are on their way."""
+        request = record.request
         try:
-            if record.id not in self._conditions:
-                require_classes(record.request, loaded.manifest)
-                self._conditions[record.id] = loaded.conditions(record.request)
-            if not self._conditions[record.id].done():
+            if record.id not in self._orders:
+                require_classes(request, loaded.manifest)
+                files = self._ledger.inputs(record.id) if request.init_image else None
+                if request.init_image and files is None:
+                    raise Undrawable("invalid_request", "its init_image is gone; send it again")
+                self._orders[record.id] = Order(
+                    loaded.conditions(request),
+                    self._inputs.begin(files, request, loaded.weights),
+                )
+            if not self._orders[record.id].ready:
                 return None
-            conditions = self._conditions.pop(record.id)
-            return as_work(record, loaded, conditions, id_=f"{record.id}#{next(self._counter)}")
+            order = self._orders.pop(record.id)
+            return as_work(record, loaded, order, id_=f"{record.id}#{next(self._counter)}")
         except Undrawable as error:
             return error.info

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from wire import keys
 from wire.connect import NoRedis, checked, redis_url
+from worker.connect import client
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     host = os.uname().nodename
     try:
         url = checked(redis_url(os.environ.get("EMAKI_REDIS_URL"), data))
-        with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as redis:
+        with client(url, socket_timeout=5, socket_connect_timeout=5) as redis:
             names: Any = redis.smembers(keys.WORKERS)
             ours = [name for name in map(bytes.decode, names) if name.rpartition("-")[0] == host]
             alive = any(redis.exists(keys.worker(name)) for name in ours)

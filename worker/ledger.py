@@ -17,12 +17,14 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wire import keys, life
-from wire.images import Images, ImagesAway, image_name, strip_name
+from wire.images import Images, ImagesAway, InputFiles, image_name, strip_name
 from wire.life import Call, Life, Taken
 from wire.logs import fields
 from wire.metrics import Tally
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
+from wire.traces import NoTraces, Traces
+from worker.journeys import Journeys
 from worker.outbox import Outbox
 from worker.presence import Presence
 
@@ -56,10 +58,19 @@ class Ledger:
     Args:
         worker: this worker's name; a generation is told about by the worker that has it in hand.
         images: where pictures go; None: into Redis.
+        traces: where spans go; None: nowhere.
     """
 
-    def __init__(self, redis: Redis, worker: str, images: Images | None = None) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        worker: str,
+        images: Images | None = None,
+        *,
+        traces: Traces | None = None,
+    ) -> None:
         self.worker = worker
+        self.journeys = Journeys(traces or NoTraces())
         self.presence = Presence(redis, worker)
         self._redis, self._images = redis, images
         self._life = Life(redis)
@@ -84,10 +95,17 @@ class Ledger:
             self._abort(taken.id, taken.fields)
             return None
         self._open[taken.id] = _Open(record)
+        self.journeys.taken(record)
         if taken.canceled:
             self.finish(taken.id, Status.CANCELED)
             return None
         return record
+
+    def inputs(self, id_: str) -> InputFiles | None:
+        """The pictures that a generation begins from, as the API has left them."""
+        found: Any = self._redis.hmget(keys.images(id_), [keys.INIT, keys.MASK])
+        init, mask = found
+        return None if init is None else InputFiles(init, mask)
 
     def talk(
         self,
@@ -222,6 +240,7 @@ class Ledger:
         self._outbox.add(id_, life.finish(record, self.worker, status, error), told)
 
     def _note_end(self, record: Record, error: ErrorInfo | None) -> None:
+        self.journeys.ended(record)
         run = (record.finished or 0.0) - (record.started or record.finished or 0.0)
         if record.status is Status.SUCCEEDED:
             self._tally.observe("image_seconds", max(0.0, run) / record.request.batch)
@@ -252,6 +271,7 @@ class Ledger:
     def drop(self, id_: str) -> None:
         """Let go of a generation without ending it: another worker will."""
         self._open.pop(id_, None)
+        self.journeys.dropped(id_)
         self._outbox.drop(id_)
 
     def record(self, id_: str) -> Record:

@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
+from wire.traces import Option
 from worker.engine.precision import Precision
 
 
@@ -45,5 +46,6 @@ class WorkerSettings(BaseSettings):
     images: str | None = Field(
         None, description="Where pictures lie, as an fsspec URL; unset: in Redis."
     )
+    traces: Option = Field("off", description="otlp: send spans as OTEL_* variables say.")
     log_level: LogLevel = "INFO"
     log_format: LogFormat = Field("text", description="text, or json: one object a line.")

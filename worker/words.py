@@ -51,9 +51,9 @@ class Words:
         return Conditions(tuple(each), negative, tuple(-1 if i == last else i for i in cut))
 
 
-def of_classes(labels: Sequence[int | None]) -> Future[Conditions]:
+def of_classes(labels: Sequence[int | None], negative: int | None = None) -> Future[Conditions]:
     """The same of classes, there at once."""
     here: Future[Conditions] = Future()
-    each = tuple(None if label is None else torch.tensor(label) for label in labels)
-    here.set_result(Conditions(each))
+    *each, away = (None if label is None else torch.tensor(label) for label in (*labels, negative))
+    here.set_result(Conditions(tuple(each), away))
     return here

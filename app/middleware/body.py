@@ -5,6 +5,7 @@ In size, in time and, where they are JSON, in what they hold (`app.structure`).
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -20,28 +21,32 @@ _TOO_SLOW = "the body did not arrive within {limit:g} s; send it faster"
 class BoundedBody:
     """Answers 413 to a body of more than ``most_bytes``, 408 to one that takes too long.
 
-    JSON of too many values, or nested too deep, is 422.
+    JSON of too many values, or nested too deep, is 422. ``larger`` are other limits, by path.
     """
 
-    def __init__(self, app: ASGIApp, *, most_bytes: int, seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, *, most_bytes: int, larger: Mapping[str, int], seconds: float
+    ) -> None:
         self._app, self._most, self._seconds = app, most_bytes, seconds
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        most = self._larger.get(scope["path"], self._most)
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length[:20]) > self._most:
-            detail = _TOO_LARGE.format(limit=self._most)
+        if length.isdecimal() and int(length[:20]) > most:
+            detail = _TOO_LARGE.format(limit=most)
             answer = respond(scope["path"], 413, "content_too_large", detail)
             await answer(scope, receive, send)
             return
         # FastAPI parses what says that it is JSON, and nothing else.
         json = "json" in headers.get("content-type", "").lower()
-        await self._app(scope, self._bounded(receive, json=json), send)
+        await self._app(scope, self._bounded(receive, most, json=json), send)
 
-    def _bounded(self, receive: Receive, *, json: bool) -> Receive:
+    def _bounded(self, receive: Receive, most: int, *, json: bool) -> Receive:
         received, complete, deadline = 0, False, 0.0
         parts: list[bytes] = []
 
@@ -59,8 +64,8 @@ class BoundedBody:
             complete = not message.get("more_body", False)
             part: bytes = message.get("body", b"")
             received += len(part)
-            if received > self._most:
-                raise HTTPException(413, _TOO_LARGE.format(limit=self._most))
+            if received > most:
+                raise HTTPException(413, _TOO_LARGE.format(limit=most))
             if json:
                 parts.append(part)
                 if complete:

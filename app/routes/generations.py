@@ -13,7 +13,7 @@ from app.exceptions import AlreadyFinished, IdempotencyKeyReused
 from app.prefer import Preferences, wants_png
 from app.problems import BINARY, errors
 from app.queue import Idempotency
-from app.state import RequestId, Service, ServiceDep
+from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, idempotency, picture, until_finished
 from app.wakes import Wakes
 from wire.record import Record
@@ -68,6 +68,7 @@ async def submit(
     service: ServiceDep,
     owner: Owner,
     request_id: RequestId,
+    traceparent: TraceParent,
     preferred: Preferred,
     base: Base,
     accept_: Annotated[str | None, Header(alias="accept", include_in_schema=False)] = None,
@@ -82,7 +83,15 @@ async def submit(
     once = None if idempotency_key is None else idempotency(owner, idempotency_key, wanted)
     first = None if once is None else await _first(service, once)
     if first is None:
-        record, new = await accept(service, owner, wanted, request_id=request_id, once=once)
+        record, new = await accept(
+            service,
+            owner,
+            wanted,
+            request_id=request_id,
+            traceparent=traceparent,
+            host=request.headers.get("host", ""),
+            once=once,
+        )
     else:
         id_, answer = first
         if wait is None and answer is not None:

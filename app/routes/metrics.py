@@ -22,6 +22,7 @@ router = APIRouter()
 _LABELS = {
     "generations": tuple(status.value for status in Status if status.finished),
     "batch_places": ("used", "padded"),
+    "webhooks": ("put", "delivered", "later", "dead"),
 }
 
 

@@ -25,7 +25,7 @@ from app.follow import follow, one_more_stream
 from app.problems import openai_error
 from app.prompts import class_of
 from app.resolve import split_version
-from app.state import RequestId, Service, ServiceDep
+from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, all_images, until_finished
 from wire.record import Record
 from wire.schemas import (
@@ -122,19 +122,36 @@ async def generate(
     service: ServiceDep,
     owner: Owner,
     request_id: RequestId,
+    traceparent: TraceParent,
     asked: ImagesRequest,
     _stream_place: Annotated[None, Depends(place_for_a_stream)],
 ) -> Response:
     """OpenAI's images route."""
-    name, _ = split_version(asked.model or service.settings.default_model)
+    wanted = wanted_of(asked, await card_of(service, asked.model))
+    record, _ = await accept(service, owner, wanted, request_id=request_id, traceparent=traceparent)
+    return await answer(request, service, record, asked, kind="image_generation")
+
+
+async def card_of(service: Service, model: str | None) -> ModelCard:
+    """The card of the model that a request names, or of the default one."""
+    name, _ = split_version(model or service.settings.default_model)
     card = await service.offers.card(name)
     if card is None:
         raise ModelNotFound(name, sorted((await service.offers.now()).cards))
-    wanted = _wanted(asked, card)
-    record, _ = await accept(service, owner, wanted, request_id=request_id)
+    return card
+
+
+async def answer(
+    request: Request, service: Service, record: Record, asked: ImagesRequest, *, kind: str
+) -> Response:
+    """The pictures of a generation that was accepted, or the stream of its events.
+
+    Args:
+        kind: what OpenAI's events begin with.
+    """
     request.state.generation_id = record.id
     if asked.stream:
-        events = _stream(service, record)
+        events = _stream(service, record, kind)
         return StreamingResponse(
             events, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
@@ -151,11 +168,14 @@ async def generate(
         )
         for entry, png in zip(entries, pictures, strict=True)
     ]
-    answer = ImagesAnswer(created=int(record.created), data=data, size=_size(record))
-    return JSONResponse(answer.model_dump(exclude_none=True))
+    images = ImagesAnswer(created=int(record.created), data=data, size=_size(record))
+    return JSONResponse(images.model_dump(exclude_none=True))
 
 
-def _wanted(asked: ImagesRequest, card: ModelCard) -> GenerationRequest:
+def wanted_of(
+    asked: ImagesRequest, card: ModelCard, *, strength: float | None = None
+) -> GenerationRequest:
+    """What OpenAI's fields mean here."""
     steps = min(asked.steps or card.defaults.steps, card.timesteps)  # more is refused later
     partial = asked.partial_images or 0
     chosen = {
@@ -168,6 +188,7 @@ def _wanted(asked: ImagesRequest, card: ModelCard) -> GenerationRequest:
         "class": None if card.conditioning == "text" else class_of(asked.prompt, card),
         "prompt": asked.prompt if card.conditioning == "text" else None,
         "scale": asked.scale,
+        "strength": strength,
         "preview_every": -(-steps // (partial + 1)) if asked.stream and partial else None,
     }
     return GenerationRequest.model_validate({k: v for k, v in chosen.items() if v is not None})
@@ -213,7 +234,7 @@ async def _pictures(service: Service, record: Record) -> list[bytes]:
     return await all_images(service, record)
 
 
-async def _stream(service: Service, record: Record) -> AsyncIterator[str]:
+async def _stream(service: Service, record: Record, kind: str) -> AsyncIterator[str]:
     """Partial and completed images; a client that goes away cancels what is left."""
     finished = False
     partial: dict[int, int] = {}
@@ -234,7 +255,7 @@ async def _stream(service: Service, record: Record) -> AsyncIterator[str]:
                 number = partial.setdefault(data["index"], 0)
                 partial[data["index"]] += 1
                 yield _event(
-                    "image_generation.partial_image",
+                    f"{kind}.partial_image",
                     common
                     | {
                         "b64_json": data["png_base64"],
@@ -245,7 +266,7 @@ async def _stream(service: Service, record: Record) -> AsyncIterator[str]:
             elif name == "image":
                 png = await service.store.png(record.id, data["index"])
                 yield _event(
-                    "image_generation.completed",
+                    f"{kind}.completed",
                     common
                     | {
                         "b64_json": _base64(png or b""),

@@ -10,9 +10,9 @@ from app.exceptions import ImageNotFound, InvalidField
 from app.problems import BINARY, errors
 from app.routes.generations import Found
 from app.sheets import images_zip, rescaled
-from app.state import ServiceDep
+from app.state import Service, ServiceDep
 from app.submission import all_images, no_image, picture
-from wire.keys import STRIP
+from wire.keys import INIT, MASK, STRIP
 from wire.record import Record
 from wire.schemas import Status
 
@@ -123,6 +123,28 @@ async def strip(service: ServiceDep, record: Found, request: Request) -> Respons
     data = await service.store.png(record.id, STRIP)
     if record.status is not Status.SUCCEEDED or data is None:
         raise ImageNotFound(no_image(record))
+    tag = hashlib.sha256(data).hexdigest()
+    return _unchanged(request, tag) or _file(data, "image/png", tag)
+
+
+@router.get("/init.png", response_class=Response, responses=_answers("image/png"))
+async def init(service: ServiceDep, record: Found, request: Request) -> Response:
+    """The picture that it was begun from, at the model's size."""
+    return await _input(service, record, INIT, request)
+
+
+@router.get("/mask.png", response_class=Response, responses=_answers("image/png"))
+async def mask(service: ServiceDep, record: Found, request: Request) -> Response:
+    """What was drawn anew of that picture: white; what was kept is black."""
+    return await _input(service, record, MASK, request)
+
+
+async def _input(service: Service, record: Record, name: str, request: Request) -> Response:
+    data = await service.store.png(record.id, name)
+    if data is None:
+        raise ImageNotFound(
+            f"generation {record.id} has no {name}.png: it was not asked for; send `init_image`"
+        )
     tag = hashlib.sha256(data).hexdigest()
     return _unchanged(request, tag) or _file(data, "image/png", tag)
 

@@ -75,7 +75,7 @@ export function post(path, body) {
 
 /** JSON with every seed as a string: seeds reach 2^63, beyond JavaScript's exact numbers. */
 export function parse(text) {
-  return JSON.parse(text.replace(/"seed":\s*(\d+)/g, '"seed":"$1"'));
+  return JSON.parse(text.replace(/"((?:variation_)?seed)":\s*(\d+)/g, '"$1":"$2"'));
 }
 
 async function problem(answer) {

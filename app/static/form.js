@@ -1,6 +1,10 @@
 // The request form: its fields follow the chosen model's card, errors stand beside their fields.
 
-import { SAMPLERS, previewEvery, stripFrames } from "./request.js";
+import { ApiError } from "./api.js";
+import { Beyond, Notice } from "./asides.js";
+import { Beginning } from "./beginning.js";
+import { texts } from "./png.js";
+import { SAMPLERS, beyondForm, fromText, previewEvery, stripFrames } from "./request.js";
 
 const DICE_SEEDS = 1_000_000;
 const TOO_MANY = 1000;
@@ -16,6 +20,16 @@ export class Form {
     this.button = element.querySelector("button[type=submit]");
     this.cards = [];
     this.asking = false;
+    this.beyond = new Beyond(element.querySelector("#also"));
+    this.notice = new Notice(element.querySelector("#ask-notice"));
+    this.beginning = new Beginning(element.querySelector("#begin"));
+    this.fields.init_image.addEventListener("change", ({ target }) => {
+      if (target.files.length) this.#begin(() => this.beginning.take(target.files[0]));
+      target.value = ""; // the same file may be chosen again
+    });
+    for (const name of ["model", "sampler"]) {
+      this.fields[name].addEventListener("change", () => this.beyond.keep({}));
+    }
     this.fields.model.addEventListener("change", () => this.#follow());
     element.querySelector("#dice").addEventListener("click", () => {
       this.fields.seed.value = Math.floor(Math.random() * DICE_SEEDS);
@@ -26,6 +40,7 @@ export class Form {
       event.preventDefault();
       if (this.asking) return;
       this.clearErrors();
+      this.notice.say("");
       const wrong = this.#unreadable();
       if (wrong.length) this.#mark(wrong);
       else onAsk(this.#read());
@@ -67,14 +82,47 @@ export class Form {
     if (fields.class.selectedIndex < 0) fields.class.selectedIndex = 0;
     fields.prompt.value = [request.prompt ?? ""].flat().find(Boolean) ?? "";
     fields.negative_prompt.value = request.negative_prompt ?? "";
+    fields.negative_class.value = request.negative_class ?? "";
     fields.seed.value = request.seed;
     fields.batch.value = request.batch ?? 1;
     fields.steps.value = request.steps;
     choose(fields.sampler, request.sampler);
     fields.guidance_scale.value = request.guidance_scale;
+    this.beyond.keep(beyondForm(request, card));
     this.clearErrors();
+    const { init_image, strength, mask } = request;
+    if (init_image) this.beginFrom(init_image, { strength, mask });
+    else this.beginning.clear();
     this.button.focus({ preventScroll: true });
     this.element.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Begin from a picture that is on the server. */
+  beginFrom(url, how) {
+    this.#begin(() => this.beginning.takeAddress(url, how));
+  }
+
+  /** A picture was dropped: one that was drawn here brings its settings, any other is begun from. */
+  async take(file) {
+    const text = texts(await file.arrayBuffer());
+    const request = fromText(text);
+    if (!request || !this.card(request.model)) return this.#begin(() => this.beginning.take(file));
+    this.fill(request);
+    const begun = text.init_image ? " It was begun from a picture, which is not in the file." : "";
+    const instead = () => this.#begin(() => this.beginning.take(file));
+    this.notice.say(`These are the settings of ${file.name}.${begun}`, instead);
+  }
+
+  async #begin(action) {
+    this.notice.say("");
+    this.clearErrors();
+    try {
+      await action();
+      this.element.querySelector("#begin").scrollIntoView({ block: "nearest" });
+    } catch (error) {
+      const detail = error instanceof ApiError ? error.message : "the browser cannot read it as a picture";
+      this.#mark([{ field: "init_image", detail }]);
+    }
   }
 
   /** One request at a time; the button stays enabled, for a disabled one would lose the focus. */
@@ -113,6 +161,11 @@ export class Form {
     );
     fields.class.value = "0";
     fields.class.closest(".field").hidden = card.classes.length === 0;
+    fields.negative_class.replaceChildren(
+      new Option("nothing in particular", ""),
+      ...card.classes.map((name) => new Option(name, name)),
+    );
+    fields.negative_class.closest(".field").hidden = !guided || card.classes.length === 0;
     this.#followWords(card);
     fields.sampler.replaceChildren(
       ...card.samplers.map((name) => new Option(SAMPLERS.get(name) ?? name, name)),
@@ -150,6 +203,7 @@ export class Form {
     return {
       model: fields.model.value,
       class: this.#class(card, batch),
+      negative_class: fields.negative_class.value || undefined,
       ...this.#words(card),
       // As it was typed: it may be larger than JavaScript's exact numbers.
       seed: fields.seed.value.trim() === "" ? undefined : String(BigInt(fields.seed.value.trim())),
@@ -157,6 +211,8 @@ export class Form {
       steps,
       sampler: fields.sampler.value,
       guidance_scale: isGuided(card) ? number(fields.guidance_scale) : undefined,
+      ...this.beginning.read(),
+      ...this.beyond.settings,
       strip: stripFrames(card, Math.max(1, batch)),
       preview_every: previewEvery(Math.min(Math.max(1, steps ?? card.defaults.steps), card.timesteps)),
     };

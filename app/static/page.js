@@ -1,6 +1,8 @@
 // Puts the page together: form, stage, gallery, picture dialog, API key. No build step.
 
 import { ApiError, json, post } from "./api.js";
+import { takeFiles } from "./drop.js";
+import { Explore } from "./explore.js";
 import { Form } from "./form.js";
 import { Gallery } from "./gallery.js";
 import { askWhenNeeded } from "./keyring.js";
@@ -13,7 +15,13 @@ const find = (selector) => document.querySelector(selector);
 let retry = null;
 
 const form = new Form(find("#ask"), { onAsk: ask });
-const dialog = new PictureDialog(find("#picture"), { onAgain: (request) => form.fill(request) });
+const dialog = new PictureDialog(find("#picture"), {
+  onAgain: (request) => form.fill(request),
+  onFrom: (url) => form.beginFrom(url),
+  onVariations: (request, name) => explore.variations(request, name),
+  onBetween: (request, name) => explore.between(request, name),
+});
+const explore = new Explore(find("#explore"), { onOpen: open });
 const gallery = new Gallery(find("#gallery"), { onOpen: open });
 const stage = new Stage(find("#stage"), {
   onUpdate: (generation) => gallery.update(generation),
@@ -76,6 +84,7 @@ async function showNewest() {
   }
 }
 
+takeFiles((file) => form.take(file));
 askWhenNeeded(find("#key"), find("#forget-key"), {
   onKey: () => {
     gallery.mark(null); // what was on show may have been refused: show it anew

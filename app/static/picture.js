@@ -7,8 +7,11 @@ import { curl, fileName, parameters, single, title } from "./request.js";
 import { Scroll } from "./scroll.js";
 
 export class PictureDialog {
-  /** `onAgain(request)` is called with what draws the picture again. */
-  constructor(dialog, { onAgain }) {
+  /**
+   * `onAgain(request)` is called with what draws the picture again, `onFrom(url)` to begin from it,
+   * `onVariations(request, name)` and `onBetween(request, name)` for pictures around it.
+   */
+  constructor(dialog, { onAgain, onFrom, onVariations, onBetween }) {
     this.dialog = dialog;
     this.onAgain = onAgain;
     this.canvas = dialog.querySelector(".picture-large");
@@ -25,6 +28,16 @@ export class PictureDialog {
       dialog.close();
       this.onAgain(this.#request());
     });
+    on("#picture-from", () => {
+      dialog.close();
+      onFrom(this.#image().url);
+    });
+    for (const [id, around] of [["#picture-variations", onVariations], ["#picture-between", onBetween]]) {
+      on(id, () => {
+        dialog.close();
+        around(this.#request(), title(this.shown.generation.request, this.shown.index) ?? "this picture");
+      });
+    }
     on("#picture-download", () => this.#download());
     on("#picture-curl", () => this.#copy());
     dialog.addEventListener("click", (event) => {

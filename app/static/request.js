@@ -12,9 +12,9 @@ const MOST_STRIP_PIXELS = 2 ** 23;
 const MOST_FRAMES = 16;
 const PREVIEWS = 12;
 
-/** The body of a request; its seed is a string of digits, which JSON gets as a number. */
+/** The body of a request; its seeds are strings of digits, which JSON gets as numbers. */
 export function body(asked) {
-  return JSON.stringify(asked).replace(/"seed":"(\d+)"/, '"seed":$1');
+  return JSON.stringify(asked).replace(/"((?:variation_)?seed)":"(\d+)"/g, '"$1":$2');
 }
 
 /** How many strip frames to ask for: sixteen, fewer where that many pixels would be a burden. */
@@ -39,10 +39,63 @@ export function single(generation, image) {
   const guided = ofSomething && guidance_scale !== 0 && guidance_scale !== 1;
   if (guided) {
     asked.guidance_interval = guidance_interval; // the model's default may be another
-    const { negative_prompt } = generation.request;
+    const { negative_class, negative_prompt } = generation.request;
+    if (negative_class) asked.negative_class = negative_class;
     if (negative_prompt) asked.negative_prompt = negative_prompt;
   }
-  return eta ? { ...asked, eta } : asked;
+  return { ...asked, ...(eta && { eta }), ...beginning(generation.request, image.index) };
+}
+
+/** What one image begins with, where that is more than its seed's noise. */
+function beginning({ init_image, strength, mask, variation_seed, variation_strength }, index) {
+  return {
+    ...(init_image && { init_image, strength, ...(mask && { mask }) }),
+    ...(variation_strength && {
+      variation_seed: String(BigInt(variation_seed) + BigInt(index)),
+      variation_strength,
+    }),
+  };
+}
+
+/** The request that a PNG's text chunks tell of; null of one that was not drawn here. */
+export function fromText(text) {
+  if (text.Software !== "Emaki") return null;
+  const { model, seed, sampler, prompt, negative_class, negative_prompt, variation_seed } = text;
+  const number = (name) => (text[name] === undefined ? undefined : Number(text[name]));
+  return {
+    ...{ model, seed, sampler, prompt, negative_class, negative_prompt, variation_seed },
+    class: text.class || null,
+    steps: number("steps"),
+    guidance_scale: number("guidance_scale"),
+    guidance_interval: text.guidance_interval?.split(",").map(Number),
+    eta: number("eta"),
+    scale: number("scale"),
+    variation_strength: number("variation_strength"),
+  };
+}
+
+/** What a request asks for beyond the form's fields. */
+export function beyondForm(request, card) {
+  const { eta, scale, guidance_interval, variation_seed, variation_strength } = request;
+  const usual = String(card.defaults.guidance_interval);
+  return {
+    ...(eta && { eta }),
+    ...(scale > 1 && { scale }),
+    ...(guidance_interval && String(guidance_interval) !== usual && { guidance_interval }),
+    ...(variation_strength && { variation_seed, variation_strength }),
+  };
+}
+
+/** The same in words. */
+export function inWords({ eta, scale, guidance_interval, variation_seed, variation_strength }) {
+  return [
+    eta && `eta ${eta}`,
+    scale && `enlarged ${scale} times`,
+    guidance_interval && `guided ${guidance_interval.map(percent).join(" to ")}`,
+    variation_strength && `${percent(variation_strength)} of seed ${variation_seed}`,
+  ]
+    .filter(Boolean)
+    .join(", ");
 }
 
 /** What one image is of: its class, its prompt, or null. */
@@ -90,9 +143,9 @@ export function fileName(generation, image) {
 /** Rows that say what a picture is of. */
 function subjectRows(request, index) {
   const prompt = at(request.prompt, index);
-  if (prompt === null) return [["Class", at(request.class, index) ?? "none"]];
-  const { negative_prompt } = request;
-  return [["Prompt", prompt], ...(negative_prompt ? [["Less like", negative_prompt]] : [])];
+  const away = request.negative_prompt ?? request.negative_class;
+  const subject = prompt === null ? ["Class", at(request.class, index) ?? "none"] : ["Prompt", prompt];
+  return [subject, ...(away ? [["Less like", away]] : [])];
 }
 
 /** Whether guidance applies to a part of the run only. */
@@ -118,6 +171,14 @@ export function parameters(generation, image) {
     rows.push(["Guided", `${request.guidance_interval.map(percent).join(" to ")} of the run`]);
   }
   if (request.eta) rows.push(["Eta", String(request.eta)]);
+  if (request.init_image) {
+    const kept = request.mask ? ", the rest kept" : "";
+    rows.push(["Begun from", `a picture, ${percent(request.strength)} anew${kept}`]);
+  }
+  if (request.variation_strength) {
+    const { variation_seed } = beginning(request, image.index);
+    rows.push(["Variation", `${percent(request.variation_strength)} of seed ${variation_seed}`]);
+  }
   if (image.width) rows.push(["Size", `${image.width} × ${image.height}`]);
   return rows;
 }

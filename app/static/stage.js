@@ -135,7 +135,7 @@ export class Stage {
     this.#describe();
     if (generation.status === "succeeded" && urls.strip) {
       const { width, height } = images[0];
-      const facts = { width, height, steps: request.steps };
+      const facts = { width, height, steps: generation.progress.steps };
       const strip = await Strip.of(await blob(urls.strip, { signal }), facts);
       if (signal.aborted) return;
       this.strip = strip;

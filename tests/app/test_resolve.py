@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from app.beginnings import Given
 from app.exceptions import InvalidField, ModelNotFound
 from app.prompts import class_of
 from app.resolve import resolve
@@ -63,6 +64,74 @@ def test_the_guided_share_of_a_run_is_the_card_s_or_the_client_s() -> None:
     assert "guidance_interval" not in whole.picture(0).text()
     with pytest.raises(InvalidField, match="ends before it begins"):
         resolved(guidance_interval=[0.9, 0.3])
+
+
+def test_a_negative_class_takes_the_null_class_s_place() -> None:
+    request = resolved(negative_class="coat", **{"class": 0}, guidance_scale=3)
+    assert (request.negative_class, request.evaluations) == ("Coat", 20)
+    assert request.picture(0).text()["negative_class"] == "Coat"
+    assert "negative_class" not in resolved(negative_class=1).picture(0).text(), "drawn of nothing"
+    without = card(null_class=False)
+    with pytest.raises(InvalidField, match="needs a null class"):
+        resolved(without, **{"class": 0}, guidance_scale=3)
+    assert resolved(without, **{"class": 0}, guidance_scale=3, negative_class=1).evaluations == 20
+    with pytest.raises(InvalidField, match="needs a null class"):
+        resolved(without, **{"class": 0}, guidance_scale=0, negative_class=1)
+    baked = card(baked_guidance=2.0)
+    with pytest.raises(InvalidField, match="hold guidance"):
+        resolved(baked, **{"class": 0}, negative_class=1)
+
+
+def begun(strength: float | None, *, masked: bool = False, **fields: Any) -> ResolvedRequest:
+    named = {name.rstrip("_"): value for name, value in fields.items()}
+    request = GenerationRequest.model_validate({"strength": strength, **named})
+    given = Given("init", "mask" if masked else None, masked)
+    return resolve(request, card(), max_work=1000, given=given)
+
+
+@pytest.mark.parametrize(
+    ("strength", "steps", "drawn"),
+    [(None, 10, 6), (0, 10, 1), (0.04, 10, 1), (0.55, 20, 11), (0.999, 10, 10), (1, 10, 10)],
+)
+def test_strength_keeps_the_last_steps_and_at_least_one(
+    strength: float | None, steps: int, drawn: int
+) -> None:
+    request = begun(strength, class_=0, steps=steps)
+    assert request.drawn_steps == drawn
+    assert request.evaluations == 2 * drawn
+    assert Record(id="x", owner="", request=request, created=0.0, result_ttl=1).work == drawn
+
+
+def test_guidance_s_share_is_of_the_whole_run() -> None:
+    request = begun(0.4, class_=0, steps=10, guidance_interval=[0.0, 0.8])
+    assert request.evaluations == 2 + 2 + 1 + 1
+
+
+def test_with_a_mask_all_of_the_run_is_drawn_unless_said_otherwise() -> None:
+    assert begun(None, masked=True).strength == 1
+    assert begun(0.3, masked=True).strength == 0.3
+
+
+def test_the_png_s_text_names_what_it_was_begun_from_where_that_matters() -> None:
+    assert begun(0.5).picture(0).text()["init_image"] == "sha256:init"
+    assert "init_image" not in begun(1).picture(0).text()
+    held = begun(1, masked=True).picture(0).text()
+    assert (held["init_image"], held["mask"], held["strength"]) == (
+        "sha256:init",
+        "sha256:mask",
+        "1.0",
+    )
+    varied = resolved(batch=2, seed=1, variation_seed=5, variation_strength=0.5)
+    assert varied.picture(1).text()["variation_seed"] == "6"
+    assert (
+        "variation_seed" not in resolved(variation_seed=5, variation_strength=0).picture(0).text()
+    )
+
+
+def test_what_is_not_drawn_is_not_counted_against_the_limit() -> None:
+    assert begun(0.1, steps=200, batch=50).drawn_steps == 20
+    with pytest.raises(InvalidField, match="50 images of 100 steps are 5000"):
+        begun(0.5, steps=200, batch=50)
 
 
 @pytest.mark.parametrize(

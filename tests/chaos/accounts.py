@@ -41,6 +41,8 @@ class Accounts:
     failed: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
+    untold: list[str] = field(default_factory=list)  # ended, and the webhook does not know
+    told_again: int = 0
     harms: Counter[str] = field(default_factory=Counter)
     deaths: list[str] = field(default_factory=list)  # of processes that nobody killed
     seconds: float = 0.0
@@ -49,7 +51,7 @@ class Accounts:
     @property
     def kept(self) -> bool:
         """Whether every promise was."""
-        broken = self.lost + self.failed + self.doubled + self.differing + self.deaths
+        broken = self.lost + self.failed + self.doubled + self.differing + self.untold + self.deaths
         return not broken and self.succeeded == self.accepted
 
     def __str__(self) -> str:
@@ -60,6 +62,7 @@ class Accounts:
             f"succeeded: {self.pictures} pictures, {self.different_pictures} different ones\n"
             f"lost {len(self.lost)}, doubled {len(self.doubled)}, differing pictures "
             f"{len(self.differing)}, failed {len(self.failed)}\n"
+            f"the webhook was told of all but {len(self.untold)}, {self.told_again} times again\n"
             f"not promised: {self.refused} refused with 503, {self.unanswered} connections broke; "
             f"{self.asked_again} more were asked again by their Idempotency-Key\n"
             f"{sum(self.harms.values())} harms: {harms}; {len(self.deaths)} processes ended by "
@@ -68,7 +71,7 @@ class Accounts:
 
     def complaints(self) -> Iterator[str]:
         """What went wrong, a line each."""
-        for name in ("lost", "failed", "doubled", "differing", "deaths"):
+        for name in ("lost", "failed", "doubled", "differing", "untold", "deaths"):
             for line in getattr(self, name):
                 yield f"{name}: {line}"
 

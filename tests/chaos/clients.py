@@ -23,6 +23,7 @@ _PATIENCE = 10.0
 class Promises:
     """What the service has taken on, and what it has refused."""
 
+    webhook: str  # is to be told of each
     accepted: dict[str, Wanted] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     unanswered: int = 0  # asked once, and the connection broke
@@ -90,7 +91,7 @@ class Client(threading.Thread):
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         if once is not None:
             headers["Idempotency-Key"] = once
-        body = json.dumps(wanted.fields())
+        body = json.dumps({**wanted.fields(), "webhook": {"url": self._promises.webhook}})
         self._connection.request("POST", "/v1/generations", body, headers)
         answer = self._connection.getresponse()
         return answer.status, answer.headers, answer.read()

@@ -1,8 +1,9 @@
 """Everything fails, again and again, under load; then the accounts are drawn up.
 
 Three workers and two API processes run on one Redis while clients submit. At random moments a
-worker is killed (SIGKILL), told to stop (SIGTERM) or put to sleep (SIGSTOP), an API process is
-killed, or Redis is restarted or away for longer than a worker may be silent.
+worker is killed (SIGKILL), told to stop (SIGTERM) or put to sleep (SIGSTOP), an API process or the
+one that tells webhooks is killed, or Redis is restarted or away for longer than a worker may be
+silent.
 `tests.chaos.clients` submits, `tests.chaos.accounts` counts.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from tests.chaos import hooks
 from tests.chaos.accounts import PEACE, Accounts, settle
 from tests.chaos.clients import KEYS, Client, Promises
 from tests.chaos.trace import Trace
@@ -28,6 +30,7 @@ WORKERS, APIS, CLIENTS = 3, 2, 6
 WORKER_TTL = 4
 SETTINGS = {
     **PEACE,
+    **hooks.SETTINGS,
     "EMAKI_API_KEYS": ",".join(KEYS),
     "EMAKI_WORKER_TTL": str(WORKER_TTL),
     "EMAKI_DRAIN_SECONDS": "3",
@@ -38,6 +41,7 @@ SETTINGS = {
 }
 _LOOK_EVERY = 0.5
 _WITHOUT_PROGRESS = 120.0  # seconds after which what is unfinished counts as lost
+_UNTOLD_SECONDS = 60.0  # after which what the webhook does not know of counts as untold
 _FINISHED = {b"succeeded", b"failed", b"canceled"}
 
 
@@ -107,7 +111,9 @@ class Chaos:
         self._worker, self._trace = worker, trace
         self.random = random.Random(seed)
         self.accounts = Accounts()
-        self.promises = Promises()
+        self.hook = hooks.Hook()
+        self.promises = Promises(self.hook.url)
+        self.deliverer = self._start_deliverer()
         self.ports = [service.port, *(free_port() for _ in range(APIS - 1))]
         self.apis = [self._start_api(port) for port in self.ports]
         self.workers = [self._start_worker() for _ in range(WORKERS)]
@@ -135,6 +141,7 @@ class Chaos:
             self._replace_the_dead()
             watch.join(timeout=1)
         self.accounts.seconds = time.monotonic() - began
+        self._wait_until_told()
         self.accounts.longest_standstill = watch.longest_standstill
 
     def kill_worker(self) -> None:
@@ -159,6 +166,12 @@ class Chaos:
         self.service.processes.remove(self.apis[place])
         self.apis[place] = self._start_api(self.ports[place])
 
+    def kill_deliverer(self) -> None:
+        self.deliverer.kill()
+        self.deliverer.wait()
+        self.service.processes.remove(self.deliverer)
+        self.deliverer = self._start_deliverer()
+
     def restart_redis(self) -> None:
         self._redis_down_for(0)
 
@@ -179,6 +192,7 @@ class Chaos:
         return {
             self.kill_worker: 5,
             self.kill_api: 3,
+            self.kill_deliverer: 2,
             self.stop_worker: 2,
             self.restart_redis: 2,
             self.put_worker_to_sleep: 1,
@@ -231,6 +245,27 @@ class Chaos:
                 self.accounts.deaths.append(f"an API process left with {api.returncode}")
                 self.service.processes.remove(api)
                 self.apis[place] = self._start_api(self.ports[place])
+        if self.deliverer.poll() is not None:
+            self.accounts.deaths.append(f"the deliverer left with {self.deliverer.returncode}")
+            self.service.processes.remove(self.deliverer)
+            self.deliverer = self._start_deliverer()
+
+    def _wait_until_told(self) -> None:
+        """Until the webhook knows of all that ended, or of nothing more for a while."""
+        ids, before, since = set(self.promises.accepted), -1, time.monotonic()
+        while time.monotonic() < since + _UNTOLD_SECONDS:
+            untold = self.hook.untold(ids)
+            if not untold:
+                break
+            if len(untold) != before:
+                before, since = len(untold), time.monotonic()
+            time.sleep(_LOOK_EVERY)
+        self.accounts.untold = self.hook.untold(ids)
+        self.accounts.told_again = sum(self.hook.told.values()) - len(self.hook.told)
+        self.hook.close()
+
+    def _start_deliverer(self) -> subprocess.Popen[bytes]:
+        return self.service.start("app.webhooks", **SETTINGS)
 
     def _start_worker(self) -> subprocess.Popen[bytes]:
         return self.service.start(self._worker, **SETTINGS)

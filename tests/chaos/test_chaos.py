@@ -17,6 +17,7 @@ def test_nothing_is_lost_doubled_or_changed_whatever_dies(tmp_path: Path) -> Non
         "stop worker",
         "put worker to sleep",
         "kill api",
+        "kill deliverer",
         "restart redis",
         "redis away",
     }

@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for metrics that exist, and the guide says what each alert means."""
+"""Alerts, dashboard and autoscaler ask for metrics that exist; the guide explains each alert."""
 
 import json
 import re
@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy/prometheus/alerts.yml"
 DASHBOARD = ROOT / "deploy/grafana/dashboards/emaki.json"
+SCALING = ROOT / "deploy/kubernetes/base/worker.yaml"
 NAME = re.compile(r"\bemaki_\w+")
 
 
@@ -19,7 +20,7 @@ def wanted() -> set[str]:
     """Metrics that the files name, a histogram by its own name."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
     asked = [target["expr"] for panel in panels for target in panel.get("targets", [])]
-    found = NAME.findall(ALERTS.read_text()) + NAME.findall(" ".join(asked))
+    found = NAME.findall(" ".join([ALERTS.read_text(), SCALING.read_text(), *asked]))
     return {name.removesuffix("_bucket") for name in found}
 
 

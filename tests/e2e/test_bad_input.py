@@ -42,7 +42,9 @@ BAD_FIELDS: list[tuple[dict[str, Any], int, str, str]] = [
     ({"model": "tiny@99"}, 404, "model_not_found", "tiny@0000001, tiny@0000002"),
     ({"model": "../etc"}, 422, "invalid_request", "model: '../etc' is not of the form"),
     ({"model": "tiny@"}, 422, "invalid_request", "not of the form `name` or `name@step`"),
+    ({"prompt": "a dog"}, 422, "invalid_request", "tiny does not draw from words; send class"),
     ({"colour": "red"}, 422, "invalid_request", "colour: unknown field; remove it or use one of"),
+    ({"priority": "now"}, 422, "invalid_request", "send one of 'high', 'normal' or 'low'"),
 ]
 
 

@@ -60,6 +60,20 @@ def test_what_is_loaded_draws_the_pictures_of_the_service(
             assert own.png_bytes == its.png_bytes
 
 
+def test_what_begins_from_a_picture_is_the_same_here(
+    asking: emaki.Client, model: emaki.Model
+) -> None:
+    first = model.draw("Circle", seed=1, steps=5)[0]
+    mask = Image.new("L", first.size, 255)
+    mask.paste(0, (0, 0, 4, 4))
+    fields: dict[str, Any] = {"init_image": first, "strength": 0.5, "mask": mask, "steps": 8}
+    (own,), (its,) = (where.draw("Square", seed=2, **fields) for where in (model, asking))
+    assert np.abs(np.asarray(own).astype(int) - np.asarray(its)).max() <= 1
+    assert own.info == its.info
+    assert (np.asarray(own)[:4, :4] == np.asarray(first)[:4, :4]).all()
+    assert (np.asarray(own) != np.asarray(first)).any()
+
+
 def test_a_picture_says_what_draws_it_again(model: emaki.Model) -> None:
     drawn = model.draw(["Circle", "Ankle boot"], n=2, seed=8, steps=3, eta=0.25, sampler="ddim")
     again = model.draw(**drawn[1].parameters)

@@ -86,6 +86,8 @@ def test_a_finished_generation_says_everything(client: httpx.Client) -> None:
         "scale": 2,
         "preview_every": 0,
         "strip": 0,
+        "priority": "normal",
+        "webhook": None,
     }
     assert body["progress"] == {
         "step": 4,

@@ -91,6 +91,15 @@ def test_pictures_live_and_end_outside_redis(tmp_path: Path, place: Any) -> None
         for name in ("grid", "strip"):
             assert client.get(first["urls"][name]).content.startswith(b"\x89PNG")
 
+        source = client.get(first["images"][0]["url"]).content
+        upload = client.post("/v1/uploads", content=source).json()["url"]
+        assert f"{upload.rpartition('/')[2]}/upload" in names(files, root)
+        assert client.get(upload).content == source
+        begun = end(client, submit(client, **ASKED, init_image=upload))
+        assert begun["status"] == "succeeded"
+        discarded = client.post("/v1/uploads", content=client.get(first["urls"]["grid"]).content)
+        assert client.delete(discarded.json()["url"]).status_code == 204
+
         deleted = end(client, submit(client, **ASKED))
         assert client.delete(deleted["urls"]["self"]).status_code == 204
         eventually(

@@ -30,6 +30,6 @@ def test_no_answer_is_outside_the_description(service: Service, tmp_path: Path) 
         check=False,
     )
     assert answer.returncode == 0, answer.stdout[-6000:] + answer.stderr[-2000:]
-    assert "16 selected / 16 total" in answer.stdout
-    assert "Tested: 16" in answer.stdout
+    assert "25 selected / 25 total" in answer.stdout
+    assert "Tested: 25" in answer.stdout
     assert "Traceback" not in service.log("app")

@@ -105,7 +105,7 @@ def test_one_command_serves_and_leaves_nothing_behind(
         assert f"Redis: {expected} at" in running.log.read_text()
         assert draw(running.url).startswith(b"\x89PNG")
         pids = running.children()
-        assert set(pids) == {"redis", "worker", "app"}
+        assert set(pids) == {"redis", "worker", "app", "app.webhooks"}
         running.process.send_signal(stop)
         assert running.process.wait(timeout=30) == 0
         assert not [name for name, pid in pids.items() if alive(pid)]
@@ -113,7 +113,7 @@ def test_one_command_serves_and_leaves_nothing_behind(
 
 def test_whoever_dies_is_started_again(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
-        for name in ("worker", "app", "redis"):
+        for name in ("worker", "app", "app.webhooks", "redis"):
             before = running.children()[name]
             os.kill(before, signal.SIGKILL)
             eventually(lambda n=name, b=before: running.children().get(n, b) != b, what=name)  # type: ignore[misc]

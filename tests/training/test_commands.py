@@ -1,4 +1,4 @@
-"""`python -m training` as a person runs it: in a process of its own."""
+"""`python -m training` as a person runs it; training and judging in a process of their own."""
 
 import json
 import os
@@ -40,36 +40,29 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_grid_can_be_drawn_without_the_service(trained: Path) -> None:
-    answer = training(
-        trained, "sample", "checkpoints/shapes", "--class", "all", "--batch", "2", "--out", "g.png"
-    )
-    assert answer.returncode == 0, answer.stderr
+def test_a_grid_can_be_drawn_without_the_service(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+    drawing = ["sample", "checkpoints/shapes", "--class", "all", "--batch", "2", "--out", "g.png"]
+    assert main(drawing) == 0
     with Image.open(trained / "g.png") as image:
         assert image.size == (2 * 20 - 4, 3 * 20 - 4)  # a row per class
 
 
-def test_a_strip_can_be_drawn(trained: Path) -> None:
-    answer = training(
-        trained,
-        "sample",
-        "checkpoints/shapes",
-        "--class",
-        "cross",
-        "--strip",
-        "4",
-        "--out",
-        "s.png",
-    )
-    assert answer.returncode == 0, answer.stderr
+def test_a_strip_can_be_drawn(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    drawing = ["sample", "checkpoints/shapes", "--class", "cross", "--strip", "4"]
+    assert main([*drawing, "--out", "s.png"]) == 0
     with Image.open(trained / "s.png") as image:
         assert image.size == (4 * 20 - 4, 16)
 
 
-def test_latest_is_moved_by_publish(trained: Path) -> None:
-    assert training(trained, "publish", "shapes", "8").returncode == 0
+def test_latest_is_moved_by_publish(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    assert main(["publish", "shapes", "8"]) == 0
     assert latest_step(trained / "checkpoints" / "shapes") == 8
-    assert training(trained, "publish", "shapes", "12").returncode == 0
+    assert main(["publish", "shapes", "12"]) == 0
 
 
 def test_evaluate_measures_and_notes_class_agreement(trained: Path) -> None:

@@ -79,7 +79,7 @@ def test_overrides_are_toml_values_or_bare_words(tmp_path: Path) -> None:
     [
         ("train.stepz=3", "[train] has an unknown field 'stepz'; known: steps"),
         ("train.steps='x'", "[train].steps = 'x' is not int"),
-        ("data.size=28", "[data].size = 28 is not a list of int"),
+        ("data.size=28.5", "[data].size = 28.5 is not a list of int"),
         ("data.size=[28]", "[data].size has 1 entries, not 2"),
         ("data.class_names=3", "[data].class_names = 3 is not a list of str"),
         ("network.multipliers=2", "[network].multipliers = 2 is not a list of int"),

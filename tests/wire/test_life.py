@@ -34,7 +34,7 @@ def test_admission_counts_and_indexes_what_waits(world: World) -> None:
     assert world.status(record) == "queued"
     assert world.queue() == [record.id]
     assert (world.queued(), world.queued("anna"), world.backlog("anna")) == (3, 3, 60)
-    assert world.redis.lrange(keys.waiting(VERSION, "anna"), 0, -1) == [record.id.encode()]
+    assert world.redis.zrange(keys.waiting(VERSION, "anna"), 0, -1) == [record.id.encode()]
     assert world.redis.smembers(keys.WAITING) == {VERSION.encode()}
 
 

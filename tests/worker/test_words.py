@@ -14,7 +14,7 @@ from worker.catalog import Catalog, Loaded
 from worker.engine.engine import Engine
 from worker.engine.precision import plan
 from worker.engine.work import ImageDone
-from worker.orders import Undrawable, as_work
+from worker.orders import Order, Undrawable, as_work
 from worker.words import Words
 
 CPU = torch.device("cpu")
@@ -79,7 +79,7 @@ def asked_for(**fields: Any) -> Record:
 
 def drawn(loaded: Loaded, **fields: Any) -> tuple[list[Any], list[str]]:
     one = asked_for(**fields)
-    asked = as_work(one, loaded, loaded.conditions(one.request), id_="w")
+    asked = as_work(one, loaded, Order(loaded.conditions(one.request)), id_="w")
     engine, pictures = Engine(plan("balanced", device=CPU, cores=1)), []
     engine.add(asked)
     while not engine.idle:
@@ -110,5 +110,5 @@ def test_words_that_cannot_be_encoded_fail_the_request(loaded: Loaded) -> None:
     one = asked_for(prompts=["a"])
     broken = Words(Encoder()).conditions(["\ud800"], None)  # type: ignore[arg-type]
     with pytest.raises(Undrawable, match="half of a surrogate pair") as error:
-        as_work(one, loaded, broken, id_="w")
+        as_work(one, loaded, Order(broken), id_="w")
     assert error.value.info.code == "invalid_request"

@@ -10,7 +10,7 @@ from training.autoencoder.settings import Settings, load_settings
 from training.devices import pick_device
 from training.errors import TrainingError
 from training.pictures.data import Pictures, load_pictures
-from training.pictures.sources import Split
+from training.pictures.source import Split
 
 
 def add_parser(subparsers: Any) -> None:
@@ -71,6 +71,7 @@ def _load(path: Path, settings: Settings, split: Split) -> Pictures:
         size=data.size,
         channels=data.channels,
         class_names=data.class_names,
+        label=data.label,
         resize=data.resize,
         hold_out=data.hold_out,
     )

@@ -4,6 +4,7 @@
     <pipeline>/unet/config.json, unet/diffusion_pytorch_model.safetensors
     <pipeline>/scheduler/scheduler_config.json
     <pipeline>/vae/, text_encoder/, tokenizer/     of a StableDiffusionPipeline
+    <pipeline>/README.md, strip.png     the model's card
     <pipeline>/emaki.json          ours: the manifest, which diffusers has no words for
 
 Tensors are copied bit for bit, in the dtype they have. No pickle is read.
@@ -32,6 +33,7 @@ from models.checkpoint import (
 )
 from models.manifest import Defaults, FileRecord, Manifest, check_name
 from models.unet import UNetConfig
+from training.card import write_card
 from training.conversion.options import read_json, unsupported
 from training.conversion.scheduler import (
     from_diffusion,
@@ -50,6 +52,7 @@ from training.conversion.text_unet import from_text_network, to_text_network
 from training.conversion.unet import CONFIG, UNET_CLASS, from_network, to_network
 from training.conversion.weights import UNET_WEIGHTS, read_weights, write_weights
 from training.errors import TrainingError
+from training.run.scalars import REPORTS
 
 NullClass = int | None | Literal["keep"]
 REMEMBERED = "emaki.json"
@@ -122,6 +125,7 @@ def _to_diffusers(source: Path, target: Path, null_class: NullClass) -> Converte
     _write_json(temporary / "unet" / CONFIG, words)
     _write_json(temporary / "scheduler" / SCHEDULER_CONFIG, scheduler)
     _write_json(temporary / REMEMBERED, kept.to_json(), versioned=False)
+    write_card(temporary, manifest, strips=folder.parent / REPORTS, diffusers=True)
     temporary.rename(target)
 
     notes = []

@@ -19,6 +19,7 @@ from training.pictures.data import Pictures
 from training.run.attention import use_plain_attention
 from training.run.job import carry_out
 from training.run.lesson import Lesson
+from training.run.lineage import LINEAGE
 from training.run.objective import Objective
 
 _OBJECTIVES = {"guidance": GuidanceObjective, "consistency": ConsistencyObjective}
@@ -80,7 +81,9 @@ def teach(arguments: argparse.Namespace) -> None:
     def lesson(_data: Pictures, device: torch.device) -> Lesson:
         return student(method, folder, manifest, run, device=device)
 
-    carry_out(run, arguments.data, lesson, arguments)
+    # Of a model that began from another, the pictures may be of some classes only.
+    known = manifest.classes if LINEAGE in manifest.training else ()
+    carry_out(run, arguments.data, lesson, arguments, known=known)
 
 
 def student(

@@ -17,7 +17,7 @@ from training.devices import pick_device
 from training.errors import TrainingError
 from training.judging.judge import appoint_judge
 from training.pictures.data import load_alike
-from training.pictures.sources import SPLITS
+from training.pictures.source import SPLITS
 
 Levels = tuple[float, ...]
 _FACTOR = 1.4

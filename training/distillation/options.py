@@ -178,6 +178,7 @@ def _data(teacher: Manifest) -> Data:
         size=teacher.network.size,
         channels=teacher.network.channels,
         class_names=teacher.classes,
+        label=str(config.get("label", "label")),
         resize="squash" if facts.get("data", {}).get("resize") == "squash" else "crop",
         flip=bool(config.get("flip", False)),
         hold_out=float(facts.get("data", {}).get("held_out", 0)),

@@ -33,6 +33,7 @@ class Inputs:
         latent, text: what the manifest says.
         companions: files that checkpoints hold for it.
         facts: digests of what encoded; a resumed run has the same.
+        weights: (N,) how often each is shown for once that others are; None: all alike.
     """
 
     images: npt.NDArray[Any]
@@ -43,6 +44,7 @@ class Inputs:
     text: Text | None = None
     companions: Mapping[str, Path] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    weights: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -104,6 +106,7 @@ def prepare(
         text=states.text if states else None,
         companions=companions,
         facts=facts,
+        weights=data.weights,
     )
 
 

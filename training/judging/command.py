@@ -11,6 +11,7 @@ import torch
 
 from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
 from models.manifest import Manifest
+from training import metrics
 from training.devices import pick_device
 from training.judging.drawing import add_settings, asked_settings
 from training.judging.features import FROM_FILE, NAMES
@@ -19,7 +20,7 @@ from training.judging.judge import DEFAULT_IMAGES, METRICS, appoint_judge, defau
 from training.judging.report import write_report
 from training.judging.results import MEASURED, VARYING, Evaluation
 from training.pictures.data import load_alike
-from training.pictures.sources import SPLITS
+from training.pictures.source import SPLITS
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -105,6 +106,9 @@ def _note(folder: Path, manifest: Manifest, found: Evaluation) -> None:
         others = {name: value or kept.get(name) for name, value in measured.items()}
         fresh["evaluation"] = {**new, "features": features, **others}
     write_manifest(folder, dataclasses.replace(manifest, quality={**manifest.quality, **fresh}))
+    if (folder.parent / metrics.METRICS).is_file():  # the run's page shows it beside its curves
+        quality = {**manifest.quality, **fresh}
+        metrics.append(folder.parent, {"step": manifest.step, "quality": quality})
     _say(f"noted in {folder / MANIFEST}")
 
 

@@ -2,20 +2,20 @@
 
     <cache>/pictures/<key>/images.npy      (N, C, H, W) uint8
     <cache>/pictures/<key>/labels.npy      (N,) int64
+    <cache>/pictures/<key>/weights.npy     (N,) float64, where pictures are not shown alike
     <cache>/pictures/<key>/facts.json      fingerprint, how many files were left out
     <cache>/pictures/<key>.unreadable.txt  which, and why
 
 The key covers everything the pixels depend on. All of it may be deleted at any time.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from PIL import Image
 from training.errors import TrainingError
 from training.pictures.decode import Resize, Unreadable, decode, to_array
 from training.pictures.holdout import part_of
-from training.pictures.sources import Source, Split
+from training.pictures.source import Source, Split
 
 _VERSION = 1  # changes whenever decoding does
 _CHUNK = 1024
@@ -37,10 +37,15 @@ _MOST_UNREADABLE = 0.2
 
 @dataclass(frozen=True)
 class Cached:
-    """One data set, decoded: images (N, C, H, W) and labels (N,), mapped from disk."""
+    """One data set, decoded: images (N, C, H, W) and labels (N,), mapped from disk.
+
+    Attributes:
+        weights: (N,) how often each is shown for once that others are; None: all alike.
+    """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64] | None
     fingerprint: str
     unreadable: int
     report: Path
@@ -73,6 +78,10 @@ def decoded(
     text = f"{_VERSION} {source.fingerprint} {size} {channels} {resize}"
     if held_out:
         text += f" {split} beside {held_out}"
+    if source.weights or source.unusable:
+        text += f" {list(source.weights)} {sorted(source.unusable)}"
+    if held_out and not all(source.whole):
+        text += f" {list(source.whole)}"
     labels = np.asarray(source.labels, dtype=np.int64)
     key = hashlib.sha256(text.encode() + labels.tobytes()).hexdigest()[:24]
     folder = cache_folder() / "pictures"
@@ -81,8 +90,8 @@ def decoded(
             folder.mkdir(parents=True, exist_ok=True)
             say(f"decoding {len(labels)} pictures (once, cached in {folder})")
             if held_out:
-                source = _only(source, part_of(source, split=split, share=held_out))
-            with fresh_folder(folder, key) as fresh, _bombs_are_errors():
+                source = source.only(part_of(source, split=split, share=held_out))
+            with fresh_folder(folder, key) as fresh, bombs_are_errors():
                 _decode_all(
                     source,
                     fresh,
@@ -99,17 +108,6 @@ def decoded(
         ) from error
 
 
-def _only(source: Source, chosen: Sequence[int]) -> Source:
-    """A source of some of its pictures."""
-    return dataclasses.replace(
-        source,
-        names=[source.names[index] for index in chosen],
-        labels=[source.labels[index] for index in chosen],
-        groups=[source.groups[index] for index in chosen] if source.groups else (),
-        read=lambda index: source.read(chosen[index]),
-    )
-
-
 def _decode_all(
     source: Source,
     fresh: Path,
@@ -123,7 +121,7 @@ def _decode_all(
 
     def pixels(index: int) -> npt.NDArray[np.uint8] | str:
         try:
-            data = source.read(index)
+            data = source.data(index)
             if isinstance(data, bytes):
                 return decode(data, size=size, channels=channels, resize=resize)
             return to_array(Image.fromarray(data), size=size, channels=channels, resize=resize)
@@ -154,6 +152,8 @@ def _decode_all(
     _shorten(fresh / "images.npy", len(good))
     kept = labels[good]
     np.save(fresh / "labels.npy", kept)
+    if source.weights:
+        np.save(fresh / "weights.npy", np.asarray(source.weights, dtype=np.float64)[good])
     digest = hashlib.sha256(images[: len(good)].data)
     digest.update(kept.data)
     facts = {"fingerprint": digest.hexdigest(), "unreadable": len(unreadable)}
@@ -165,7 +165,7 @@ def _require_enough(source: Source, good: list[int], unreadable: list[str], repo
     if len(unreadable) > _MOST_UNREADABLE * count:
         raise TrainingError(
             f"{len(unreadable)} of the first {len(unreadable) + len(good)} files cannot be read, "
-            f"more than {_MOST_UNREADABLE:.0%} of all {count}; {report} names them"
+            f"more than {_MOST_UNREADABLE:.0%} of all {count}: {unreadable[0]}; {report} names them"
         )
     lost = set(source.labels) - {source.labels[index] for index in good}
     if lost and (source.classes or not good):
@@ -195,6 +195,7 @@ def _open(folder: Path) -> Cached:
     return Cached(
         images=np.load(folder / "images.npy", mmap_mode="r"),
         labels=np.load(folder / "labels.npy"),
+        weights=np.load(weights) if (weights := folder / "weights.npy").is_file() else None,
         fingerprint=facts["fingerprint"],
         unreadable=facts["unreadable"],
         report=_report(folder),
@@ -225,7 +226,7 @@ def fresh_folder(parent: Path, key: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _bombs_are_errors() -> Iterator[None]:
+def bombs_are_errors() -> Iterator[None]:
     """Pillow only warns of pictures of a hundred million pixels; here that is a refusal."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)

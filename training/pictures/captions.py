@@ -1,19 +1,12 @@
-"""What a data set says about each picture: Hugging Face's `metadata.jsonl` beside the pictures.
+"""A caption for each picture, made by a template of the fields that the data set has for it."""
 
-Each line is a JSON object with `file_name` and other fields; a template makes a caption of them.
-Works on names and text alone; nothing is read here.
-"""
-
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
 
 from training.errors import TrainingError
+from training.pictures.metadata import Fields
 
-METADATA = "metadata.jsonl"
 _FIELD = re.compile(r"\{(\w+)\}")
 _LONGEST = 2000
 
@@ -28,61 +21,57 @@ class Caption:
 
 def captions_of(
     names: Sequence[str],
-    metadata: Mapping[str, bytes],
+    about: Sequence[Fields | None],
     *,
     template: str,
     group: str | None = None,
-) -> list[Caption]:
+) -> tuple[list[Caption], Mapping[int, str]]:
     """The caption of each picture.
 
     Args:
-        names: the pictures', with their folders.
-        metadata: the files of that name, by theirs; each speaks of the pictures below its folder.
+        names: what each is called in messages.
+        about: its fields, in the same order; None: nothing is said of it.
         template: such as "{text}, {style}".
         group: another template; None: the caption.
 
+    Returns:
+        Captions, empty where there is none; and for those pictures why not.
+
     Raises:
-        TrainingError: there is none, it is broken, or it lacks a picture or a field.
+        TrainingError: no picture has a caption, or one is too long.
     """
-    if not metadata:
-        raise TrainingError(f"no {METADATA} is beside the pictures; [text] needs captions")
-    found: dict[str, Caption] = {}
-    for where, content in metadata.items():
-        folder = PurePosixPath(where).parent
-        for number, line in enumerate(content.splitlines(), 1):
-            if line.strip():
-                place = f"{where}, line {number}"
-                name, fields = _read(place, line)
-                caption = _filled(place, template, fields)
-                together = caption if group is None else _filled(place, group, fields)
-                found[(folder / name).as_posix()] = Caption(caption, together)
-    missing = [name for name in names if name not in found]
-    if missing:
+    found: list[Caption] = []
+    without: dict[int, str] = {}
+    for index, (name, fields) in enumerate(zip(names, about, strict=True)):
+        try:
+            caption = _filled(template, fields)
+            together = caption if group is None else _filled(group, fields)
+        except KeyError as error:
+            without[index] = f"it has no {error.args[0]}, of which captions are made"
+            caption = together = ""
+        if len(caption) > _LONGEST:
+            raise TrainingError(
+                f"{name}: a caption of {len(caption)} characters is over {_LONGEST}"
+            )
+        found.append(Caption(caption, together))
+    if len(without) == len(found):
+        known = sorted({key for fields in about if fields for key in fields} - {"file_name"})
         raise TrainingError(
-            f"{METADATA} has no line for {missing[0]}, nor for {len(missing) - 1} other pictures"
+            f"[text] needs captions, and no picture has one: {names[0]}: {without[0]}; fields of "
+            f"the data: {', '.join(known) or 'none; put a metadata.jsonl beside the pictures'}"
         )
-    return [found[name] for name in names]
+    return found, without
 
 
-def _read(where: str, line: bytes) -> tuple[str, Mapping[str, Any]]:
-    try:
-        fields: Any = json.loads(line)
-        name = fields["file_name"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise TrainingError(f'{where} is not of the form {{"file_name": ..., ...}}') from error
-    if not isinstance(name, str):
-        raise TrainingError(f"{where}: file_name = {name!r} is no name")
-    return name, fields
+def _filled(template: str, fields: Fields | None) -> str:
+    """The template with its fields; KeyError says which there is not."""
+    if fields is None:
+        raise KeyError("line in a metadata file, nor a file of its own")
 
-
-def _filled(where: str, template: str, fields: Mapping[str, Any]) -> str:
     def field(match: re.Match[str]) -> str:
         value = fields.get(match[1])
-        if not isinstance(value, str | int | float):
-            raise TrainingError(f"{where} has no field {match[1]!r}, which [text] names")
+        if value is None or value == "" or not isinstance(value, str | int | float):
+            raise KeyError(f"field {match[1]!r}")
         return str(value)
 
-    text = _FIELD.sub(field, template)
-    if len(text) > _LONGEST:
-        raise TrainingError(f"{where}: a caption of {len(text)} characters is over {_LONGEST}")
-    return text
+    return _FIELD.sub(field, template)

@@ -6,6 +6,7 @@ Shapes: N pictures of (C, H, W).
 import dataclasses
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from models.manifest import Manifest
-from training.errors import TrainingError
+from training.errors import NoTestPictures, TrainingError
 from training.pictures.cache import decoded
 from training.pictures.captions import captions_of
 from training.pictures.decode import Resize
-from training.pictures.sources import Source, Split, open_source
+from training.pictures.layouts import Naming
+from training.pictures.mixture import Asked, open_all
+from training.pictures.source import Source, Split
 
 HOLD_OUT = 0.1  # of data without a test split
 
@@ -36,6 +39,8 @@ class Pictures:
             own; else 0.
         captions: each once; where there are some, ``labels`` says which is each picture's, and
             there are no classes.
+        weights: (N,) how often each is shown for once that others are; None: all alike.
+        rejects: the file that names what could not be read; None: everything could.
     """
 
     images: npt.NDArray[np.uint8]
@@ -45,18 +50,22 @@ class Pictures:
     unreadable: int = 0
     held_out: float = 0.0
     captions: tuple[str, ...] = ()
+    weights: npt.NDArray[np.float64] | None = None
+    rejects: Path | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
 
 def load_pictures(
-    path: Path,
+    path: Path | Sequence[Asked],
     *,
     split: Split = "train",
     size: tuple[int, int],
     channels: int,
     class_names: tuple[str, ...] = (),
+    label: str = "label",
+    extend: bool = False,
     resize: Resize = "crop",
     hold_out: float = HOLD_OUT,
     caption: str | None = None,
@@ -68,34 +77,47 @@ def load_pictures(
     Args:
         size: (height, width) in pixels; pictures of another size are resized.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+        path: a data set, or several with their weights.
         class_names: names in label order; empty: the data's own.
+        label: the field of the data's metadata that names classes.
+        extend: whether the data may lack some of ``class_names``, and have others, which come
+            after them.
         hold_out: share that is kept out of training where the data has no test split, and is the
             test split then; 0: all is trained on, and there is no test split.
-        caption: a template for captions of `metadata.jsonl`'s fields, which take the classes'
-            place; None: there are no captions.
+        caption: a template for captions of the metadata's fields, which take the classes' place;
+            None: there are no captions.
         caption_group: what is held out together; None: pictures with the same caption.
         quiet: say nothing of what was decoded or left out.
 
     Raises:
         TrainingError: missing, damaged, or not what ``class_names`` says.
+        NoTestPictures: the test split is wanted, and there is none.
     """
-    source = open_source(path, split=split, class_names=class_names)
+    asked = (Asked(path),) if isinstance(path, Path) else tuple(path)
+    where = " and ".join(str(one.path) for one in asked)
+    naming = Naming(class_names, label)
+    source = open_all(asked, split=split, naming=naming, extend=extend)
     say = _silence if quiet else _say
     captions: tuple[str, ...] = ()
     if caption is not None:
         source, captions = _captioned(source, caption, caption_group)
+    for remark in source.remarks:
+        say(f"warning: {remark}")
     if source.others:
         say(
-            f"{len(source.others)} files in {path} have no picture's suffix and are passed over, "
+            f"{len(source.others)} files in {where} have no picture's suffix and are passed over, "
             f"for example {source.others[0]}"
         )
-    held_out = hold_out if source.whole else 0.0
-    if source.whole and not held_out and split == "test":
-        raise TrainingError(
-            f"{path} has no test pictures, and none were held out: put some into the folders train "
-            f"and test in it, or into {path.stem}-test{path.suffix} beside "
-            f"{path.stem}-train{path.suffix}"
+    held_out = hold_out if any(source.whole) else 0.0
+    if all(source.whole) and not held_out and split == "test":
+        one = asked[0].path
+        raise NoTestPictures(
+            f"{where} has no test pictures, and none were held out: put some into the folders "
+            f"train and test in it, or into {one.stem}-test{one.suffix} beside "
+            f"{one.stem}-train{one.suffix}"
         )
+    if split == "test" and not hold_out:
+        source = source.only([index for index in range(len(source)) if not source.whole[index]])
     cached = decoded(
         source,
         split=split,
@@ -107,13 +129,13 @@ def load_pictures(
     )
     if cached.unreadable:
         say(
-            f"{cached.unreadable} of {len(source.names)} files in {path} cannot be read and are "
+            f"{cached.unreadable} of {len(source.names)} files in {where} cannot be read and are "
             f"left out; {cached.report} names them"
         )
     missing = set(range(len(source.classes))) - set(cached.labels.tolist())
-    if missing and split == "train":
+    if missing and split == "train" and not extend:
         raise TrainingError(
-            f"{path}: the class {source.classes[min(missing)]!r} has no pictures; remove it from "
+            f"{where}: the class {source.classes[min(missing)]!r} has no pictures; remove it from "
             "data.class_names, or add some"
         )
     fingerprint = cached.fingerprint
@@ -128,27 +150,32 @@ def load_pictures(
         cached.unreadable,
         held_out,
         captions,
+        cached.weights,
+        cached.report if cached.unreadable else None,
     )
 
 
 def _captioned(source: Source, template: str, group: str | None) -> tuple[Source, tuple[str, ...]]:
     """The source with captions for labels, and the captions in label order."""
-    each = captions_of(source.names, source.metadata, template=template, group=group)
-    captions = tuple(sorted({caption.text for caption in each}))
+    about = source.about or [None] * len(source)
+    each, without = captions_of(source.names, about, template=template, group=group)
+    said = {caption.text for index, caption in enumerate(each) if index not in without}
+    captions = tuple(sorted(said))
     order = {caption: label for label, caption in enumerate(captions)}
     groups = [caption.group for caption in each]
-    said = "\n".join([source.fingerprint, *groups])
+    text = "\n".join([source.fingerprint, *groups])
     captioned = dataclasses.replace(
         source,
-        labels=[order[caption.text] for caption in each],
+        labels=[order.get(caption.text, 0) for caption in each],
         classes=(),
-        fingerprint=hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest(),
+        fingerprint=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(),
         groups=groups,
+        unusable=without,  # what lacks only a class has a caption
     )
     return captioned, captions
 
 
-def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:
+def load_alike(path: Path | Sequence[Asked], manifest: Manifest, *, split: Split) -> Pictures:
     """Load a split as the model's own were: size, channels, classes, captions, resizing, hold-out.
 
     What the manifest does not say was held out was not: a model of before there was a hold-out has
@@ -166,6 +193,8 @@ def load_alike(path: Path, manifest: Manifest, *, split: Split) -> Pictures:
         size=(height, width),
         channels=channels,
         class_names=manifest.classes,
+        label=manifest.training.get("config", {}).get("data", {}).get("label", "label"),
+        extend="lineage" in manifest.training,  # of its first model's classes it may have none
         resize="squash" if trained.get("resize") == "squash" else "crop",
         caption=told.get("caption"),
         caption_group=told.get("group"),

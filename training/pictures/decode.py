@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 Resize = Literal["crop", "squash"]
 
@@ -52,19 +52,51 @@ def decode_whole(data: bytes) -> Image.Image:
         Unreadable: as `decode`.
     """
     with _damage_is_unreadable():
-        image = _eight_bit(_open(data))
-        grey = image.mode in ("1", "L", "LA")
-        return _on_white(image).convert("L" if grey else "RGB")
+        return plain(_open(data))
+
+
+def open_picture(data: bytes) -> Image.Image:
+    """A file's bytes as a picture of its own size and mode, upright.
+
+    Raises:
+        Unreadable: as `decode`.
+    """
+    with _damage_is_unreadable():
+        return _open(data)
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """An opened picture in grey or RGB, on white."""
+    image = _eight_bit(image)
+    grey = image.mode in ("1", "L", "LA")
+    return _on_white(image).convert("L" if grey else "RGB")
 
 
 def _open(data: bytes) -> Image.Image:
     Image.init()
     formats = [name for name in _FORMATS if name in Image.OPEN]
-    with Image.open(io.BytesIO(data), formats=formats) as image:
+    try:
+        opened = Image.open(io.BytesIO(data), formats=formats)
+    except UnidentifiedImageError as error:
+        raise Unreadable(_what_instead(data)) from error
+    with opened as image:
         if image.width * image.height > _MOST_PIXELS:
             raise Unreadable(f"{image.width}x{image.height} is over 64 million pixels")
         image.load()
         return ImageOps.exif_transpose(image)
+
+
+def _what_instead(data: bytes) -> str:
+    """What a file is that is no picture, as far as its first bytes tell."""
+    if not data:
+        return "the file is empty"
+    if data[4:8] == b"ftyp":
+        return "it is HEIC or a film, or a damaged AVIF; save it as JPEG or PNG"
+    if data[:5] == b"%PDF-":
+        return "it is a PDF; save its pictures as JPEG or PNG"
+    if data.lstrip()[:1] == b"<":
+        return "it is HTML or SVG, not pixels; was it fetched from a page that wanted a login?"
+    return f"it is no picture that is read, or damaged where it begins ({data[:8].hex(' ')})"
 
 
 @contextmanager
@@ -73,8 +105,11 @@ def _damage_is_unreadable() -> Iterator[None]:
         yield
     except Unreadable:
         raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise Unreadable("it is over 64 million pixels") from error
     except Exception as error:  # Pillow's decoders raise whatever the bytes provoke
-        raise Unreadable(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Unreadable(f"it is damaged: {what}") from error
 
 
 def to_array(

@@ -8,39 +8,54 @@ the hash of its name. Knows nothing of pixels or caches.
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
-from training.errors import TrainingError
+from training.errors import NoTestPictures
 from training.pictures.decode import Unreadable
-from training.pictures.sources import Source, Split
+from training.pictures.source import Source, Split
 
 
 def part_of(source: Source, *, split: Split, share: float) -> Sequence[int]:
     """The indices of a source's pictures that belong to a split.
 
-    A class all of whose pictures would be held out is trained on whole instead: it could not be
-    drawn otherwise. What cannot be read counts as training data, where it is reported.
+    What cannot be read counts as training data, where it is reported.
 
     Raises:
-        TrainingError: the test split is wanted, and nothing is held out.
+        NoTestPictures: the test split is wanted, and nothing is held out.
     """
-    held_out = {index for index in range(len(source.labels)) if _is_held_out(source, index, share)}
-    trained = {source.labels[i] for i in range(len(source.labels)) if i not in held_out}
-    if source.classes:
-        held_out = {index for index in held_out if source.labels[index] in trained}
+    chosen = held_out(source, [_is_low(source, index, share) for index in range(len(source))])
     if split == "train":
-        return [index for index in range(len(source.labels)) if index not in held_out]
-    if not held_out:
-        raise TrainingError(
-            f"of {len(source.labels)} pictures none is held out at a share of {share:g}; put test "
+        return [index for index in range(len(source)) if index not in chosen]
+    if not chosen and all(source.whole):
+        raise NoTestPictures(
+            f"of {len(source)} pictures none is held out at a share of {share:g}; put test "
             "pictures into the folders train and test beside each other"
         )
-    return sorted(held_out)
+    return [i for i in range(len(source)) if i in chosen or not source.whole[i]]
 
 
-def _is_held_out(source: Source, index: int, share: float) -> bool:
-    try:
-        data = source.groups[index].encode() if source.groups else source.read(index)
-    except Unreadable:
-        return False
+def held_out(source: Source, low: Sequence[bool]) -> set[int]:
+    """The pictures that are held out, of those whose hashes are low.
+
+    Those of data with a split of its own are not. A class all of whose pictures would be held out
+    is trained on whole instead: it could not be drawn otherwise.
+    """
+    chosen = {index for index in range(len(source)) if low[index] and source.whole[index]}
+    trained = {source.labels[i] for i in range(len(source)) if i not in chosen}
+    if source.classes:
+        chosen = {index for index in chosen if source.labels[index] in trained}
+    return chosen
+
+
+def is_low(data: Any, share: float) -> bool:
+    """Whether the hash of a picture's bytes, or of its pixels, is below a share of all hashes."""
     digest = hashlib.sha256(data if isinstance(data, bytes) else data.tobytes()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def _is_low(source: Source, index: int, share: float) -> bool:
+    try:
+        data = source.groups[index].encode() if source.groups else source.data(index)
+    except Unreadable:
+        return False
+    return is_low(data, share)

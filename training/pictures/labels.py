@@ -1,16 +1,18 @@
-"""Which class each picture has: by its folder, by EDM's `dataset.json`, or by number.
+"""Which class each picture has: by its folder, a field of its metadata, or EDM's `dataset.json`.
 
-Works on names alone; nothing is read here.
+Works on names and text alone; nothing is read here.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from training.errors import TrainingError
+from training.pictures.metadata import Fields
 
 LABELS_FILE = "dataset.json"
+_MOST_CLASSES = 100_000
 Labels = tuple[list[int], tuple[str, ...]]  # the class of each picture; the classes' names
 
 
@@ -27,14 +29,11 @@ def common_folder(names: list[str], pictures: list[str]) -> str:
     return root
 
 
-def from_folders(
-    names: list[str], folders: list[str], path: Path, class_names: tuple[str, ...]
-) -> Labels:
+def from_folders(names: list[str], folders: list[str], path: Path) -> Labels:
     """The outermost folder is the class; pictures in no folder have none.
 
     Raises:
-        TrainingError: some have a folder and some have not, a folder has no picture, or the folders
-            are not those that ``class_names`` orders.
+        TrainingError: some have a folder and some have not, or a folder has no picture.
     """
     loose = [name for name in names if "/" not in name]
     tops = [name.split("/")[0] for name in names]
@@ -48,15 +47,49 @@ def from_folders(
             f"{path} has pictures beside its class folders, for example {loose[0]}; move them "
             "into a class folder"
         )
-    classes = sorted(set(tops))
-    if class_names and set(class_names) != set(classes):
-        odd = min(set(class_names) ^ set(classes))
-        raise TrainingError(
-            f"{path} has {len(classes)} class folders, data.class_names names {len(class_names)}: "
-            f"{odd!r} is in only one of them"
-        )
-    order = {name: label for label, name in enumerate(class_names or classes)}
+    order = {name: label for label, name in enumerate(sorted(set(tops)))}
     return [order[top] for top in tops], tuple(order)
+
+
+def from_fields(
+    about: Sequence[Fields | None], field: str, path: Path, class_names: tuple[str, ...]
+) -> tuple[Labels, Mapping[int, str]] | None:
+    """Labels from a field of the metadata; None where no picture has it.
+
+    Numbers, also as text, are numbers of ``class_names``; any other text is a class's name.
+
+    Returns:
+        The labels, and for pictures that lack one why they cannot be used; theirs is 0.
+
+    Raises:
+        TrainingError: some labels are names and some are numbers, or a number is no class's.
+    """
+    values = [fields.get(field) if fields else None for fields in about]
+    # Hugging Face's tables say -1 where there is no label.
+    texts = ["" if value in (None, -1) else str(value).strip() for value in values]
+    if not any(texts):
+        return None
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, str | int | None):
+            raise TrainingError(f"{path}: the {field} {value!r} is neither a number nor a name")
+    without = {
+        index: f"it has no {field}, which others have"
+        for index, text in enumerate(texts)
+        if not text
+    }
+    known = [text for text in texts if text]
+    numbers = [text for text in known if text.isdecimal() and text.isascii()]
+    if len(numbers) == len(known):
+        found, classes = numbered([int(text or 0) for text in texts], path, class_names)
+        return (found, classes), without
+    if numbers and not set(numbers) <= set(class_names):
+        other = next(text for text in known if text not in numbers)
+        raise TrainingError(
+            f"{path}: {field} is a number for some pictures ({numbers[0]}) and a name for others "
+            f"({other!r}); make all of them the one or the other"
+        )
+    order = {name: label for label, name in enumerate(sorted(set(known)))}
+    return ([order.get(text, 0) for text in texts], tuple(order)), without
 
 
 def from_json(text: bytes, names: list[str], path: Path, class_names: tuple[str, ...]) -> Labels:
@@ -78,7 +111,7 @@ def from_json(text: bytes, names: list[str], path: Path, class_names: tuple[str,
     found: list[int] = []
     for name in names:
         label = table.get(name)
-        if not isinstance(label, int) or isinstance(label, bool) or not 0 <= label < 100_000:
+        if not isinstance(label, int) or isinstance(label, bool) or label < 0:
             raise TrainingError(
                 f"{path}: {LABELS_FILE} gives {name} the label {label!r}; expected 0, 1, ..."
             )
@@ -93,9 +126,50 @@ def numbered(labels: list[int], path: Path, class_names: tuple[str, ...]) -> Lab
         TrainingError: there are more numbers than names.
     """
     highest = max(labels)
+    if highest >= _MOST_CLASSES:
+        raise TrainingError(f"{path} has label {highest}; at most {_MOST_CLASSES} classes are read")
     classes = class_names or tuple(str(label) for label in range(highest + 1))
     if highest >= len(classes):
         raise TrainingError(
             f"{path} has label {highest}, but data.class_names names only {len(classes)}"
         )
     return labels, classes
+
+
+def arranged(
+    labels: Sequence[int],
+    classes: tuple[str, ...],
+    *,
+    path: Path,
+    class_names: tuple[str, ...],
+    extend: bool,
+) -> Labels:
+    """The same labels in the order of ``class_names``.
+
+    Args:
+        extend: whether the data may lack some of these classes, and have others, which come after.
+
+    Raises:
+        TrainingError: the data's classes are others, or two are the same but for upper case.
+    """
+    alike: dict[str, str] = {}
+    for name in classes:
+        if (other := alike.setdefault(name.casefold(), name)) != name:
+            raise TrainingError(
+                f"{path} has the classes {other!r} and {name!r}, which differ only in upper case, "
+                "and a request could mean either; rename one, or make them one"
+            )
+    if not class_names or not classes:
+        return list(labels), classes
+    if extend:
+        known = {name.casefold(): name for name in class_names}
+        classes = tuple(known.get(name.casefold(), name) for name in classes)
+        class_names = (*class_names, *(name for name in classes if name not in class_names))
+    elif set(class_names) != set(classes):
+        odd = min(set(class_names) ^ set(classes))
+        raise TrainingError(
+            f"{path} has {len(classes)} classes, data.class_names names {len(class_names)}: "
+            f"{odd!r} is in only one of them"
+        )
+    order = {name: label for label, name in enumerate(class_names)}
+    return [order[classes[label]] for label in labels], class_names

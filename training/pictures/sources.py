@@ -1,218 +1,133 @@
-"""Where pictures come from: a folder, a zip, or a folder of IDX files; and what class each has.
+"""Where pictures come from: which layout a path has, and which of it a split is.
 
-A folder and a zip are read alike: class folders (nested folders belong to the outermost), or
-pictures without classes, or a `dataset.json` beside them (EDM's layout: `{"labels": [[name,
-label], ...]}`). Nothing is decoded here.
+A folder, a zip or a tar of pictures (`layouts`), WebDataset's shards, parquet files (`parquet`), or
+a folder of IDX files. Several of them become one source in `mixture`. Nothing is decoded here.
 """
 
 import dataclasses
 import hashlib
-import os
+import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
 
 from training.errors import TrainingError
-from training.pictures.captions import METADATA
-from training.pictures.decode import SUFFIXES, Unreadable
+from training.pictures.archives import TARS, Files, Folder, Shards, Tar, Zip
 from training.pictures.idx import read_idx
-from training.pictures.labels import LABELS_FILE, common_folder, from_folders, from_json, numbered
+from training.pictures.labels import LABELS_FILE, arranged, numbered
+from training.pictures.layouts import Naming, is_picture, root_of, source_of
+from training.pictures.parquet import PARQUET, read_parquet
+from training.pictures.source import HELD_OUT, Source, Split
 
-Split = Literal["train", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
-_HELD_OUT = ("test", "val", "valid", "validation")  # the first of them is the test split
 _IDX_PREFIX: dict[Split, str] = {"train": "train", "test": "t10k"}
-_MOST_BYTES = 1 << 26  # of one picture's file
-_SUSPICIOUS_RATIO = 200  # pictures hardly compress; what unpacks to this much more is a bomb
 
 
-@dataclass(frozen=True)
-class Source:
-    """Pictures that can be read one by one.
-
-    Attributes:
-        names: what each picture is called in messages.
-        labels: the class of each; all zero without classes.
-        classes: names in label order; empty: no classes.
-        fingerprint: changes whenever the files do.
-        read: picture i's file, or its pixels (H, W) where they are stored plain; raises Unreadable.
-        others: files that are passed over, because their suffix is no picture's.
-        whole: whether these are all pictures there are, in no split; `training.pictures.holdout`
-            says which of them are kept out of training.
-        metadata: files of captions, by their names.
-        groups: what pictures are held out together by, where not each by itself.
-    """
-
-    names: Sequence[str]
-    labels: Sequence[int]
-    classes: tuple[str, ...]
-    fingerprint: str
-    read: Callable[[int], Any]
-    others: Sequence[str] = ()
-    whole: bool = False
-    metadata: Mapping[str, bytes] = field(default_factory=dict)
-    groups: Sequence[str] = ()
-
-
-def open_source(path: Path, *, split: Split, class_names: tuple[str, ...]) -> Source:
+def open_source(
+    path: Path, *, split: Split, naming: Naming | None = None, extend: bool = False
+) -> Source:
     """Find the pictures of a split.
 
     Args:
-        path: a folder of IDX files, of pictures or of class folders, or a zip of the last two.
-            The test split is a folder `test` (else `val`) beside `train` in it, or its sibling
-            with "test" for "train"; where there is neither, all pictures are in either split.
-        class_names: names in label order; empty: the folders' names, or "0", "1", ...
+        path: a folder, a zip or a tar of pictures or class folders, with what is said of them
+            beside them; a folder of shards, of parquet files or of IDX files, or one of these. The
+            test split is a folder `test` (else `val`) beside `train` in it, files with such a word
+            in their names, or the sibling with "test" for "train"; where there is none, all
+            pictures are in either split.
+        naming: how classes are told.
+        extend: whether there may be other classes than the named ones, and fewer.
 
     Raises:
         TrainingError: nothing is there, or it is in none of these layouts.
     """
+    naming = naming or Naming()
+    source = _open(path, split, naming)
+    labels, classes = arranged(
+        source.labels,
+        source.classes,
+        path=path,
+        class_names=naming.class_names,
+        extend=extend,
+    )
+    return dataclasses.replace(source, labels=labels, classes=classes)
+
+
+def _open(path: Path, split: Split, naming: Naming) -> Source:
     if not path.exists():
         raise TrainingError(f"data path {path} does not exist; give a folder or a zip with --data")
     if path.is_dir():
-        if any(path.glob("*-idx[13]-ubyte*")):
-            whole = not any(path.glob(f"{_IDX_PREFIX['test']}-*-idx[13]-ubyte*"))
-            return _idx(path, "train" if whole else split, class_names, whole=whole)
-        return _files(_Folder(path), path, split, class_names)
-    if not zipfile.is_zipfile(path):
-        raise TrainingError(f"data path {path} is neither a folder nor a whole zip")
+        return _folder(path, split, naming)
     try:
-        return _files(_Zip(path), path, split, class_names)
+        if path.name.endswith(TARS):
+            return _files(Tar(path), path, split, naming)
+        if path.suffix == PARQUET:
+            sibling = _sibling(path)
+            chosen = sibling if sibling is not None and split == "test" else path
+            return read_parquet([chosen], path, naming, whole=sibling is None)
+        if zipfile.is_zipfile(path):
+            return _files(Zip(path), path, split, naming)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         raise TrainingError(f"{path} cannot be read: {error}; fetch it again") from error
-
-
-class _Folder:
-    """Files below a folder, by their relative names."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.folders: list[str] = []
-        self.sizes: dict[str, int] = {}
-        self.identities: dict[str, str] = {}
-        for parent, folders, files in os.walk(path, followlinks=True):
-            folders[:] = sorted(
-                name
-                for name in folders
-                if not name.startswith(".") and not _leads_back(Path(parent), name)
-            )
-            here = Path(parent).relative_to(path)
-            self.folders += [(here / name).as_posix() for name in folders]
-            for name in sorted(files):
-                file = Path(parent) / name
-                # A pipe would be waited for, and a link may lead nowhere.
-                if name.startswith(".") or not file.is_file():
-                    continue
-                about = file.stat()
-                key = (here / name).as_posix()
-                self.sizes[key] = about.st_size
-                self.identities[key] = f"{about.st_size} {about.st_mtime_ns}"
-
-    def read(self, name: str) -> bytes:
-        if self.sizes[name] > _MOST_BYTES:
-            raise Unreadable(f"{self.sizes[name]} bytes are over {_MOST_BYTES}")
-        try:
-            return (self._path / name).read_bytes()
-        except OSError as error:
-            raise Unreadable(str(error.strerror)) from error
-
-
-def _leads_back(parent: Path, name: str) -> bool:
-    """Whether a folder is a link to one that holds it."""
-    folder = parent / name
-    return folder.is_symlink() and parent.resolve().is_relative_to(folder.resolve())
-
-
-class _Zip:
-    """Files in a zip, by their names; the archive stays open."""
-
-    def __init__(self, path: Path) -> None:
-        self._zip = zipfile.ZipFile(path)
-        shown = [
-            info
-            for info in sorted(self._zip.infolist(), key=lambda info: info.filename)
-            if not any(part.startswith((".", "__MACOSX")) for part in info.filename.split("/"))
-        ]
-        self._infos = {info.filename: info for info in shown if not info.is_dir()}
-        self.folders = [info.filename.rstrip("/") for info in shown if info.is_dir()]
-        self.sizes = {name: info.file_size for name, info in self._infos.items()}
-        self.identities = {
-            name: f"{info.file_size} {info.CRC}" for name, info in self._infos.items()
-        }
-
-    def read(self, name: str) -> bytes:
-        info = self._infos[name]
-        ratio = info.file_size / max(1, info.compress_size)
-        if info.file_size > _MOST_BYTES or (info.file_size > 1 << 20 and ratio > _SUSPICIOUS_RATIO):
-            raise Unreadable(f"unpacks from {info.compress_size} to {info.file_size} bytes")
-        try:
-            with self._zip.open(info) as file:
-                return file.read(_MOST_BYTES + 1)
-        except Exception as error:  # damage surfaces as zlib, struct and other errors
-            raise Unreadable(f"{type(error).__name__}: {error}") from error
-
-
-def _files(files: _Folder | _Zip, path: Path, split: Split, class_names: tuple[str, ...]) -> Source:
-    found = [name for name in files.sizes if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    lists = [name for name in files.sizes if PurePosixPath(name).name == LABELS_FILE]
-    root = common_folder([*found, *lists, *files.folders], found)
-    tops = {name.removeprefix(root).split("/")[0] for name in [*found, *files.folders]} - {""}
-    held_out = [name for name in _HELD_OUT if name in tops]
-    whole = False
-    if held_out and tops == {"train", *held_out}:
-        root += "train/" if split == "train" else f"{held_out[0]}/"
-    elif (sibling := _test_sibling(path)) is None:
-        whole = True
-    elif split == "test":
-        return dataclasses.replace(
-            open_source(sibling, split="train", class_names=class_names), whole=False
-        )
-    found = [name for name in found if name.startswith(root)]
-    pictures = set(found)
-    others = [
-        name
-        for name in files.sizes
-        if name.startswith(root) and name not in pictures and name not in lists
-    ]
-    metadata = [name for name in others if PurePosixPath(name).name == METADATA]
-    others = [name for name in others if name not in metadata]
-    if not found:
-        where = f"{path}/{root}" if root else path
-        raise TrainingError(
-            f"{where} holds no pictures; expected class folders of pictures, pictures, or "
-            "MNIST's IDX files"
-        )
-    short = [name.removeprefix(root) for name in found]
-    labels_file = f"{root}{LABELS_FILE}"
-    if labels_file in files.sizes:
-        labels, classes = from_json(_read_labels(files, labels_file), short, path, class_names)
-    else:
-        folders = [f.removeprefix(root) for f in files.folders if f.startswith(root)]
-        labels, classes = from_folders(short, folders, path, class_names)
-    listing = hashlib.sha256()
-    for name in [*found, labels_file]:
-        listing.update(f"{name}\0{files.identities.get(name, '')}\n".encode(errors="replace"))
-    return Source(
-        found,
-        labels,
-        classes,
-        listing.hexdigest(),
-        lambda index: files.read(found[index]),
-        others,
-        whole,
-        {name: _read_labels(files, name) for name in metadata},
+    raise TrainingError(
+        f"data path {path} is neither a folder nor a whole zip, nor a tar or a parquet file"
     )
 
 
-def _read_labels(files: _Folder | _Zip, name: str) -> bytes:
-    try:
-        return files.read(name)
-    except Unreadable as error:
-        raise TrainingError(f"{name} cannot be read: {error}") from error
+def _folder(path: Path, split: Split, naming: Naming) -> Source:
+    if any(path.glob("*-idx[13]-ubyte*")):
+        whole = not any(path.glob(f"{_IDX_PREFIX['test']}-*-idx[13]-ubyte*"))
+        return _idx(path, "train" if whole else split, naming.class_names, whole=whole)
+    files = Folder(path)
+    if not any(is_picture(name) for name in files.sizes):
+        tables = [name for name in files.sizes if name.endswith(PARQUET)]
+        shards = [name for name in files.sizes if name.endswith(TARS)]
+        if tables:
+            chosen, whole = _of_split(tables, split)
+            return read_parquet([path / name for name in chosen], path, naming, whole=whole)
+        if shards:
+            chosen, whole = _of_split(shards, split)
+            return _shards(path, chosen, naming, whole=whole)
+    return _files(files, path, split, naming)
 
 
-def _test_sibling(path: Path) -> Path | None:
+def _shards(path: Path, names: Sequence[str], naming: Naming, *, whole: bool) -> Source:
+    """All of them as one archive; a shard's name is no class."""
+    inner = re.compile("|".join(f"^{re.escape(name)}/" for name in names))
+    files = Shards({name: path / name for name in names})
+    return source_of(files, path, "", naming, whole=whole, short=lambda name: inner.sub("", name))
+
+
+def _of_split(names: Sequence[str], split: Split) -> tuple[list[str], bool]:
+    """Those files whose names or folders say that they are of a split, and whether none does.
+
+    As Hugging Face has it: `data/train-00000-of-00002.parquet`, `test/0000.tar`.
+    """
+
+    def words(name: str) -> set[str]:
+        return set(re.split(r"[^a-z]+", name.lower()))
+
+    told = {word for name in names for word in words(name)}
+    held_out = next((word for word in HELD_OUT if word in told), None)
+    if held_out is None:
+        return sorted(names), True
+    if split == "test":
+        return sorted(name for name in names if held_out in words(name)), False
+    return sorted(name for name in names if not words(name) & set(HELD_OUT)), False
+
+
+def _files(files: Files, path: Path, split: Split, naming: Naming) -> Source:
+    found = [name for name in files.sizes if is_picture(name)]
+    lists = [name for name in files.sizes if PurePosixPath(name).name == LABELS_FILE]
+    root, whole = root_of([*found, *lists, *files.folders], found, split)
+    if whole and (sibling := _sibling(path)) is not None:
+        if split == "test":
+            test = _open(sibling, "train", naming)
+            return dataclasses.replace(test, whole=[False] * len(test))
+        whole = False
+    return source_of(files, path, root, naming, whole=whole)
+
+
+def _sibling(path: Path) -> Path | None:
+    """The test split's file or folder beside the training split's."""
     sibling = path.with_name(path.name.replace("train", "test"))
     return sibling if sibling != path and sibling.exists() else None
 
@@ -231,9 +146,13 @@ def _idx(path: Path, split: Split, class_names: tuple[str, ...], *, whole: bool)
     digest = hashlib.sha256(f"{images.shape}".encode())
     digest.update(images.data)
     digest.update(labels.data)
-    names = [f"{images_file.name}[{index}]" for index in range(len(images))]
     return Source(
-        names, numbers, classes, digest.hexdigest(), lambda index: images[index], whole=whole
+        names=[f"{images_file.name}[{index}]" for index in range(len(images))],
+        labels=numbers,
+        classes=classes,
+        fingerprint=digest.hexdigest(),
+        read=lambda index: images[index],
+        whole=[whole] * len(images),
     )
 
 

@@ -1,27 +1,34 @@
 """`train CONFIG`: from a command line to a run, alone or as a member of a torchrun team."""
 
 import argparse
+import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from models.checkpoint import steps_of
+from models.checkpoint import read_manifest, steps_of
+from models.manifest import Manifest, step_name
 from models.memory import keep_freed_memory
-from training.config import Run, load_config
+from training.config import Config, Run, load_config, to_toml
 from training.devices import pick_device
 from training.encoding.inputs import network_shape
 from training.errors import TrainingError
-from training.judging.gate import AgreementGate
-from training.pictures.data import Pictures, load_pictures
-from training.pictures.sources import Split
+from training.pictures.data import Pictures
+from training.pictures.mixture import Asked
 from training.run.lesson import Lesson, denoising
+from training.run.lineage import Parent
 from training.run.loop import Trainer
+from training.run.material import asked_data, gate_for, held_out_for, load_split
+from training.run.plan import plan
 from training.run.team import Team, join_team, micro_batches
+from training.run.tracking import open_tracker
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -29,34 +36,80 @@ def train(arguments: argparse.Namespace) -> None:
     overrides = list(arguments.set)
     if arguments.steps is not None:
         overrides.append(f"train.steps={arguments.steps}")
-    config = load_config(arguments.config, name=arguments.name, overrides=overrides)
+    if arguments.init_from is not None and arguments.resume:
+        raise TrainingError("--init-from begins a run and --resume goes on with one; leave one out")
+    parent = None if arguments.init_from is None else Parent.load(arguments.init_from)
+    config = _config(arguments, overrides, parent)
     network_shape(config, 0)  # refuse before minutes of decoding
-    path = arguments.data or (Path(config.data.path) if config.data.path else None)
-    if path is None:
+    asked = asked_data(arguments.data, config)
+    known = parent.manifest.classes if parent else ()
+    lesson = partial(denoising, config, parent=parent, say=_say)
+    carry_out(config, asked, lesson, arguments, known=known)
+
+
+def _config(
+    arguments: argparse.Namespace, overrides: Sequence[str], parent: Parent | None
+) -> Config:
+    """The configuration that is given, that of the run that goes on, or one that is planned."""
+    if arguments.config is not None:
+        return load_config(arguments.config, name=arguments.name, overrides=overrides)
+    if not arguments.data:
         raise TrainingError(
-            "no data: give --data PATH, a folder or zip of class folders or a folder with the "
-            "data set's four IDX files; docs/training.md says where each preset's data is"
+            "no data: give --data PATH, and have a configuration made for the pictures, or CONFIG"
         )
-    carry_out(config, path, partial(denoising, config, say=_say), arguments)
+    asked = [Asked.parse(text) for text in arguments.data]
+    name = arguments.name or _name_of(asked[0].path)
+    written = arguments.out / name / f"{name}.toml"
+    if arguments.resume:
+        return load_config(written, overrides=overrides)
+    if "WORLD_SIZE" in os.environ:
+        raise TrainingError(
+            "several processes would each measure another speed: give torchrun a configuration; "
+            f"the same command without torchrun and with --until 1 writes {written}"
+        )
+    _require_something_to_do(arguments.out / name, resume=False, until=1)
+    config, chosen = plan(
+        asked,
+        name=name,
+        device=pick_device(arguments.device),
+        overrides=overrides,
+        parent=parent,
+        minutes=arguments.minutes,
+    )
+    for line in chosen:
+        _say(line)
+    return config
+
+
+def _name_of(path: Path) -> str:
+    """A model's name for a data set's."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().name.split(".")[0].lower()).strip("-._")
+    return name[:64] or "model"
 
 
 def carry_out(
     config: Run,
-    path: Path,
+    asked: Path | Sequence[Asked],
     lesson: Callable[[Pictures, torch.device], Lesson],
     arguments: argparse.Namespace,
+    *,
+    known: tuple[str, ...] = (),
 ) -> None:
     """A run from its data to its last step, alone or as a member of a team.
 
     Args:
-        path: where the pictures are.
+        asked: where the pictures are.
         lesson: what is learned from them on this device.
         arguments: the command line's `out`, `until`, `resume` and `device`.
+        known: classes of the model that it begins from; the pictures may have others, and fewer.
     """
+    folder = arguments.out / config.name
     until = config.train.steps if arguments.until is None else arguments.until
     _require_writable(arguments.out)
     device = pick_device(arguments.device)
-    _require_something_to_do(arguments.out / config.name, resume=arguments.resume, until=until)
+    _require_something_to_do(folder, resume=arguments.resume, until=until)
+    if arguments.resume:
+        known = _newest_manifest(folder).classes or known
     if device.type == "cpu":
         keep_freed_memory()
     with join_team(cuda=device.type == "cuda") as team:
@@ -64,7 +117,7 @@ def carry_out(
             device = torch.device("cuda", team.local_rank)
         micro_batches(config.train.batch_size, config.train.accumulate, team)  # refuse early, too
         with team.leader_first():
-            data = _load(path, config, "train", quiet=not team.leads)
+            data = load_split(asked, config, "train", known=known, quiet=not team.leads)
             learned = lesson(data, device)
         trainer = Trainer(
             config,
@@ -74,37 +127,39 @@ def carry_out(
             device=device,
             commit=_git_commit(),
             team=team,
-            gate=_gate(path, config, data, device) if config.publish.gate and team.leads else None,
+            **_watchers(asked, config, data, learned, device, arguments) if team.leads else {},
         )
         try:
-            if arguments.resume:
-                trainer.resume()
+            changed = trainer.resume() if arguments.resume else ""
             if team.leads:
+                if changed:
+                    _say(changed)
+                write_config(folder, config)
                 print(_summary(trainer, team, until=until), flush=True)
             trainer.run(until=until)
         finally:
             trainer.close()
 
 
-def _load(path: Path, config: Run, split: Split, *, quiet: bool) -> Pictures:
-    captions = config.captions
-    return load_pictures(
-        path,
-        split=split,
-        size=config.data.size,
-        channels=config.data.channels,
-        class_names=config.data.class_names,
-        resize=config.data.resize,
-        hold_out=config.data.hold_out,
-        caption=captions.caption if captions else None,
-        caption_group=captions.group if captions else None,
-        quiet=quiet,
-    )
-
-
-def _gate(path: Path, config: Run, data: Pictures, device: torch.device) -> AgreementGate:
-    test = _load(path, config, "test", quiet=False)
-    return AgreementGate(data, test, images=config.publish.gate_images, device=device)
+def _watchers(
+    asked: Path | Sequence[Asked],
+    config: Run,
+    data: Pictures,
+    learned: Lesson,
+    device: torch.device,
+    arguments: argparse.Namespace,
+) -> dict[str, Any]:
+    """What looks on while the run's leader trains, as `Trainer` takes it."""
+    found: dict[str, Any] = {}
+    if config.publish.gate:
+        found["gate"] = gate_for(asked, config, data, device)
+    found["held_out"] = held_out_for(asked, config, data, learned, device, say=_say)
+    service = getattr(arguments, "track", None)
+    if service is not None:
+        folder = arguments.out / config.name
+        folder.mkdir(parents=True, exist_ok=True)
+        found["tracker"] = open_tracker(service, folder, config.to_json())
+    return found
 
 
 def _summary(trainer: Trainer, team: Team, *, until: int) -> str:
@@ -120,6 +175,20 @@ def _summary(trainer: Trainer, team: Team, *, until: int) -> str:
         f"made {width}x{height} by {config.data.resize}; "
         f"steps {trainer.step} to {until} on {trainer.device}{members}"
     )
+
+
+def write_config(folder: Path, config: Run) -> None:
+    """Keep a run's configuration beside it, under its name."""
+    if isinstance(config, Config):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{config.name}.toml").write_text(to_toml(config), encoding="utf-8")
+
+
+def _newest_manifest(folder: Path) -> Manifest:
+    steps = steps_of(folder)
+    if not steps:
+        raise TrainingError(f"{folder} has no checkpoint to resume; leave out --resume")
+    return read_manifest(folder / step_name(steps[-1]))
 
 
 def _require_something_to_do(folder: Path, *, resume: bool, until: int) -> None:

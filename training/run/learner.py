@@ -83,7 +83,7 @@ class Learner:
             fused=True,
         )
         self._loader = Loader(
-            lesson.inputs or Inputs(data.images, data.labels),
+            lesson.inputs or Inputs(data.images, data.labels, weights=data.weights),
             batch_size=train.batch_size,
             seed=train.seed,
             device=device,

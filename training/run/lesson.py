@@ -12,6 +12,7 @@ from models.unet import UNetConfig
 from training.config import Config
 from training.encoding.inputs import Inputs, network_shape, prepare
 from training.pictures.data import Pictures
+from training.run.lineage import Parent, summary
 from training.run.objective import Objective
 
 
@@ -43,9 +44,14 @@ def denoising(
     data: Pictures,
     device: torch.device,
     *,
+    parent: Parent | None = None,
     say: Callable[[str], None] = _silence,
 ) -> Lesson:
-    """A network that learns from pictures, and from what is said about them."""
+    """A network that learns from pictures, and from what is said about them.
+
+    Args:
+        parent: the model that it begins from; None: it begins at random.
+    """
     shape = network_shape(config, len(data.classes))
     inputs = prepare(config, data, device=device, say=say)
     objective = Objective(
@@ -55,4 +61,10 @@ def denoising(
         device=device,
         shape=inputs.shape,
     )
-    return Lesson(shape, objective, inputs, facts=inputs.facts)
+    if parent is None:
+        return Lesson(shape, objective, inputs, facts=inputs.facts)
+    parent.require_alike(config, data)
+    inherited = parent.weights_for(shape, data.classes, config.train.seed)
+    say(summary(parent, inherited))
+    facts = {**inputs.facts, **parent.facts()}
+    return Lesson(shape, objective, inputs, inherited.weights, facts=facts)

@@ -17,11 +17,27 @@ _AHEAD = 3
 
 
 class EpochOrder:
-    """An endless stream of indices: each epoch is its own permutation of the data."""
+    """An endless stream of indices: each epoch is its own permutation of the data.
 
-    def __init__(self, count: int, seed: int) -> None:
-        self._count, self._seed = count, seed
+    With ``weights`` an epoch shows picture i so many times: its weight's whole part, and once more
+    in so many of the epochs as the rest says. Of pictures with the same weight that is exact.
+    """
+
+    def __init__(
+        self, count: int, seed: int, weights: npt.NDArray[np.float64] | None = None
+    ) -> None:
+        self._seed = seed
         self._epochs: dict[int, Indices] = {}
+        self._always = np.arange(count)
+        self._sometimes: list[tuple[Indices, int]] = []
+        if weights is not None:
+            whole = np.floor(weights).astype(np.int64)
+            self._always = np.repeat(self._always, whole)
+            for weight in np.unique(weights[weights > whole]):
+                alike = np.flatnonzero(weights == weight)
+                share = max(1, round(float(weight % 1) * len(alike)))
+                self._sometimes.append((alike, share))
+        self._count = len(self._always) + sum(some for _, some in self._sometimes)
 
     def batch(self, step: int, size: int) -> Indices:
         """Indices of batch ``step``; batches run on across the ends of epochs."""
@@ -36,8 +52,11 @@ class EpochOrder:
         )
 
     def _permutation(self, epoch: int) -> Indices:
-        key = np.random.Philox(key=[self._seed, epoch])
-        return np.random.Generator(key).permutation(self._count)
+        random = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
+        if not self._sometimes:
+            return random.permutation(self._always)
+        some = [random.choice(alike, count, replace=False) for alike, count in self._sometimes]
+        return random.permutation(np.concatenate([self._always, *some]))
 
 
 class Loader:
@@ -48,7 +67,7 @@ class Loader:
     ) -> None:
         """``rows``: the part of each batch of ``batch_size`` that this process computes."""
         self._data, self._size, self._rows, self._device = data, batch_size, rows, device
-        self._order = EpochOrder(len(data), seed)
+        self._order = EpochOrder(len(data), seed, data.weights)
         self._pinned = device.type == "cuda"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._ready: dict[int, Future[tuple[Tensor, Tensor]]] = {}

@@ -6,32 +6,30 @@ would have done, and there is no generator state to save.
 """
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from models.autoencoder import preview
-from models.manifest import step_name
-from models.unet import UNet
+from models.checkpoint import read_manifest
 from training.config import Run
 from training.errors import TrainingError
 from training.pictures.data import Pictures
+from training.run.growth import Table, grown_state
+from training.run.heldout import HeldOut
 from training.run.learner import Learner
 from training.run.lesson import Lesson
+from training.run.lineage import DIGESTS, LINEAGE, changes, described, digests, table_of
 from training.run.posthoc import save_snapshot
 from training.run.progress import Progress
+from training.run.reporter import Reporter
 from training.run.saving import Gate, Saver
 from training.run.scalars import Scalars
-from training.run.state import load_state, require_same_run, resume_state
+from training.run.state import load_state, read_state, require_same_run, resume_state
 from training.run.stopping import Watch, named, stop_signals
 from training.run.team import Team
-from training.sheets import save_png, strip
+from training.run.tracking import Tracker
 
-REPORTS = "reports"
-_STRIP_ROWS = 10
 _CHECK_EVERY = 10  # steps between looks at the loss, each of which waits for the device
 
 
@@ -49,12 +47,19 @@ class Trainer:
         commit: str,
         team: Team | None = None,
         gate: Gate | None = None,
+        held_out: HeldOut | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
         self.config, self.data, self.device = config, data, device
         self.team = team or Team()
         self.lesson = lesson
         self.learner = Learner(config, data, lesson, device=device, team=self.team)
         self.saver = Saver(config, data, lesson, out=out, commit=commit, gate=gate)
+        self._digests: torch.Tensor | None = None
+        self._tracker = tracker
+        self._reporter = Reporter(
+            config, data, lesson, folder=self.saver.folder, device=device, held_out=held_out
+        )
 
     @property
     def step(self) -> int:
@@ -81,7 +86,11 @@ class Trainer:
                 start=self.step, until=until, batch_size=train.batch_size, shown=leads
             ) as progress,
             Scalars(
-                self.folder / REPORTS, first_step=self.step, wanted=leads, say=progress.note
+                self.folder,
+                first_step=self.step,
+                wanted=leads,
+                say=progress.note,
+                tracker=self._tracker,
             ) as scalars,
         ):
             ending = False
@@ -103,7 +112,11 @@ class Trainer:
                         pictures_per_second=rate,
                     )
                 if leads and (self.step % train.report_every == 0 or self.step == until):
-                    self._write(lambda: f"strip: {self.report()}", progress, last=False)
+                    self._write(
+                        lambda: f"strip: {self.report(scalars, progress.note)}",
+                        progress,
+                        last=False,
+                    )
                 if leads and train.snapshot_every and self.step % train.snapshot_every == 0:
                     self._write(self._snapshot_line, progress, last=False)
                 if leads and (saving or ending):
@@ -111,59 +124,56 @@ class Trainer:
             if self.step < until:
                 progress.note(f"stopped at step {self.step}; go on with --resume")
 
-    def report(self) -> Path:
-        """Draw the denoising strip of the averaged weights from one fixed noise."""
-        defaults = self.config.publish.defaults()
-        network = UNet(self.learner.network.config).to(self.device).eval()
-        self.learner.ema.copy_to(network)
-        manifest = self.saver.manifest(self.step, network.config, self.learner.ema)
-        table = manifest.build_table(
-            defaults.sampler, defaults.steps, guidance_scale=defaults.guidance_scale
+    def report(
+        self, scalars: Scalars | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> Path:
+        """Draw the denoising strip of the averaged weights; with ``scalars``, all of the page."""
+        manifest = self.saver.manifest(self.step, self.learner.network.config, self.learner.ema)
+        return self._reporter.report(
+            self.step, manifest, self.learner.ema, scalars=scalars, say=say
         )
-        inputs, latent = self.lesson.inputs, manifest.latent
-        null = inputs.null if inputs else None
-        guided = network.config.null_class is not None or null is not None
-        image = strip(
-            network,
-            table,
-            seeds=torch.arange(_STRIP_ROWS),
-            labels=self._strip_conditions(),
-            null=null,
-            guidance_scale=defaults.guidance_scale if guided else 1.0,
-            guidance_interval=defaults.guidance_interval,
-            clip=self.config.diffusion.clip,
-            show=partial(preview, weights=latent.preview) if latent else None,
-            scale=2 * latent.size[0] // network.config.size[0] if latent else 2,
-        )
-        path = self.folder / REPORTS / f"{step_name(self.step)}.png"
-        save_png(image, path)
-        return path
-
-    def _strip_conditions(self) -> torch.Tensor | None:
-        """What the rows of a strip are told: the first classes, or captions from all over."""
-        inputs, classes = self.lesson.inputs, len(self.data.classes)
-        if inputs is not None and inputs.states is not None:
-            some = np.linspace(0, len(inputs.states) - 1, _STRIP_ROWS).astype(np.int64)
-            return inputs.conditions(some)
-        return torch.arange(_STRIP_ROWS) % classes if classes else None
 
     def save(self) -> Path:
         """Write a checkpoint, publish it if it may be, and drop all but the newest few."""
         learner = self.learner
-        state = resume_state(learner)
+        if self._digests is None:
+            self._digests = digests(self.data)
+        state = {**resume_state(learner), DIGESTS: self._digests}
         return self.saver.save(self.step, learner.network.config, learner.ema, state)
 
-    def resume(self) -> None:
+    def resume(self) -> str:
         """Continue from the newest checkpoint of this name.
+
+        Returns:
+            What became of the pictures since, in words; "" where they are the same.
 
         Raises:
             TrainingError: there is none, or it was trained with another network or other data.
             CheckpointError: its resume state is missing or damaged.
         """
-        learner = self.learner
-        folder = require_same_run(self.folder, self.config, self.lesson, self.data)
-        load_state(folder, learner)
+        learner, data = self.learner, self.data
+        folder = require_same_run(self.folder, self.config, self.lesson, data)
+        manifest, state = read_manifest(folder), read_state(folder)
+        noted = manifest.training.get("data", {})
+        self.saver.lineage = list(manifest.training.get(LINEAGE, []))
+        self.saver.changes = list(noted.get("changes", []))
+        said = ""
+        if noted.get("sha256") != data.fingerprint:
+            if DIGESTS not in state:
+                raise TrainingError(
+                    f"{folder} was trained on other data, and by a version that did not note "
+                    "which; start with another --name"
+                )
+            found = changes(state, data, manifest.classes)
+            self.saver.changes.append({"step": manifest.step, **found})
+            said = described(found, noted.get("pictures", 0), len(data))
+        if manifest.classes != data.classes:
+            ours, theirs = Table(data.classes, self.lesson.shape.null_class), table_of(manifest)
+            rows = theirs.rows_for(ours, self.lesson.shape.num_class_embeds or 0)
+            state = grown_state(state, rows, theirs)
+        load_state(folder, state, learner)
         self.saver.last_step = self.step
+        return said
 
     def close(self) -> None:
         """End the run's threads."""

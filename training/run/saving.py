@@ -3,7 +3,9 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,15 +16,19 @@ from models.checkpoint import (
     RESUME,
     latest_step,
     publish,
+    read_manifest,
     save_checkpoint,
     steps_of,
 )
 from models.ema import EMA
 from models.manifest import Manifest, step_name
 from models.unet import UNetConfig
+from training.card import write_card
 from training.config import Run
 from training.pictures.data import Pictures
 from training.run.lesson import Lesson
+from training.run.lineage import LINEAGE
+from training.run.scalars import REPORTS
 
 # Whether a checkpoint's folder may be published, given the folder that is (None: none is yet); and
 # a few words that say why.
@@ -36,6 +42,8 @@ class Saver:
         gate: decides whether a checkpoint is published; None: all are.
         last_step: of the newest whole checkpoint of this run; None before the first.
         verdict: what the gate said of the last one, for a line in the log.
+        changes: at which steps the run went on with other pictures, and what was other.
+        lineage: the models that it came from, oldest first, where the run goes on.
     """
 
     def __init__(
@@ -52,6 +60,8 @@ class Saver:
         self._commit, self.gate = commit, gate
         self.last_step: int | None = None
         self.verdict = ""
+        self.changes: list[dict[str, Any]] = []
+        self.lineage: list[dict[str, Any]] = []
 
     @property
     def folder(self) -> Path:
@@ -96,6 +106,7 @@ class Saver:
             latent=self._lesson.inputs.latent if self._lesson.inputs else None,
             text=self._lesson.inputs.text if self._lesson.inputs else None,
             training={
+                **({LINEAGE: self.lineage} if self.lineage else {}),
                 **self._lesson.facts,
                 "ema": {"decay": train.ema_decay, "updates": ema.updates},
                 "data": {
@@ -104,6 +115,7 @@ class Saver:
                     "resize": self._run.data.resize,
                     "held_out": self._data.held_out,
                     "sha256": self._data.fingerprint,
+                    **({"changes": self.changes} if self.changes else {}),
                 },
                 "pictures_seen": step * train.batch_size,
                 "git_commit": self._commit,
@@ -121,6 +133,9 @@ class Saver:
             if not allowed:
                 return
         publish(self._out, self._run.name, step)
+        with suppress(OSError):  # the checkpoint is whole; a card will come with the next
+            manifest = read_manifest(folder)
+            write_card(self.folder, manifest, strips=self.folder / REPORTS, diffusers=False)
 
     def _drop_old(self) -> None:
         publish = self._run.publish

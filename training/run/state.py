@@ -4,6 +4,7 @@ There is no generator state: every random number is a function of (seed, step).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from models.checkpoint import RESUME, read_manifest, steps_of, verify
 from models.manifest import step_name
+from models.unet import UNetConfig
 from training.config import Run
 from training.errors import TrainingError
 from training.pictures.data import Pictures
@@ -36,15 +38,19 @@ def resume_state(learner: Learner) -> dict[str, Tensor]:
     return state
 
 
-@torch.no_grad()
-def load_state(folder: Path, learner: Learner) -> None:
-    """Restore what ``resume_state`` saved in a checkpoint's folder.
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """What ``resume_state`` saved in a checkpoint's folder.
 
     Raises:
         CheckpointError: the file is missing or damaged.
     """
     verify(folder, read_manifest(folder), name=RESUME)
-    state = load_file(folder / RESUME)
+    return load_file(folder / RESUME)
+
+
+@torch.no_grad()
+def load_state(folder: Path, state: Mapping[str, Tensor], learner: Learner) -> None:
+    """Restore what ``resume_state`` saved; ``folder`` is where, for messages."""
     learner.step, learner.ema.updates = int(state["step"]), int(state["ema_updates"])
     for name, parameter in learner.network.named_parameters():
         parameter.copy_(state[f"network.{name}"])
@@ -95,6 +101,8 @@ def _load_moments(
 def require_same_run(model_folder: Path, config: Run, lesson: Lesson, data: Pictures) -> Path:
     """The newest checkpoint's folder, if going on from it makes the same run.
 
+    Its pictures may be others, and of more classes: see `training.run.lineage.changes`.
+
     Raises:
         TrainingError: there is none, or it was trained with another network or other data.
     """
@@ -104,7 +112,7 @@ def require_same_run(model_folder: Path, config: Run, lesson: Lesson, data: Pict
     folder = model_folder / step_name(steps[-1])
     manifest = read_manifest(folder)
     for section, before, now in (
-        ("network", manifest.network, lesson.shape),
+        ("network", _without_classes(manifest.network), _without_classes(lesson.shape)),
         ("diffusion", manifest.diffusion, config.diffusion),
     ):
         if before != now:
@@ -126,13 +134,18 @@ def require_same_run(model_folder: Path, config: Run, lesson: Lesson, data: Pict
                 "order of the pictures would change; keep it, or start with another --name"
             )
     trained = manifest.training.get("data", {})
-    if trained.get("sha256") != data.fingerprint:
-        why = ""
-        if trained.get("held_out", 0) != data.held_out:
-            why = (
-                f" (it held out a share of {trained.get('held_out', 0):g}, now {data.held_out:g}: "
-                f"keep it with --set data.hold_out={trained.get('held_out', 0):g}, and leave the "
-                "data's folders as they were)"
-            )
-        raise TrainingError(f"{folder} was trained on other data{why}; start with another --name")
+    if trained.get("held_out", 0) != data.held_out:
+        raise TrainingError(
+            f"{folder} was trained on other data (it held out a share of "
+            f"{trained.get('held_out', 0):g}, now {data.held_out:g}: keep it with --set "
+            f"data.hold_out={trained.get('held_out', 0):g}, and leave the data's folders as they "
+            "were); start with another --name"
+        )
     return folder
+
+
+def _without_classes(network: UNetConfig) -> UNetConfig:
+    """The network but for how many classes it has."""
+    classes = None if network.num_class_embeds is None else 2
+    null = None if network.null_class is None else 1
+    return replace(network, num_class_embeds=classes, null_class=null)

@@ -21,7 +21,9 @@ on the state, and what a worker says counts only while it is the one in `worker`
     queueing.py   admit, look, take, open, cancels, requeue, forget, settle
     drawing.py    drawing, start, progress, preview, image, strip
     ending.py     finish, cancel, lapse, delete
-    shared/       what several scripts do: emit an event, count, take in hand, end
+    delivering.py claim, told, resend: what webhooks are told
+    uploading.py  upload, discard: pictures that clients send apart from requests
+    shared/       what several scripts do: emit an event, tell a webhook, count, take in hand, end
 
 A cancel, from route to engine:
 
@@ -39,6 +41,7 @@ A cancel, from route to engine:
 10. Was it deleted meanwhile? Then there is no record, and `forget_cancels` drops the wish.
 """
 
+from wire.life.delivering import Delivery, claim, resend, told
 from wire.life.drawing import drawing, image, preview, progress, start, strip
 from wire.life.ending import REMEMBER_SECONDS, Canceled, abort, cancel, delete, finish, lapse
 from wire.life.queueing import (
@@ -57,6 +60,7 @@ from wire.life.queueing import (
     take,
 )
 from wire.life.script import AsyncLife, Call, Life, append, together
+from wire.life.uploading import discard, upload
 
 __all__ = [
     "REMEMBER_SECONDS",
@@ -64,6 +68,7 @@ __all__ = [
     "AsyncLife",
     "Call",
     "Canceled",
+    "Delivery",
     "Hand",
     "Life",
     "Looked",
@@ -74,7 +79,9 @@ __all__ = [
     "append",
     "cancel",
     "cancels",
+    "claim",
     "delete",
+    "discard",
     "drawing",
     "finish",
     "forget",
@@ -85,9 +92,12 @@ __all__ = [
     "preview",
     "progress",
     "requeue",
+    "resend",
     "settle",
     "start",
     "strip",
     "take",
     "together",
+    "told",
+    "upload",
 ]

@@ -1,7 +1,7 @@
 -- A generation enters, in the transaction that has just queued its job; or the job is taken back.
 -- The transaction is sent again where its answer was lost: then its generation is in already.
 -- Answers {"accepted" | "replay" | "conflict" | "full" | "stored", id, or what there is so far}.
--- args: id owner version batch evaluations reserved now member once fingerprint once_seconds most_queued most_stored
+-- args: id owner version batch evaluations priority turn reserved now member once fingerprint once_seconds most_queued most_stored init mask
 -- rest: fields
 -- uses: stored
 local record = key.generation(id)
@@ -48,8 +48,15 @@ redis.call('HINCRBY', key.UNFINISHED, owner, 1)
 local backlog = redis.call('HINCRBY', key.BACKLOG, owner, evaluations)
 local drawn = tonumber(redis.call('HGET', key.DRAWN, owner) or 0)
 redis.call('HSET', record, 'drawn_by_then', drawn + backlog, unpack(fields))
+for field, png in pairs({[key.INIT] = init, [key.MASK] = mask}) do
+  if png ~= '' then
+    redis.call('HSET', key.images(id), field, png)
+    redis.call('HINCRBY', record, 'bytes', #png)
+  end
+end
 redis.call('SADD', key.WAITING, version)
-redis.call('RPUSH', key.waiting(version, owner), id)
+redis.call('ZADD', key.waiting(version, owner), turn, id)
+if priority ~= 'normal' then redis.call('HINCRBY', key.QUEUED, 'ranked:' .. owner, 1) end
 redis.call('ZADD', key.owners(version), 'NX', now, owner)
 redis.call('ZADD', key.WAITS, now, id)
 

@@ -2,7 +2,7 @@
 -- Answers -1: it has ended already; 1: it is canceled, now or by a call whose answer was lost;
 -- 0: its worker is asked.
 -- args: id now done keep remember
--- uses: emit counts stored finish dequeue
+-- uses: emit counts stored notify finish dequeue
 local status = redis.call('HGET', key.generation(id), 'status')
 if status == 'canceled' then return 1 end
 if status ~= 'queued' and status ~= 'running' then return -1 end

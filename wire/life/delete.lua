@@ -11,7 +11,8 @@ if not dequeue() and (status == 'queued' or status == 'running') then
   redis.call('SADD', key.CANCELS, id)
 end
 unstore(owner, id)
-redis.call('DEL', key.generation(id), key.events(id), key.images(id), key.gone(id))
+redis.call('DEL', key.generation(id), key.events(id), key.images(id), key.gone(id),
+  key.deliveries(id), key.tries(id))
 redis.call('ZREM', key.history(owner), member)
 redis.call('ZADD', key.IMAGES_KEPT, 'XX', 0, id)
 redis.call('PUBLISH', key.WAKE, id .. ' done')

@@ -6,6 +6,7 @@ worker has taken it in hand.
 
 import base64
 import json
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -77,6 +78,7 @@ def image(
         facts=json.dumps(facts),
         png=png,
         event=image_entry(id_, facts).model_dump_json(),
+        now=repr(time.time()),
     )
 
 

@@ -1,7 +1,7 @@
 -- Its worker ends it, and with it its job. Answers 0 if it has ended already, or is not this
 -- worker's.
 -- args: id worker status now failure done keep remember
--- uses: emit mine counts stored finish
+-- uses: emit mine counts stored notify finish
 local record = key.generation(id)
 if not mine('open') then
   if redis.call('EXISTS', record) == 0 then  -- deleted while it was drawn

@@ -1,7 +1,7 @@
 -- An image is finished: kept and announced once, whoever draws it again.
 -- Answers the facts that are kept, the first that came; nothing if it is not this worker's.
--- args: id worker index field facts png event
--- uses: emit mine
+-- args: id worker index field facts png event now
+-- uses: emit mine notify
 if not mine() then return false end
 if redis.call('HSETNX', key.generation(id), field, facts) == 0 then
   return redis.call('HGET', key.generation(id), field)
@@ -11,4 +11,5 @@ if png ~= '' then
   redis.call('HINCRBY', key.generation(id), 'bytes', #png)
 end
 emit('image', event)
+notify('image', 'image.' .. index, event, now)
 return facts

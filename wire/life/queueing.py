@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+from wire import keys
 from wire.life.script import Argument, Call, script
 from wire.record import Record
 
@@ -44,6 +45,7 @@ def admit(
     most_queued: int,
     most_stored: int,
     once: tuple[str, str] = ("", ""),
+    inputs: Mapping[str, bytes] | None = None,
 ) -> Call[Admission]:
     """Let a fresh generation in; run it in the transaction that queues its job.
 
@@ -52,6 +54,7 @@ def admit(
         most_queued: pictures of all owners that may wait.
         most_stored: bytes that one owner's results may take; 0: no limit.
         once: where its Idempotency-Key is kept, and the digest of what was asked.
+        inputs: PNGs that it begins from, by the names in `wire.keys`; they go when it goes.
     """
     fields: list[Argument] = []
     for pair in record.to_hash().items():
@@ -63,12 +66,16 @@ def admit(
         version=record.request.model,
         batch=record.request.batch,
         evaluations=record.request.evaluations,
+        priority=record.request.priority,
+        turn=repr(record.turn),
         reserved=reserved,
         now=repr(record.created),
         member=record.history_member,
         once=once[0],
         fingerprint=once[1],
         once_seconds=ONCE_SECONDS,
+        init=(inputs or {}).get(keys.INIT, b""),
+        mask=(inputs or {}).get(keys.MASK, b""),
         most_queued=most_queued,
         most_stored=most_stored,
         rest=fields,

@@ -20,11 +20,15 @@ redis.call('HSET', key.job(id), 'status', 'queued')
 
 local record = key.generation(id)
 local found = redis.call(
-  'HMGET', record, 'owner', 'version', 'worker', 'suspected', 'status', 'created')
+  'HMGET', record, 'owner', 'version', 'worker', 'suspected', 'status', 'created', 'turn')
 local owner, version, holder = found[1], found[2], found[3]
 if not owner or not version then return 1 end
-redis.call('LREM', key.waiting(version, owner), 0, id)
-redis.call(push, key.waiting(version, owner), id)
+local waits, turn = key.waiting(version, owner), tonumber(found[7] or found[6])
+local edge = how == 'elsewhere' and -1 or 0
+local other = redis.call('ZRANGE', waits, edge, edge, 'WITHSCORES')
+if other[1] and how == 'elsewhere' then turn = math.max(turn, tonumber(other[2]) + 0.001) end
+if other[1] and how ~= 'elsewhere' then turn = math.min(turn, tonumber(other[2]) - 0.001) end
+redis.call('ZADD', waits, string.format('%.6f', turn), id)
 redis.call('ZADD', key.owners(version), 'NX', now, owner)
 redis.call('SADD', key.WAITING, version)
 redis.call('LREM', key.taken(version, owner), 0, id)

@@ -9,6 +9,15 @@
 local can, in_hand_of, places = {}, cjson.decode(held), tonumber(room)
 for _, version in ipairs(cjson.decode(versions)) do can[version] = true end
 
+-- One of high priority need not wait until one of those in hand ends.
+local function most_of(version, owner, count)
+  local usual = tonumber(overcommit)
+  if count < usual then return usual end
+  local first = redis.call('ZRANGE', key.waiting(version, owner), 0, 0)[1]
+  local high = first and redis.call('HGET', key.generation(first), 'priority') == 'high'
+  return high and 2 * usual or usual
+end
+
 local function next_one()
   while true do
     local version, owner, fewest, since
@@ -18,7 +27,7 @@ local function next_one()
         if #owners == 0 then redis.call('SREM', key.WAITING, waited_for) end
         for i = 1, #owners, 2 do
           local count, score = in_hand_of[owners[i]] or 0, tonumber(owners[i + 1])
-          local allowed = places > 0 or count < tonumber(overcommit)
+          local allowed = places > 0 or count < most_of(waited_for, owners[i], count)
           local better = not fewest or count < fewest or (count == fewest and score < since)
           if allowed and better then
             version, owner, fewest, since = waited_for, owners[i], count, score
@@ -27,7 +36,7 @@ local function next_one()
       end
     end
     if not version then return nil end
-    local id = redis.call('LPOP', key.waiting(version, owner))
+    local id = redis.call('ZPOPMIN', key.waiting(version, owner))[1]
     if not id then
       redis.call('ZREM', key.owners(version), owner)
     else

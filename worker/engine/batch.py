@@ -21,6 +21,7 @@ from models.cores import Cores
 from models.guidance import guide
 from models.noise import normal
 from models.sample import to_uint8
+from models.start import mix
 from models.step import Coefficients, advance
 from worker.engine.chunks import Cut
 from worker.engine.staging import Staged
@@ -114,6 +115,7 @@ class Batch:
         staged.fill(rows, cut)
         z = _step_noise(rows, self._weights) if staged.noisy else None
         moved = self._move(staged, partial(self._chunks, cut), z)
+        hold(rows, moved)
         shown = self._shown(rows, moved)
         self._commit(staged, moved)
         ended = [i for i, row in enumerate(rows) if row.last]
@@ -170,9 +172,9 @@ class Batch:
         if missing > 0:
             self._grow(missing)
         chosen = self._free[-len(fresh) :]
-        noise = _noise([(row, 0) for row in fresh], self._weights)
+        x = _first_states(fresh, self._weights)
         # A new row has no estimate yet: zeros, for what its slot held before may be NaN.
-        state = torch.stack([noise, torch.zeros_like(noise)], 1)
+        state = torch.stack([x, torch.zeros_like(x)], 1)
         where = torch.tensor(chosen, device=self._weights.device)
         if self._weights.condition is not None:
             conditions = torch.stack([self._pair(row) for row in fresh])
@@ -261,6 +263,34 @@ def decoded(weights: Weights, latents: Tensor) -> Pixels | Exception:
 def as_pixels(images: Tensor) -> Tensor:
     """(n, C, H, W) floats as (n, H, W, C) uint8, on the same device."""
     return to_uint8(images).permute(0, 2, 3, 1).contiguous()
+
+
+def hold(rows: Sequence[Row], moved: Moved) -> list[int]:
+    """Put known places back into rows that were moved, where they are held to any; which rows."""
+    held = [i for i, row in enumerate(rows) if row.first is not None]
+    for i in held:
+        row = rows[i]
+        assert row.work.known is not None
+        assert row.first is not None
+        moved.x[i], moved.estimate[i] = row.work.known.hold(
+            row.work.table, row.k, moved.x[i], moved.estimate[i], row.first
+        )
+    return held
+
+
+def _first_states(rows: Sequence[Row], weights: Weights) -> Tensor:
+    """What rows begin with, (n, C, H, W): noise, for most of them."""
+    x = _noise([(row, 0) for row in rows], weights)
+    for i, row in enumerate(rows):
+        work = row.work
+        if work.variation is not None:
+            seeds, share = work.variation
+            seed = torch.tensor([seeds[row.index]], device=weights.device)
+            x[i] = mix(x[i], normal(seed, torch.zeros_like(seed), weights.shape)[0], share)
+        if work.known is not None:
+            row.first = None if work.known.kept is None else x[i].clone()
+            x[i] = work.known.first(work.table, x[i])
+    return x
 
 
 def _step_noise(rows: Sequence[Row], weights: Weights) -> Tensor:

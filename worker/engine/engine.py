@@ -109,7 +109,8 @@ class Engine:
         rows = work.rows()
         self._works[work.id] = _Progress(work, unfinished=len(rows))
         kind = work.id if work.isolated else work.weights
-        self._share.add(work.owner, work.id, [(row, row.places) for row in rows], kind=kind)
+        items = [(row, row.places) for row in rows]
+        self._share.add(work.owner, work.id, items, kind=kind, weight=work.weight)
 
     def cancel(self, id_: str) -> bool:
         """Drop a work at once; False if it is not here."""
@@ -285,9 +286,11 @@ class _Note:
         if isinstance(seen.picture, Exception):
             return [*events, WorkFailed(id_, seen.picture)]
         if seen.picture is not None:
+            paste = row.work.paste
+            picture = seen.picture if paste is None else paste.over(seen.picture)
             if self.k in row.moments:
-                row.frames.append(seen.picture)
-            events.append(ImageDone(id_, row.index, seen.picture, tuple(row.frames)))
+                row.frames.append(picture)
+            events.append(ImageDone(id_, row.index, picture, tuple(row.frames)))
         if self.ended:
             events.append(WorkDone(id_))
         return events

@@ -1,4 +1,4 @@
-"""Who gets the next step: each owner the same, and within an owner each job the same.
+"""Who gets the next step: each owner the same, and within an owner each job by its weight.
 
 Least attained service first, counted in network evaluations over everything that an owner asks
 for. Jobs that may share a batch have the same kind (a model's weights; a job that shares with
@@ -22,7 +22,8 @@ class _Job(Generic[T]):
     owner: str
     kind: Hashable
     items: dict[T, int]  # item -> places, in the order in which they should finish
-    served: float = 0.0
+    served: float = 0.0  # divided by its weight
+    weight: float = 1.0
 
 
 @dataclass(eq=False)
@@ -42,14 +43,22 @@ class FairShare(Generic[T]):
         self._owners: dict[str, _Owner[T]] = {}
         self._jobs: dict[str, _Job[T]] = {}
 
-    def add(self, owner: str, job: str, items: Sequence[tuple[T, int]], *, kind: Hashable) -> None:
+    def add(
+        self,
+        owner: str,
+        job: str,
+        items: Sequence[tuple[T, int]],
+        *,
+        kind: Hashable,
+        weight: float = 1.0,
+    ) -> None:
         """Add a job's (item, places) pairs, in the order in which they should finish."""
         if owner not in self._owners:
             level = min((o.served for o in self._owners.values()), default=0.0)
             self._owners[owner] = _Owner(served=level)
         jobs = self._owners[owner].jobs
         level = min((j.served for j in jobs.values()), default=0.0)
-        jobs[job] = self._jobs[job] = _Job(owner, kind, dict(items), level)
+        jobs[job] = self._jobs[job] = _Job(owner, kind, dict(items), level, weight)
         self.demand += sum(places for _, places in items)
 
     def remove(self, job: str) -> list[T]:
@@ -103,7 +112,7 @@ class FairShare(Generic[T]):
         queues = []
         for rank, owner in enumerate(self._owners.values()):
             mine = [
-                (candidate.served, i, name, iter(candidate.items.items()))
+                (candidate.served, i, name, candidate.weight, iter(candidate.items.items()))
                 for i, (name, candidate) in enumerate(owner.jobs.items())
                 if candidate.kind == kind
             ]
@@ -128,12 +137,15 @@ class FairShare(Generic[T]):
         each = evaluations / max(1, sum(places.values()))
         for name, count in places.items():
             job = self._jobs[name]
-            job.served += count * each
+            job.served += count * each / job.weight
             self._owners[job.owner].served += count * each
-        self._level(chosen)
+        self._level(chosen, each)
 
-    def _level(self, chosen: dict[str, list[T]]) -> None:
-        """Who had all they asked for is not owed the difference to who asks for more."""
+    def _level(self, chosen: dict[str, list[T]], each: float) -> None:
+        """Who had all they asked for is not owed the difference to who asks for more.
+
+        But for what its weight is for: a job may stay behind by a step of the owner's lightest one.
+        """
         modest: list[_Owner[T]] = []
         waiting: list[_Owner[T]] = []
         for owner in self._owners.values():
@@ -142,31 +154,33 @@ class FairShare(Generic[T]):
             for name, job in owner.jobs.items():
                 whole = len(chosen.get(name, ())) == len(job.items)
                 (content if whole else wanting).append(job)
-            _raise_to_least(content, wanting)
+            lightest = min(job.weight for job in owner.jobs.values())
+            for job in content:
+                owed = 0.0
+                if job.weight > lightest:
+                    owed = (1 / lightest - 1 / job.weight) * sum(job.items.values()) * each
+                job.served = max(job.served, _least(wanting) - owed)
             (waiting if wanting else modest).append(owner)
-        _raise_to_least(modest, waiting)
+        for owner in modest:
+            owner.served = max(owner.served, _least(waiting))
 
 
 def _take_one(
-    jobs: list[tuple[float, int, str, Iterator[tuple[T, int]]]],
+    jobs: list[tuple[float, int, str, float, Iterator[tuple[T, int]]]],
     capacity: int,
     chosen: dict[str, list[T]],
 ) -> int:
     """Choose an item of an owner's least served job; its places, 0 when none fits or is left."""
     while jobs:
-        served, i, name, items = heapq.heappop(jobs)
+        served, i, name, weight, items = heapq.heappop(jobs)
         entry = next(items, None)
         if entry is None or entry[1] > capacity:
             continue  # all of it runs; or the last place stays free, not out of turn
         chosen.setdefault(name, []).append(entry[0])
-        heapq.heappush(jobs, (served + entry[1], i, name, items))
+        heapq.heappush(jobs, (served + entry[1] / weight, i, name, weight, items))
         return entry[1]
     return 0
 
 
-def _raise_to_least(
-    those: Sequence[_Job[T] | _Owner[T]], others: Sequence[_Job[T] | _Owner[T]]
-) -> None:
-    floor = min((other.served for other in others), default=0.0)
-    for one in those:
-        one.served = max(one.served, floor)
+def _least(those: Sequence[_Job[T] | _Owner[T]]) -> float:
+    return min((one.served for one in those), default=0.0)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.cores import Cores
 from models.noise import normal
-from worker.engine.batch import Batch, Moved, Outcome, Shown, as_pixels
+from worker.engine.batch import Batch, Moved, Outcome, Shown, as_pixels, hold
 from worker.engine.chunks import Cut
 from worker.engine.staging import Staged
 from worker.engine.weights import Weights
@@ -56,6 +56,9 @@ class GraphBatch(Batch):
         staged.fill(rows, cut, spare=_SPARE)
         graph.inputs.copy_(host.buffer[: len(graph.inputs)], non_blocking=True)
         graph.replay()
+        for i in hold(rows, graph.moved):  # beside the graph: few rows are held to anything
+            state = self._slots[rows[i].slot]
+            state[0], state[1] = graph.moved.x[i], graph.moved.estimate[i]
         wanted = [(row.k in row.moments, row.last, row.previewed) for row in rows]
         outcome = self._leaving(wanted, graph.moved, host)
         for row in rows:

@@ -42,6 +42,7 @@ class Weights:
         condition: None where the network takes none.
         decode: rows to pictures, (n, C, H, W) float32 -> (n, C', H', W') in [-1, 1], where rows are
             latents; None: rows are pictures.
+        encode: pictures to rows, the other way round; None where rows are pictures.
         preview: the same roughly, and at no cost; None: rows show themselves.
         sizes: of chunks in which it may be evaluated (`probe`); None: in all that the plan has.
     """
@@ -53,5 +54,6 @@ class Weights:
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     decode: Show | None = None
+    encode: Show | None = None
     preview: Show | None = None
     sizes: tuple[int, ...] | None = None

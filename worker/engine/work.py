@@ -13,6 +13,7 @@ from torch import Tensor
 from models.guidance import WHOLE, evaluations, guides, needs_null_class, run_evaluations
 from models.sample import strip_steps
 from models.sampler import Table
+from models.start import Known
 from worker.engine.weights import Weights
 
 Pixels = npt.NDArray[np.uint8]
@@ -29,9 +30,14 @@ class Work:
         conditions: what each image is drawn for; None: for nothing, unconditionally.
         negative: what guidance leads away from; None: the unconditional.
         guidance_interval: share of the run, [from, to), in which guidance applies.
+        variation: other seeds, one per image, and the share of their first noise that is mixed in.
+        known: a picture to begin from, or to be held to in places: as rows are, on their device.
+        paste: what is laid over finished pictures, where rows are latents.
+        skipped: rows of the sampler's whole table before the first of ``table``.
         strip: frames of each image's denoising strip; 0 keeps none.
         preview_every: steps between previews of each image; 0 shows none.
         isolated: never to share a batch, because it may have killed a worker.
+        weight: of its steps, how many it gets for each of a work of 1 that the owner has beside it.
     """
 
     id: str
@@ -44,9 +50,14 @@ class Work:
     guidance_scale: float = 1.0
     guidance_interval: tuple[float, float] = WHOLE
     clip: bool = True
+    variation: tuple[tuple[int, ...], float] | None = None
+    known: Known | None = None
+    paste: "Paste | None" = None
+    skipped: int = 0
     strip: int = 0
     preview_every: int = 0
     isolated: bool = False
+    weight: float = 1.0
 
     @property
     def places(self) -> int:
@@ -56,15 +67,19 @@ class Work:
     @property
     def evaluations(self) -> int:
         """Network evaluations that it takes in all; a guided image's step takes two."""
-        steps, scale, interval = self.table.steps, self.guidance_scale, self.guidance_interval
+        scale, interval = self.guidance_scale, self.guidance_interval
+        steps, skipped = self.skipped + self.table.steps, self.skipped
         return sum(
-            run_evaluations(steps, scale, interval, conditional=condition is not None)
+            run_evaluations(
+                steps, scale, interval, conditional=condition is not None, skipped=skipped
+            )
             for condition in self.conditions
         )
 
     def places_of(self, index: int, k: int) -> int:
         """Evaluations that step ``k`` of an image takes."""
-        if not guides(k, self.table.steps, self.guidance_interval):
+        whole = self.skipped + self.table.steps
+        if not guides(self.skipped + k, whole, self.guidance_interval):
             return 1
         conditional = self.conditions[index] is not None
         return evaluations(self.guidance_scale, conditional=conditional)
@@ -87,6 +102,24 @@ class Work:
         return [Row(self, index, columns, moments) for index in range(len(self.seeds))]
 
 
+@dataclass(frozen=True, eq=False)
+class Paste:
+    """Pixels that stay as they were, in places.
+
+    Attributes:
+        pixels: (H, W, C) uint8.
+        share: (H, W, 1) float32 in 0 ... 1, how much of them is seen; 1 is all, to the grey level.
+    """
+
+    pixels: Pixels
+    share: npt.NDArray[np.float32]
+
+    def over(self, picture: Pixels) -> Pixels:
+        """A finished picture with them laid over it."""
+        mixed = self.share * self.pixels + (1 - self.share) * picture
+        return np.rint(mixed).astype(np.uint8)
+
+
 @dataclass(eq=False)
 class Row:
     """One image in the making, which can pause and go on anywhere.
@@ -96,6 +129,7 @@ class Row:
         moments: steps before which x belongs to the strip; K is the picture itself.
         k: steps made.
         slot: where its pixels are (`batch`); None before the first step.
+        first: its first noise, where it is held to a known picture; None before the first step.
         noise: of steps to come, by step; drawn some ahead, because few rows cost what many do.
     """
 
@@ -105,6 +139,7 @@ class Row:
     moments: frozenset[int]
     k: int = 0
     slot: int | None = None
+    first: Tensor | None = None
     frames: list[Pixels] = field(default_factory=list)
     noise: dict[int, Tensor] = field(default_factory=dict)
 

@@ -24,7 +24,7 @@ from training.encoding.inputs import network_shape
 from training.errors import TrainingError
 from training.pictures.captions import captions_of
 from training.pictures.data import load_pictures
-from training.pictures.sources import Split
+from training.pictures.source import Split
 from training.sections import Texts
 
 
@@ -130,17 +130,13 @@ def test_an_encoder_in_a_package_stays_there(
 
 
 def test_captions_are_made_of_the_fields_of_metadata(tmp_path: Path) -> None:
-    lines = [
-        {"file_name": "b.png", "text": "firefighter", "style": "google", "year": 16},
-        {"file_name": "a.png", "text": "keycap: *", "style": "twitter", "year": 15},
+    about = [
+        {"text": "keycap: *", "style": "twitter", "year": 15},
+        {"text": "firefighter", "style": "google", "year": 16},
     ]
-    content = "\n".join(map(json.dumps, lines)).encode()
-    found = captions_of(
-        ["in/a.png", "in/b.png"],
-        {"in/metadata.jsonl": content},
-        template="{text}, {style} {year}",
-    )
+    found, without = captions_of(["a.png", "b.png"], about, template="{text}, {style} {year}")
     assert [one.text for one in found] == ["keycap: *, twitter 15", "firefighter, google 16"]
+    assert not without
     folder = write_squares(tmp_path / "x")
     data = load_pictures(folder, size=(8, 8), channels=3, caption="{text}", hold_out=0, quiet=True)
     assert (data.captions, data.classes) == (("blue", "red"), ())
@@ -182,18 +178,32 @@ def test_a_group_of_captions_is_held_out_whole(tmp_path: Path) -> None:
         (b"{", "{text}", "metadata.jsonl, line 1 is not of the form"),
         (b"[1]", "{text}", "is not of the form"),
         (b'{"file_name": 1}', "{text}", "file_name = 1 is no name"),
-        (b'{"file_name": "a.png", "text": "x"}', "{style}", "no field 'style'"),
+        (b'{"file_name": "a.png", "text": "x"}', "{style}", "no field 'style'.*data: text"),
         (b'{"file_name": "a.png", "text": null}', "{text}", "no field 'text'"),
-        (b'{"file_name": "b.png", "text": "x"}', "{text}", "no line for a.png"),
+        (b'{"file_name": "b.png", "text": "x"}', "{text}", "it has no line in a metadata file"),
         (b'{"file_name": "a.png", "text": "x"}', "x" * 2001, "2001 characters"),
     ],
 )
 def test_broken_metadata_is_refused_with_its_place(
-    content: bytes | None, template: str, message: str
+    tmp_path: Path, content: bytes | None, template: str, message: str
 ) -> None:
-    metadata = {} if content is None else {"metadata.jsonl": content}
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    if content is not None:
+        (tmp_path / "metadata.jsonl").write_bytes(content)
     with pytest.raises(TrainingError, match=message):
-        captions_of(["a.png"], metadata, template=template)
+        load_pictures(tmp_path, size=(8, 8), channels=3, caption=template, hold_out=0)
+
+
+def test_pictures_without_a_caption_are_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_squares(tmp_path / "x", count=20)
+    lines = (folder / "metadata.jsonl").read_text().splitlines()
+    (folder / "metadata.jsonl").write_text("\n".join(lines[:17]))
+    data = load_pictures(folder, size=(8, 8), channels=3, caption="{text}", hold_out=0)
+    assert (len(data), data.unreadable, data.captions) == (17, 3, ("blue", "red"))
+    report = capsys.readouterr().err.split("left out; ")[1].split(" names them")[0]
+    assert "17.png: it has no line in a metadata file" in Path(report).read_text()
 
 
 @pytest.mark.parametrize(

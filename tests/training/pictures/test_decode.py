@@ -136,11 +136,14 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "cannot identify"),
-        (b"no picture at all", "cannot identify"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "cannot identify"),
+        (b"", "the file is empty"),
+        (b"no picture at all", "it is no picture that is read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "it is no picture that is read"),
+        (b"\n<!doctype html><p>Please log in", "it is HTML or SVG, not pixels"),
+        (b"%PDF-1.7", "it is a PDF"),
+        (b"\0\0\0\x18ftypheic", "it is HEIC"),
         (bomb(8000, 8001), "64 million pixels"),
-        (bomb(60000, 60000), "exceeds limit"),
+        (bomb(60000, 60000), "over 64 million pixels"),
         (bomb(64, 64), "truncated"),
     ],
 )

@@ -15,6 +15,7 @@ from PIL import Image
 from training.errors import TrainingError
 from training.pictures.cache import cache_folder
 from training.pictures.data import Pictures, load_pictures
+from training.pictures.mixture import Asked
 
 
 def png(level: int, size: tuple[int, int] = (4, 4)) -> bytes:
@@ -39,7 +40,7 @@ def write(root: Path, files: dict[str, bytes], *, zipped: bool = False) -> Path:
     return root / "pictures"
 
 
-def load(path: Path, **changes: object) -> Pictures:
+def load(path: Path | list[Asked], **changes: object) -> Pictures:
     arguments: dict[str, object] = {"size": (4, 4), "channels": 1, "quiet": True, "hold_out": 0}
     arguments |= changes
     return load_pictures(path, **arguments)  # type: ignore[arg-type]

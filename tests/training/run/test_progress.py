@@ -77,7 +77,8 @@ def test_a_full_disk_ends_the_curves_and_says_so_once(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     command = [sys.executable, "-c", CURVES, str(tmp_path)]
     ran = subprocess.run(command, check=True, capture_output=True, text=True)
-    warning, end = ran.stdout.splitlines()
-    assert warning.startswith("warning: no more curves for TensorBoard (")
-    assert "File too large" in warning
+    *warnings, end = ran.stdout.splitlines()
+    for name, warning in zip(("TensorBoard", "metrics.jsonl"), sorted(warnings), strict=True):
+        assert warning.startswith(f"warning: no more curves for {name} (")
+        assert "File too large" in warning
     assert end == "the run went on"

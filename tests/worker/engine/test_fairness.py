@@ -8,6 +8,7 @@ import pytest
 from tests.worker.engine.fake import FakeNetwork, fake_weights, run, work
 from wire.picture import Picture
 from worker.engine.engine import Engine
+from worker.engine.fairness import FairShare
 from worker.engine.precision import Plan
 from worker.engine.work import Started, Work, WorkDone
 
@@ -173,3 +174,18 @@ def test_api_and_engine_count_the_same_evaluations(
                 guidance_interval=interval,
             )
             assert asked.evaluations == drawn.evaluations
+
+
+def test_within_an_owner_steps_go_by_weight_and_nobody_starves() -> None:
+    share: FairShare[str] = FairShare()
+    for name, weight in (("high", 4.0), ("normal", 1.0), ("low", 0.25)):
+        share.add("anna", name, [(name, 1)], kind="k", weight=weight)
+    share.add("ben", "ben", [("ben", 1)], kind="k")
+    steps: Counter[str] = Counter()
+    for _ in range(840):
+        chosen = share.fill(share.next_job(), 1)
+        steps.update(chosen.keys())
+        share.charge(chosen, 1)
+    assert abs(steps["ben"] - 420) <= 1, "owners share alike, whatever weights they give"
+    for name, part in (("high", 320), ("normal", 80), ("low", 20)):
+        assert abs(steps[name] - part) <= 3

@@ -5,10 +5,13 @@ end
 
 -- A worker begins it, or it ends before that.
 local function leave_queue()
-  local found = redis.call('HMGET', key.generation(id), 'batch', 'owner', 'version')
+  local found = redis.call('HMGET', key.generation(id), 'batch', 'owner', 'version', 'priority')
   local pictures = tonumber(found[1] or 0)
   less(key.QUEUED, 'pictures', pictures)
   less(key.QUEUED, 'pictures:' .. (found[2] or ''), pictures)
+  if found[4] and found[4] ~= 'normal' then
+    less(key.QUEUED, 'ranked:' .. (found[2] or ''), 1)
+  end
   redis.call('ZREM', key.WAITS, id)
   if found[3] then redis.call('LREM', key.taken(found[3], found[2] or ''), 0, id) end
 end

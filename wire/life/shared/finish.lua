@@ -8,6 +8,7 @@ local function finish(status, now, failure, done, keep, remember)
   less(key.UNFINISHED, owner, 1)
   redis.call('HSET', record, 'status', status, 'finished', now, 'error', failure)
   emit('done', done)
+  notify('done', 'done', done, now)
   for _, name in ipairs({record, key.events(id), key.images(id)}) do
     redis.call('EXPIRE', name, keep)
   end

@@ -14,7 +14,7 @@ local function in_hand(id)
   redis.call('ZADD', key.STARTED, abandoned_at, entry)
   redis.call('HSET', key.job(id), 'status', 'started', 'worker_name', rq_worker,
     'started_at', moment, 'last_heartbeat', moment)
-  redis.call('LREM', key.waiting(version, owner), 1, id)
+  redis.call('ZREM', key.waiting(version, owner), id)
   if status == 'queued' then
     local taken = key.taken(version, owner)
     if not redis.call('LPOS', taken, id) then redis.call('RPUSH', taken, id) end

@@ -1,0 +1,301 @@
+"""What other programs write is read: each format is made by its own library."""
+
+import csv
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import webdataset
+
+from tests.training.pictures.test_sources import EXPECTED, levels, load, png, write
+from training.errors import TrainingError
+from training.pictures.data import Pictures
+
+pyarrow = pytest.importorskip("pyarrow")
+from pyarrow import parquet  # noqa: E402 - needs pyarrow
+
+NAMES = ["cat", "dog"]
+# Hugging Face's `datasets` leaves this beside a table, so that numbers keep their names.
+FEATURES = {
+    "info": {
+        "features": {
+            "image": {"_type": "Image"},
+            "label": {"_type": "ClassLabel", "names": NAMES},
+        }
+    }
+}
+
+
+def write_table(path: Path, rows: list[dict[str, Any]], *, features: bool = True) -> Path:
+    table = pyarrow.Table.from_pylist(rows)
+    if features:
+        table = table.replace_schema_metadata({"huggingface": json.dumps(FEATURES)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(table, path, row_group_size=2)
+    return path
+
+
+def row(level: int, label: int | str | None, **more: object) -> dict[str, Any]:
+    return {"image": {"bytes": png(level), "path": None}, "label": label, **more}
+
+
+ROWS = [row(1, 0), row(2, 0), row(3, 1)]
+
+
+def write_shards(folder: Path, samples: list[dict[str, Any]], *, each: int = 2) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    pattern = str(folder / "%06d.tar")
+    with webdataset.ShardWriter(pattern, maxcount=each, verbose=0) as shards:
+        for index, sample in enumerate(samples):
+            shards.write({"__key__": f"{index:04d}", **sample})
+    return folder
+
+
+SAMPLES = [
+    {"png": png(1), "cls": "cat", "txt": "a cat"},
+    {"png": png(2), "cls": "cat", "txt": "a white cat"},
+    {"png": png(3), "cls": "dog", "txt": "a dog"},
+]
+
+
+def captions(data: Pictures) -> list[tuple[int, str]]:
+    return [
+        (int(image[0, 0, 0]), data.captions[label])
+        for image, label in zip(data.images, data.labels, strict=True)
+    ]
+
+
+def metadata(rows: list[dict[str, object]], kind: str) -> dict[str, bytes]:
+    if kind == "jsonl":
+        return {"metadata.jsonl": "\n".join(map(json.dumps, rows)).encode()}
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return {"metadata.csv": "\ufeff".encode() + text.getvalue().encode()}
+
+
+LINES: list[dict[str, object]] = [
+    {"file_name": "1.png", "label": "cat", "text": 'a "grey", cat'},
+    {"file_name": "in/2.png", "label": "cat", "text": "a\nwhite cat"},
+    {"file_name": "3.png", "label": "dog", "text": "ein Hündchen"},
+]
+PICTURES = {"1.png": png(1), "in/2.png": png(2), "3.png": png(3)}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+@pytest.mark.parametrize("place", ["", "train/", "pets/train/"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_an_imagefolder_s_labels_and_captions_are_read_and_train_is_no_class(
+    tmp_path: Path, kind: str, place: str, zipped: bool
+) -> None:
+    files = {f"{place}{name}": data for name, data in (PICTURES | metadata(LINES, kind)).items()}
+    path = write(tmp_path, files, zipped=zipped)
+    assert sorted(levels(load(path))) == EXPECTED
+    told = load(path, caption="{label}: {text}")
+    assert sorted(captions(told)) == [
+        (1, 'cat: a "grey", cat'),
+        (2, "cat: a\nwhite cat"),
+        (3, "dog: ein Hündchen"),
+    ]
+
+
+def test_a_lone_train_folder_is_no_class(tmp_path: Path) -> None:
+    data = load(write(tmp_path, {"train/1.png": png(1), "train/2.png": png(2)}))
+    assert levels(data) == [(1, "-"), (2, "-")]
+    assert load(tmp_path / "pictures", hold_out=0.5).held_out == 0.5
+
+
+def test_splits_of_an_imagefolder_have_metadata_of_their_own(tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    for split, level in (("train", 1), ("test", 9)):
+        lines: list[dict[str, object]] = [{"file_name": "x.png", "label": f"{split}ed"}]
+        files |= {f"{split}/{name}": data for name, data in metadata(lines, "csv").items()}
+        files[f"{split}/x.png"] = png(level)
+    path = write(tmp_path, files)
+    assert levels(load(path)) == [(1, "trained")]
+    assert levels(load(path, split="test")) == [(9, "tested")]
+
+
+def test_metadata_above_the_splits_speaks_of_both(tmp_path: Path) -> None:
+    lines: list[dict[str, object]] = [
+        {"file_name": "train/x.png", "label": "a"},
+        {"file_name": "test/x.png", "label": "a"},
+    ]
+    files = {"train/x.png": png(1), "test/x.png": png(2), **metadata(lines, "jsonl")}
+    path = write(tmp_path, files)
+    assert levels(load(path)) == [(1, "a")]
+    assert levels(load(path, split="test")) == [(2, "a")]
+
+
+def test_captions_may_lie_beside_each_picture(tmp_path: Path) -> None:
+    files = {"a.1.png": png(1), "a.1.txt": b" one\n", "b.png": png(2), "b.json": b'{"text": "two"}'}
+    data = load(write(tmp_path, files), caption="{text}")
+    assert captions(data) == [(1, "one"), (2, "two")]
+
+
+@pytest.mark.parametrize("name", ["pets.tar", "pets.tar.gz", "pets.tgz"])
+def test_a_tar_of_class_folders_is_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with tarfile.open(path, "w:" if name.endswith(".tar") else "w:gz") as archive:
+        archive.add(
+            write(tmp_path, {"cat/1.png": png(1), "cat/2.png": png(2), "dog/3.png": png(3)}),
+            arcname=".",
+        )
+    assert levels(load(path)) == EXPECTED
+
+
+def test_webdataset_s_shards_are_read(tmp_path: Path) -> None:
+    path = write_shards(tmp_path / "shards", SAMPLES)
+    assert len(list(path.iterdir())) == 2
+    assert levels(load(path)) == EXPECTED
+    told = load(path, caption="{text}")
+    assert captions(told) == [(1, "a cat"), (2, "a white cat"), (3, "a dog")]
+    one = load(path / "000000.tar")
+    assert levels(one) == EXPECTED[:2]
+
+
+def test_shards_tell_their_split_by_name(tmp_path: Path) -> None:
+    write_shards(tmp_path / "shards" / "train", SAMPLES)
+    write_shards(tmp_path / "shards" / "val", [{"png": png(7), "json": {"label": "dog"}}])
+    assert levels(load(tmp_path / "shards")) == EXPECTED
+    test = load(tmp_path / "shards", split="test")
+    assert levels(test) == [(7, "dog")]
+
+
+def test_a_hugging_face_table_is_read_with_its_class_names(tmp_path: Path) -> None:
+    write_table(tmp_path / "data/train-00000-of-00002.parquet", ROWS[:2])
+    write_table(tmp_path / "data/train-00001-of-00002.parquet", ROWS[2:])
+    write_table(tmp_path / "data/test-00000-of-00001.parquet", [row(8, 1)])
+    assert levels(load(tmp_path / "data")) == EXPECTED
+    assert load(tmp_path / "data", split="test").labels.tolist() == [1]
+    renamed = load(tmp_path / "data", class_names=("tabby", "hound"))
+    assert levels(renamed)[0] == (1, "tabby")
+
+
+def test_a_table_of_plain_bytes_has_captions_too(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"jpg": png(5), "text": "five"}, {"jpg": png(6), "text": None}]
+    rows += [{"jpg": png(7 + i), "text": f"{i}"} for i in range(4)]
+    path = write_table(tmp_path / "pictures.parquet", rows, features=False)
+    assert captions(load(path, caption="{text}"))[0] == (5, "five")
+    assert load(path, caption="{text}").unreadable == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"text": "x"}], r"no column of pictures' bytes.*text \(string\)"),
+        ([{"a": b"x", "b": b"y"}], "or several of them"),
+        ([{"image": {"bytes": None, "path": "cat.png"}}], "only a path .cat.png., not the picture"),
+        ([{"image": {"bytes": None, "path": None}}], "the row has no picture|no column"),
+    ],
+)
+def test_a_table_without_pictures_is_refused_with_what_it_has(
+    tmp_path: Path, rows: list[dict[str, Any]], message: str
+) -> None:
+    image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    schema = pyarrow.schema([("image", image)]) if "image" in rows[0] else None
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema), tmp_path / "t.parquet")
+    with pytest.raises(TrainingError, match=message):
+        load(tmp_path / "t.parquet")
+
+
+def test_a_torn_table_is_refused(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.parquet", ROWS)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(TrainingError, match="no parquet file that can be read"):
+        load(path)
+
+
+@pytest.mark.parametrize("cut", [512, 1500, 2048])
+def test_a_shard_that_is_cut_off_is_said_and_what_is_whole_is_used(
+    tmp_path: Path, cut: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = [{"png": png(level), "cls": "cat"} for level in range(9)]
+    path = write_shards(tmp_path / "shards", samples, each=9) / "000000.tar"
+    with tarfile.open(path) as archive:
+        last = archive.getmembers()[-1]
+    path.write_bytes(path.read_bytes()[: last.offset_data + 512 - cut])
+    data = load(path, quiet=False)
+    assert 7 <= len(data) <= 8
+    said = capsys.readouterr().err
+    assert "warning: " in said
+    assert "is cut off after" in said
+
+
+def test_a_shard_without_a_whole_file_is_refused(tmp_path: Path) -> None:
+    path = write_shards(tmp_path / "shards", SAMPLES) / "000000.tar"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(TrainingError, match="is no tar that can be read"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([2, "1", 0], ["2", "1", "0"]),  # numbers, also as text
+        (["b", "a", "b"], ["b", "a", "b"]),
+    ],
+)
+def test_labels_are_numbers_or_names(
+    tmp_path: Path, labels: list[object], expected: list[str]
+) -> None:
+    lines: list[dict[str, object]] = [
+        {"file_name": f"{i}.png", "label": label} for i, label in enumerate(labels)
+    ]
+    files = {f"{i}.png": png(i) for i in range(3)} | metadata(lines, "jsonl")
+    assert [name for _, name in levels(load(write(tmp_path, files)))] == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, "cat"], "label is a number for some pictures .1. and a name for others .'cat'."),
+        ([1.5, 2], "the label 1.5 is neither a number nor a name"),
+        ([True, False], "the label True is neither"),
+        (["Cat", "cat"], "'Cat' and 'cat', which differ only in upper case"),
+        ([10**9, 0], "has label 1000000000; at most 100000"),
+    ],
+)
+def test_labels_that_cannot_be_told_apart_are_refused(
+    tmp_path: Path, labels: list[object], message: str
+) -> None:
+    lines: list[dict[str, object]] = [
+        {"file_name": f"{i}.png", "label": label} for i, label in enumerate(labels)
+    ]
+    files = {f"{i}.png": png(i) for i in range(2)} | metadata(lines, "jsonl")
+    with pytest.raises(TrainingError, match=message):
+        load(write(tmp_path, files))
+
+
+def test_pictures_without_a_label_are_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row(level, None if level == 3 else level % 2) for level in range(10)]
+    data = load(write_table(tmp_path / "t.parquet", rows), quiet=False)
+    assert (len(data), data.unreadable) == (9, 1)
+    report = capsys.readouterr().err.split("left out; ")[1].split(" names them")[0]
+    assert Path(report).read_text() == "t.parquet[3]: it has no label, which others have\n"
+
+
+def test_lines_of_pictures_that_are_not_there_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone: dict[str, object] = {"file_name": "gone.png", "label": "cat", "text": ""}
+    lines = [*LINES, gone]
+    load(write(tmp_path, PICTURES | metadata(lines, "csv")), quiet=False)
+    said = capsys.readouterr().err
+    assert "metadata.csv speaks of 1 pictures that are not there, for example gone.png" in said
+
+
+def test_a_class_field_may_have_another_name(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"img": {"bytes": png(i)}, "fine_label": i % 2, "label": 0} for i in range(4)
+    ]
+    path = write_table(tmp_path / "t.parquet", rows, features=False)
+    assert load(path, label="fine_label").labels.tolist() == [0, 1, 0, 1]
+    assert np.array_equal(load(path).labels, [0, 0, 0, 0])

@@ -1,0 +1,193 @@
+"""A run that begins from another model, or goes on with more pictures; new classes extend it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.checkpoint import load_model, read_manifest, resolve, save_checkpoint
+from models.manifest import Manifest
+from models.unet import UNet
+from training.__main__ import main
+from training.config import load_config
+from training.run.growth import CLASS_TABLE
+
+CONFIG = """
+[data]
+size = 8
+channels = 1
+hold_out = 0
+
+[network]
+base = 8
+multipliers = [1, 2]
+blocks_per_level = 1
+norm_groups = 4
+
+[diffusion]
+schedule = "cosine"
+timesteps = 50
+prediction = "v"
+
+[train]
+steps = 6
+batch_size = 8
+report_every = 100
+save_every = 100
+bf16 = false
+
+[publish]
+steps = 4
+keep_minutes = 0
+"""
+
+
+def draw(folder: Path, name: str, count: int, seed: int) -> None:
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    for index in range(count):
+        pixels = random.integers(0, 255, (8, 8), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name / f"{seed}-{index}.png")
+
+
+@pytest.fixture
+def pets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of cats and dogs, half done."""
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "data", "cat", 10, 0)
+    draw(tmp_path / "data", "dog", 10, 1)
+    Path("pets.toml").write_text(CONFIG)
+    assert main(["train", "pets.toml", "--data", "data", "--until", "3"]) == 0
+    return tmp_path / "data"
+
+
+def table(folder: Path) -> torch.Tensor:
+    found: torch.Tensor = load_model(folder).network.state_dict()[CLASS_TABLE]
+    return found
+
+
+def test_added_pictures_continue_the_run_and_a_new_class_extends_the_table(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = table(Path("checkpoints/pets"))
+    draw(pets, "bear", 5, 2)  # sorts before the others
+    draw(pets, "cat", 2, 3)
+    (pets / "dog/1-0.png").unlink()
+    again = ["train", "pets.toml", "--data", "data", "--resume", "--set", "train.learning_rate=0"]
+    assert main(again) == 0
+    said = capsys.readouterr().err
+    assert "the pictures have changed: 7 added, 1 removed, new classes: bear; 26 instead of 20" in (
+        said
+    )
+    manifest = read_manifest(resolve(Path("checkpoints/pets")))
+    assert manifest.classes == ("cat", "dog", "bear")
+    assert manifest.training["data"]["changes"] == [
+        {"step": 3, "added": 7, "removed": 1, "classes": ["bear"]}
+    ]
+    after = table(Path("checkpoints/pets"))
+    cat, dog, null = before
+    # The average still moves towards the network's weights a little.
+    for row, expected in zip(after, (cat, dog, null, null), strict=True):
+        assert torch.allclose(row, expected, atol=1e-2)
+
+
+def test_the_same_pictures_are_no_change(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "pets.toml", "--data", "data", "--resume"]) == 0
+    assert "have changed" not in capsys.readouterr().err
+    assert "changes" not in read_manifest(resolve(Path("checkpoints/pets"))).training["data"]
+
+
+def test_other_pictures_are_another_run(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw(pets.parent / "other", "cat", 9, 8)
+    draw(pets.parent / "other", "dog", 9, 9)
+    assert main(["train", "pets.toml", "--data", "other", "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert "only 0 of the 20 pictures that it was trained on are still there" in said
+    assert "--init-from" in said
+
+
+def test_fine_tuning_keeps_what_fits_and_names_the_rest(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(pets.parent / "new", "panda", 6, 5)
+    base = ["train", "pets.toml", "--init-from", "checkpoints/pets", "--data", "new"]
+    still = ["--set", "train.learning_rate=0", "--set", "network.blocks_per_level=2"]
+    assert main([*base, "--name", "pandas", "--until", "2", *still]) == 0
+    said = capsys.readouterr().err
+    assert "begins from pets@0000003: " in said
+    assert "new: the class 'panda', " in said
+    model, parent = load_model(Path("checkpoints/pandas")), load_model(Path("checkpoints/pets"))
+    assert model.manifest.classes == ("cat", "dog", "panda")
+    weights, before = model.network.state_dict(), parent.network.state_dict()
+    assert torch.equal(weights["conv_in.weight"], before["conv_in.weight"])
+    cat, dog, null = before[CLASS_TABLE]
+    assert torch.equal(weights[CLASS_TABLE], torch.stack([cat, dog, null, null]))
+    (lineage,) = model.manifest.training["lineage"]
+    assert (lineage["model"], lineage["pictures"], lineage["classes"]) == ("pets@0000003", 20, 2)
+
+    # It goes on, and so does its lineage; the panda alone may be judged.
+    assert main([*base[:2], *base[4:], "--name", "pandas", "--resume", *still]) == 0
+    assert read_manifest(resolve(Path("checkpoints/pandas"))).training["lineage"] == [lineage]
+
+
+def test_fine_tuning_without_a_configuration_keeps_the_model_s_own(pets: Path) -> None:
+    draw(pets.parent / "new", "panda", 6, 5)
+    arguments = ["train", "--init-from", "checkpoints/pets", "--data", "new", "--until", "1"]
+    assert main([*arguments, "--set", "data.hold_out=0"]) == 0
+    model = load_model(Path("checkpoints/new"))
+    parent = read_manifest(resolve(Path("checkpoints/pets")))
+    assert model.manifest.diffusion == parent.diffusion
+    assert model.manifest.network.block_channels == parent.network.block_channels
+    assert load_config(Path("checkpoints/new/new.toml")).data.size == (8, 8)
+
+
+def test_weights_of_other_conventions_are_fine_tuned_as_they_are(pets: Path) -> None:
+    parent = load_model(Path("checkpoints/pets"))
+    shape = replace(
+        parent.manifest.network,
+        downsample_padding=0,
+        freq_shift=1.0,
+        flip_sin_to_cos=False,
+        norm_eps=1e-6,
+        num_class_embeds=None,
+        null_class=None,
+    )
+    manifest = Manifest(
+        name="ddpm", step=0, network=shape, diffusion=parent.manifest.diffusion, classes=()
+    )
+    save_checkpoint(Path("checkpoints"), manifest, weights=UNet(shape).state_dict())
+    arguments = ["train", "--init-from", "checkpoints/ddpm/0000000", "--data", "data", "--name"]
+    assert main([*arguments, "both", "--until", "1", "--set", "data.hold_out=0"]) == 0
+    network = load_model(Path("checkpoints/both")).manifest.network
+    assert (network.downsample_padding, network.freq_shift, network.norm_eps) == (0, 1.0, 1e-6)
+    assert network.num_class_embeds == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--set", "diffusion.prediction=eps"], "has diffusion.prediction = 'v', the config"),
+        (["--set", "diffusion.timesteps=40"], "weights would mean something else"),
+        (["--resume"], "--init-from begins a run and --resume goes on"),
+        (["--data", "plain"], "has none: put its pictures into a folder"),
+    ],
+)
+def test_a_parent_that_does_not_fit_is_refused(
+    pets: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(pets.parent, "plain", 3, 1)
+    arguments = ["train", "pets.toml", "--init-from", "checkpoints/pets", "--data", "data"]
+    assert main([*arguments, "--name", "x", *more]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_pictures_without_a_class_cannot_go_on_from_a_model_with_classes(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(pets.parent, "plain", 3, 1)
+    arguments = ["train", "pets.toml", "--init-from", "checkpoints/pets", "--data", "plain"]
+    assert main([*arguments, "--name", "x"]) == 2
+    assert "has classes, and the pictures have none" in capsys.readouterr().err

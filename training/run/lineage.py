@@ -1,0 +1,156 @@
+"""Where a run's weights and pictures come from: its parent model, and what changed since."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.checkpoint import WEIGHTS, Model, load_model
+from models.manifest import Manifest
+from models.unet import UNet, UNetConfig
+from training.config import Run
+from training.errors import TrainingError
+from training.pictures.data import Pictures
+from training.run.growth import Inherited, Table, inherit
+
+LINEAGE = "lineage"
+DIGESTS = "data.digests"
+_LEAST_SHARED = 0.5  # of the pictures, for a run to be the same run with others added
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The model that a run begins from."""
+
+    model: Model
+
+    @classmethod
+    def load(cls, path: Path) -> "Parent":
+        """A verified checkpoint of ours.
+
+        Raises:
+            TrainingError: it is a folder that diffusers reads.
+            CheckpointError: nothing is there, or it is damaged.
+        """
+        if any((path / name).is_file() for name in ("model_index.json", "config.json")):
+            raise TrainingError(
+                f"{path} is a diffusers folder; make it a checkpoint first: python -m training "
+                f"convert {path} checkpoints/{path.name.lower()}"
+            )
+        return cls(load_model(path))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model says of itself."""
+        return self.model.manifest
+
+    def facts(self) -> dict[str, Any]:
+        """What the child's manifest says of it."""
+        manifest = self.manifest
+        data = manifest.training.get("data", {})
+        own = {
+            "model": manifest.version,
+            "sha256": manifest.files[WEIGHTS].sha256,
+            "classes": len(manifest.classes),
+            "pictures": data.get("pictures"),
+            "data_sha256": data.get("sha256"),
+        }
+        return {LINEAGE: [*manifest.training.get(LINEAGE, []), own]}
+
+    def require_alike(self, config: Run, data: Pictures) -> None:
+        """Refuse a child that would read the parent's outputs as something else.
+
+        Raises:
+            TrainingError: it predicts something else, or has classes where the pictures have none.
+        """
+        theirs, ours = self.manifest.diffusion, config.diffusion
+        for name in ("prediction", "schedule", "timesteps", "beta_range"):
+            if getattr(theirs, name) != getattr(ours, name):
+                raise TrainingError(
+                    f"--init-from {self.manifest.version} has diffusion.{name} = "
+                    f"{getattr(theirs, name)!r}, the configuration {getattr(ours, name)!r}: its "
+                    "weights would mean something else; give the same"
+                )
+        if self.manifest.classes and not (data.classes or data.captions):
+            raise TrainingError(
+                f"{self.manifest.version} has classes, and the pictures have none: put them into a "
+                "folder that is named after their class"
+            )
+
+    def weights_for(self, shape: UNetConfig, classes: tuple[str, ...], seed: int) -> Inherited:
+        """What a network of this shape begins with."""
+        torch.manual_seed(seed)
+        return inherit(
+            UNet(shape),
+            self.model.network.state_dict(),
+            ours=Table(classes, shape.null_class),
+            theirs=table_of(self.manifest),
+        )
+
+
+def table_of(manifest: Manifest) -> Table:
+    """The class table of a checkpoint's network."""
+    return Table(manifest.classes, manifest.null_class)
+
+
+def summary(parent: Parent, inherited: Inherited) -> str:
+    """One line: what is the parent's, and what is new."""
+    total = len(inherited.weights)
+    names = ", ".join(inherited.new[:8]) + (", ..." if len(inherited.new) > 8 else "")
+    return (
+        f"begins from {parent.manifest.version}: {inherited.kept} of {total} tensors; "
+        f"new: {names or 'nothing'}"
+    )
+
+
+def digests(data: Pictures) -> Tensor:
+    """(N,) int64: a name for each picture with its class or caption, the same in any order."""
+    named = data.captions or data.classes
+    found = np.empty(len(data), dtype=np.int64)
+    for index, label in enumerate(data.labels.tolist()):
+        said = named[label].encode(errors="surrogatepass") if named else b""
+        digest = blake2b(data.images[index].tobytes(), key=said[:64], digest_size=8).digest()
+        found[index] = int.from_bytes(digest, "big", signed=True)
+    return torch.from_numpy(found)
+
+
+def changes(before: Mapping[str, Tensor], data: Pictures, known: Sequence[str]) -> dict[str, Any]:
+    """What became of the pictures since a checkpoint.
+
+    Args:
+        before: the checkpoint's resume state.
+        known: its classes.
+
+    Returns:
+        So many ``added`` and ``removed``, and the ``classes`` that are new.
+
+    Raises:
+        TrainingError: most of them are others, so that it would be another run.
+    """
+    old, new = (Counter(part.tolist()) for part in (before[DIGESTS], digests(data)))
+    shared = (old & new).total()
+    if shared < _LEAST_SHARED * old.total():
+        raise TrainingError(
+            f"only {shared} of the {old.total()} pictures that it was trained on are still there; "
+            "begin a new run from it with --init-from and another --name"
+        )
+    return {
+        "added": new.total() - shared,
+        "removed": old.total() - shared,
+        "classes": [name for name in data.classes if name not in known],
+    }
+
+
+def described(found: Mapping[str, Any], before: int, now: int) -> str:
+    """What `changes` found, in words."""
+    parts = [f"{found[key]} {key}" for key in ("added", "removed") if found[key]]
+    if found["classes"]:
+        parts.append(f"new classes: {', '.join(found['classes'])}")
+    what = ", ".join(parts) or "only their order"
+    return f"the pictures have changed: {what}; {now} instead of {before}"

@@ -1,0 +1,89 @@
+"""The pictures of a run: those that it learns from, and those that it is judged by."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from training.config import Config, Run
+from training.encoding.inputs import prepare
+from training.errors import NoTestPictures, TrainingError
+from training.judging.gate import AgreementGate
+from training.pictures.data import Pictures, load_pictures
+from training.pictures.mixture import Asked
+from training.pictures.source import Split
+from training.run.heldout import HeldOut
+from training.run.lesson import Lesson
+
+
+def asked_data(given: Sequence[str], config: Run) -> tuple[Asked, ...]:
+    """The data sets of the command line, else those of the configuration.
+
+    Raises:
+        TrainingError: neither names one.
+    """
+    named = given or config.data.paths or ([config.data.path] if config.data.path else [])
+    if not named:
+        raise TrainingError(
+            "no data: give --data PATH, a folder, a zip or a tar of pictures, or a folder of "
+            "shards, parquet or IDX files; docs/training.md says where each preset's data is"
+        )
+    return tuple(Asked.parse(text) for text in named)
+
+
+def load_split(
+    asked: Path | Sequence[Asked],
+    config: Run,
+    split: Split,
+    *,
+    known: tuple[str, ...] = (),
+    quiet: bool,
+) -> Pictures:
+    """A split as the configuration has it.
+
+    Args:
+        known: classes that come first; the pictures may have others, and fewer.
+    """
+    captions = config.captions
+    return load_pictures(
+        asked,
+        split=split,
+        size=config.data.size,
+        channels=config.data.channels,
+        class_names=known or config.data.class_names,
+        extend=bool(known),
+        label=config.data.label,
+        resize=config.data.resize,
+        hold_out=config.data.hold_out,
+        caption=captions.caption if captions else None,
+        caption_group=captions.group if captions else None,
+        quiet=quiet,
+    )
+
+
+def gate_for(
+    asked: Path | Sequence[Asked], config: Run, data: Pictures, device: torch.device
+) -> AgreementGate:
+    """What judges checkpoints before they are published."""
+    test = load_split(asked, config, "test", quiet=False)
+    return AgreementGate(data, test, images=config.publish.gate_images, device=device)
+
+
+def held_out_for(
+    asked: Path | Sequence[Asked],
+    config: Run,
+    data: Pictures,
+    lesson: Lesson,
+    device: torch.device,
+    *,
+    say: Callable[[str], None],
+) -> HeldOut | None:
+    """What measures unseen pictures; None where there are none, or the loss is a teacher's."""
+    if not isinstance(config, Config) or lesson.inputs is None:
+        return None
+    try:
+        test = load_split(asked, config, "test", known=data.classes, quiet=True)
+    except NoTestPictures:
+        return None
+    unseen = prepare(config, test, device=device, say=say)
+    return HeldOut(config, lesson.objective, seen=lesson.inputs, unseen=unseen, device=device)

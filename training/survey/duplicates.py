@@ -1,0 +1,64 @@
+"""Which pictures are the same, byte for byte, and which nearly: by perceptual hash.
+
+A perceptual hash (imagehash's `phash`: the signs of a small picture's lowest cosines, 64 bits)
+hardly changes when a picture is scaled or compressed again. Two that differ in a few bits are
+found through the bands in which they agree. Knows nothing of files.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from training.errors import TrainingError
+
+Hashes = npt.NDArray[np.uint64]
+NEAR_BITS = 3  # that may differ: crops and other pictures of one thing differ in more
+_BANDS = NEAR_BITS + 1  # of 16 bits; what differs in 3 bits agrees in one band at least
+_MOST_ALIKE = 2000  # in one band; there are not more ways to be nearly the same
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """A picture's hash; TrainingError where imagehash is not installed."""
+    try:
+        from imagehash import phash
+    except ImportError as error:
+        raise TrainingError(
+            "near duplicates need imagehash, which is not installed; pip install 'emaki[check]', "
+            "or leave them out with --no-near"
+        ) from error
+    return int.from_bytes(np.packbits(phash(image).hash).tobytes(), "big")
+
+
+def same(keys: Sequence[bytes]) -> list[list[int]]:
+    """Groups of indices with the same key, of two and more."""
+    groups: dict[bytes, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def nearly_same(hashes: Hashes) -> list[list[int]]:
+    """Groups of indices whose hashes differ in at most `NEAR_BITS`, linked one to another."""
+    leader = list(range(len(hashes)))
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            leader[index] = index = leader[leader[index]]
+        return index
+
+    for band in range(_BANDS):
+        part = (hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+        order = np.argsort(part, kind="stable")
+        edges = np.flatnonzero(np.diff(part[order])) + 1
+        for group in np.split(order, edges):
+            if not 1 < len(group) <= _MOST_ALIKE:
+                continue
+            apart = np.bitwise_count(hashes[group][:, None] ^ hashes[group][None])
+            for one, other in np.argwhere(np.triu(apart <= NEAR_BITS, 1)):
+                leader[find(int(group[other]))] = find(int(group[one]))
+    groups: dict[int, list[int]] = {}
+    for index in range(len(hashes)):
+        groups.setdefault(find(index), []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
