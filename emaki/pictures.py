@@ -17,7 +17,8 @@ from wire.schemas import GenerationRequest
 _GAP = 2
 _SHOWN_SIDE = 112  # a picture in a notebook is enlarged to about this many pixels
 _INTERVAL = "guidance_interval"
-_OF_A_BATCH = ("batch", "preview_every", "strip")  # nothing that a picture depends on
+# Nothing that a picture depends on.
+_OF_A_BATCH = ("batch", "preview_every", "priority", "strip", "webhook")
 
 
 class Picture(PngImageFile):

@@ -1,6 +1,7 @@
-"""Edit a picture that was drawn: `python examples/edit.py sneaker.png "Ankle boot"`.
+"""Edit a picture: `python examples/edit.py sneaker.png "Ankle boot"`; a strength may follow.
 
-Its file says how it was drawn. The noise stays, and is made into something else.
+It is made as noisy as it would be within a drawing, and drawn to its end as something else: the
+more strength (0 to 1), the less of it stays.
 """
 
 import sys
@@ -9,8 +10,8 @@ from pathlib import Path
 import emaki
 
 path, wanted = Path(sys.argv[1]), sys.argv[2]
-picture = emaki.Picture.read(path)
-model = emaki.load(picture.parameters["model"].partition("@")[0])
-(edited,) = model.draw(**{**picture.parameters, "class": wanted})
+strength = float(sys.argv[3]) if len(sys.argv) > 3 else 0.7
+model = emaki.load("fashion-mnist")
+(edited,) = model.draw(wanted, init_image=path, strength=strength, seed=1)
 written = edited.save_png(path.with_name(f"{path.stem}-edited.png"))
-print(f"{written}: {edited.class_name} instead of {picture.class_name}")
+print(f"{written}: {edited.class_name}, {strength:.0%} of the way")

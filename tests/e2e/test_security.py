@@ -49,7 +49,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         users(service)
         worker_url = as_user(service, "emaki-worker")
         service.start("worker", EMAKI_REDIS_URL=worker_url, EMAKI_LOG_LEVEL="DEBUG")
-        service.start("app", EMAKI_REDIS_URL=as_user(service, "emaki-api"), EMAKI_API_KEYS=keys)
+        api = {"EMAKI_REDIS_URL": as_user(service, "emaki-api"), "EMAKI_RATE_LIMIT": "10000"}
+        service.start("app", EMAKI_API_KEYS=keys, **api)
         service.wait_until_ready()
         yield service
 
