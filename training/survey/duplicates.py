@@ -6,12 +6,11 @@ found through the bands in which they agree. Knows nothing of files.
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-
-from training.errors import TrainingError
 
 Hashes = npt.NDArray[np.uint64]
 NEAR_BITS = 3  # that may differ: crops and other pictures of one thing differ in more
@@ -19,15 +18,15 @@ _BANDS = NEAR_BITS + 1  # of 16 bits; what differs in 3 bits agrees in one band 
 _MOST_ALIKE = 2000  # in one band; there are not more ways to be nearly the same
 
 
+def can_hash() -> bool:
+    """Whether imagehash is installed; it is an extra."""
+    return find_spec("imagehash") is not None
+
+
 def perceptual_hash(image: Image.Image) -> int:
-    """A picture's hash; TrainingError where imagehash is not installed."""
-    try:
-        from imagehash import phash
-    except ImportError as error:
-        raise TrainingError(
-            "near duplicates need imagehash, which is not installed; pip install 'emaki[check]', "
-            "or leave them out with --no-near"
-        ) from error
+    """A picture's hash, with imagehash."""
+    from imagehash import phash
+
     return int.from_bytes(np.packbits(phash(image).hash).tobytes(), "big")
 
 

@@ -20,9 +20,10 @@ from training.pictures.holdout import held_out, is_low
 from training.pictures.layouts import Naming
 from training.pictures.mixture import Asked, open_all
 from training.pictures.source import Source, Split
-from training.survey.duplicates import nearly_same, perceptual_hash, same
+from training.survey.duplicates import can_hash, nearly_same, perceptual_hash, same
 
 _AT_ONCE = 32
+_NOT_LOOKED = "near duplicates were not looked for: pip install 'emaki[check]'"
 _CAPTIONS = ("text", "caption", "prompt")  # fields that are, as data sets call them
 
 
@@ -88,11 +89,13 @@ def survey(
     Args:
         hold_out: share that training would hold out, where the data has no test split.
         caption: a template of the metadata's fields; None: the field that is called so.
-        near: whether to look for near duplicates.
+        near: whether to look for near duplicates, where imagehash is installed.
 
     Raises:
         TrainingError: as training would, for what it would not begin with.
     """
+    missing = near and not can_hash()
+    near = near and not missing
     train = open_all(asked, split="train", naming=naming)
     parts: list[tuple[Split, Source]] = [("train", train)]
     if not all(train.whole):
@@ -124,7 +127,10 @@ def survey(
         held_out=hold_out if any(train.whole) else 0.0,
         rejected=rejected,
         passed_over=[name for _, source in parts for name in source.others],
-        remarks=list(dict.fromkeys(r for _, source in parts for r in source.remarks)),
+        remarks=[
+            *dict.fromkeys(remark for _, source in parts for remark in source.remarks),
+            *([_NOT_LOOKED] if missing else []),
+        ],
         same=same([one.digest for one in found]),
         nearly=nearly_same(hashes) if near else None,
         captions=_captions(places, caption),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,16 @@ def test_pictures_that_hardly_differ_are_found_and_others_are_not() -> None:
     far = hashes[9] ^ np.uint64(0b1111)
     all_of_them = np.concatenate([hashes, np.array([near, linked, far], dtype=np.uint64)])
     assert nearly_same(all_of_them) == [[7, 500, 501]]
+
+
+def test_near_duplicates_are_left_out_and_said_so_without_their_package(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "imagehash", None)
+    found = check(pets)
+    assert found.nearly is None
+    assert found.remarks == ["near duplicates were not looked for: pip install 'emaki[check]'"]
+    assert len(found.same) == 1
 
 
 def test_captions_are_counted(tmp_path: Path) -> None:
