@@ -2,12 +2,14 @@
 
 import logging
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.problems import respond
 from wire.logs import fields
 
 log = logging.getLogger("emaki.app")
+_CLOSED = "handler is closed"  # uvloop's, where a connection ends while it is written to
 _DETAIL = "the server failed; its log says why; try again"
 
 
@@ -23,10 +25,17 @@ class UnexpectedFailures:
         async def watched(message: Message) -> None:
             nonlocal begun
             begun = True
-            await send(message)
+            try:
+                await send(message)
+            except RuntimeError as error:
+                if _CLOSED not in str(error):
+                    raise
+                raise ClientDisconnect from error
 
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            log.debug("the client left before it had the answer")
         except Exception as error:
             if scope["type"] != "http":
                 raise

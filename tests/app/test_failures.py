@@ -6,7 +6,7 @@ import logging
 import httpx
 import pytest
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from app.middleware.failures import UnexpectedFailures
 from app.middleware.observe import Observe
@@ -38,3 +38,27 @@ def test_an_unexpected_failure_is_answered_with_its_id_and_logged(
     assert line.exc_info is not None
     assert "abc" in str(line.__dict__)
     assert "a bug" not in answer.text
+
+
+@pytest.mark.parametrize(("says", "failure"), [("the handler is closed", False), ("a bug", True)])
+def test_a_client_that_leaves_while_it_is_answered_is_no_failure(
+    caplog: pytest.LogCaptureFixture, says: str, *, failure: bool
+) -> None:
+    async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def written(message: object) -> None:
+        raise RuntimeError(f"unable to perform operation on <TCPTransport closed=True>; {says}")
+
+    async def nothing() -> Message:
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "path": "/", "state": {"request_id": "abc"}}
+    asked = UnexpectedFailures(answering)(scope, nothing, written)
+    with caplog.at_level(logging.ERROR):
+        if failure:
+            with pytest.raises(RuntimeError, match="a bug"):
+                asyncio.run(asked)
+        else:
+            asyncio.run(asked)
+    assert bool(caplog.records) == failure

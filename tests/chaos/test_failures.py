@@ -14,7 +14,7 @@ from tests.support import eventually, write_checkpoint
 
 EXACT = {"EMAKI_PRECISION": "exact", "EMAKI_WORKER_TTL": "3"}
 SMALL = {"class": "Circle", "steps": 20}
-LONG = {"class": "Circle", "steps": 400, "batch": 16, "seed": 9}
+LONG = {"class": "Circle", "steps": 400, "batch": 8, "seed": 9}  # some seconds of work
 
 
 def submit(client: httpx.Client, **fields: Any) -> str:
@@ -63,7 +63,7 @@ def test_a_request_that_makes_the_step_raise_fails_alone(tmp_path: Path) -> None
         assert failed["error"]["code"] == "drawing_failed"
         assert "this class is poison" in failed["error"]["detail"]
         for id_ in good:
-            assert len(pictures(end(client, id_))) == 16
+            assert len(pictures(end(client, id_))) == 8
 
 
 def test_requests_join_and_leave_what_runs_within_two_steps(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_request_that_kills_the_worker_fails_and_its_neighbours_do_not(tmp_pat
         assert failed["error"]["code"] == "worker_died"
         assert deaths == 1 + 3  # once in company, then alone until it was enough
         for id_ in good:
-            assert len(pictures(end(client, id_))) == 16
+            assert len(pictures(end(client, id_))) == 8
 
 
 def test_a_hung_step_ends_the_worker_and_readyz_is_honest(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_small_request_does_not_wait_for_four_large_ones_of_its_key(tmp_path: 
 def test_after_a_kill_only_what_was_in_the_last_step_is_isolated(tmp_path: Path) -> None:
     settings = {"EMAKI_PRECISION": "exact", "EMAKI_WORKER_TTL": "3"}
     with running(tmp_path, "worker", "app", **settings) as service, service.client() as client:
-        ids = [submit(client, steps=300, seed=seed) for seed in range(30)]
+        ids = [submit(client, steps=150, seed=seed) for seed in range(30)]
         eventually(lambda: look(client, ids[-1])["status"] == "running")
         worker = service.processes.pop(0)
         worker.kill()
