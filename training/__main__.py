@@ -50,7 +50,8 @@ def build_parser(prog: str = "python -m training") -> argparse.ArgumentParser:
         "config",
         type=Path,
         nargs="?",
-        help="a TOML file, e.g. configs/fashion-mnist.toml (default: one made for the pictures)",
+        help="a TOML file, e.g. configs/fashion-mnist.toml (default: one made for the pictures), "
+        "or a folder of pictures, as --data",
     )
     train.add_argument(
         "--data",

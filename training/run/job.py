@@ -33,6 +33,9 @@ from training.run.tracking import open_tracker
 
 def train(arguments: argparse.Namespace) -> None:
     """Train a network and publish its checkpoints."""
+    if arguments.config is not None and arguments.config.is_dir():  # `train my-photos/`
+        arguments.data.insert(0, str(arguments.config))
+        arguments.config = None
     overrides = list(arguments.set)
     if arguments.steps is not None:
         overrides.append(f"train.steps={arguments.steps}")
