@@ -23,6 +23,7 @@ from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.machine import describe
+from models.cores import available_cores
 from worker.catalog import Catalog, Loaded
 from worker.engine.engine import Engine
 from worker.engine.precision import Precision, choose, plan
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=get_args(Precision), default=choose(device=CPU))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     chosen = plan(arguments.precision, device=CPU, cores=cores)
     catalog = Catalog(arguments.checkpoint.parent, device=CPU, plan=chosen)
     catalog.refresh()

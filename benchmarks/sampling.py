@@ -34,7 +34,7 @@ from benchmarks.machine import describe, pick_device
 from benchmarks.peers import SERVING, peers_python
 from benchmarks.serving import Emaki, drive
 from models import load_model
-from models.cores import Cores
+from models.cores import Cores, available_cores
 from worker.engine.engine import Engine
 from worker.engine.precision import Precision, plan
 from worker.engine.probe import probe
@@ -49,7 +49,7 @@ def engine(checkpoint: Path, precision: Precision, *, pictures: int, steps: int)
     """The engine by itself: each picture a work."""
     torch.set_num_threads(1)
     device = pick_device()
-    chosen = plan(precision, device=device, cores=len(os.sched_getaffinity(0)))
+    chosen = plan(precision, device=device, cores=available_cores())
     model = load_model(checkpoint, device=device, dtype=chosen.dtype)
     network, diffusion = model.manifest.network, model.manifest.diffusion
     weights = Weights(

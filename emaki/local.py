@@ -3,7 +3,6 @@
 Knows torch, the engine, and how the API makes the choices that are left open; no Redis, no HTTP.
 """
 
-import os
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -26,7 +25,7 @@ from emaki.bars import Bar
 from emaki.errors import CannotDraw
 from emaki.pictures import Picture, Pictures, joined, parameters_of
 from models.checkpoint import resolve as find_checkpoint
-from models.cores import Cores
+from models.cores import Cores, available_cores
 from models.manifest import CheckpointError
 from wire import keys
 from wire.images import InputFiles
@@ -63,7 +62,9 @@ def load(
         CannotDraw: no model is there, or it is damaged.
     """
     where = torch.device(_device(device))
-    chosen = plan(precision or choose(device=where), device=where, cores=threads or _cores())
+    chosen = plan(
+        precision or choose(device=where), device=where, cores=threads or available_cores()
+    )
     cores = Cores(chosen.cores)
     try:
         folder = find_checkpoint(shipped.find_model(path))
@@ -220,10 +221,6 @@ def _device(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise CannotDraw(f"device {name!r}: this machine or torch build has none; use cpu or auto")
     return name
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _why(path: str | Path, error: Exception) -> str:

@@ -23,6 +23,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Cores:
     """Threads among which ``threads`` of torch's are divided evenly; or just the caller's.
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from models.cores import available_cores
 from models.memory import keep_freed_memory
 from wire.connect import wait_for_redis_url, without_password
 from wire.images import Images, ImagesUrlError
@@ -77,7 +78,7 @@ def run() -> int:
         keep_freed_memory()
     torch.set_num_threads(1)  # of each thread: cores share out chunks, not operations
     precision = settings.precision or choose(device=device)
-    cores = settings.threads or _cores()
+    cores = settings.threads or available_cores()
     chosen = plan(precision, device=device, cores=cores, chunk=settings.chunk)
     log.info("%s, %d cores, %s, %s", device, chosen.cores, precision, chosen.dtype)
 
@@ -150,12 +151,6 @@ def _device(name: str) -> torch.device | None:
     device = torch.device(name)
     known = device.type == "cpu" or (device.index or 0) < torch.cuda.device_count()
     return device if known else None
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _exit_on_signals() -> None:
