@@ -10,7 +10,6 @@ silent.
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from tests.chaos import hooks
 from tests.chaos.accounts import PEACE, Accounts, settle
 from tests.chaos.clients import KEYS, Client, Promises
 from tests.chaos.trace import Trace
+from tests.e2e.forking import Process
 from tests.e2e.service import Service, running
 from tests.support import eventually, free_port
 from wire import keys
@@ -215,7 +215,7 @@ class Chaos:
         time.sleep(seconds)
         self.service.redis.start()
 
-    def _begun(self) -> subprocess.Popen[bytes] | None:
+    def _begun(self) -> Process | None:
         """A worker that has said it lives; of a stop's exit code only such a one can tell."""
         with self.service.connection() as redis:
             known = {name.decode() for name in redis.smembers(keys.WORKERS)}
@@ -224,8 +224,8 @@ class Chaos:
 
     def _end(
         self,
-        processes: list[subprocess.Popen[bytes]],
-        process: subprocess.Popen[bytes],
+        processes: list[Process],
+        process: Process,
         how: signal.Signals,
     ) -> int:
         processes.remove(process)
@@ -264,13 +264,13 @@ class Chaos:
         self.accounts.told_again = sum(self.hook.told.values()) - len(self.hook.told)
         self.hook.close()
 
-    def _start_deliverer(self) -> subprocess.Popen[bytes]:
+    def _start_deliverer(self) -> Process:
         return self.service.start("app.webhooks", **SETTINGS)
 
-    def _start_worker(self) -> subprocess.Popen[bytes]:
+    def _start_worker(self) -> Process:
         return self.service.start(self._worker, **SETTINGS)
 
-    def _start_api(self, port: int) -> subprocess.Popen[bytes]:
+    def _start_api(self, port: int) -> Process:
         return self.service.start("app", **SETTINGS, EMAKI_PORT=str(port))
 
 

@@ -14,6 +14,7 @@ from tests.e2e.service import Service, running
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Fixtures that add a model to it last as long: a module's tests may run in two parts."""
     with running(tmp_path_factory.mktemp("service"), "worker", "app") as started:
         yield started
 

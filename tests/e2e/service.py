@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,11 @@ import httpx
 from redis import Redis
 
 from serve.embedded import EmbeddedRedis
+from tests.e2e.forking import Origin, Process
 from tests.support import eventually, free_port, tiny_config, write_checkpoint
+
+_WITHOUT_TORCH = Origin("app.__main__", "app.webhooks.__main__")
+_WITH_TORCH = Origin("worker.__main__")
 
 
 @dataclass
@@ -23,7 +26,7 @@ class Service:
     folder: Path
     redis: EmbeddedRedis
     port: int = field(default_factory=free_port)
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
 
     @property
     def checkpoints(self) -> Path:
@@ -36,7 +39,7 @@ class Service:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def start(self, module: str, **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, module: str, **settings: str) -> Process:
         """`python -m MODULE` with its output in MODULE.log."""
         environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("EMAKI_")},
@@ -48,14 +51,8 @@ class Service:
             "EMAKI_THREADS": "1",
             **settings,
         }
-        with (self.folder / f"{module}.log").open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module],
-                env=environment,
-                stdout=output,
-                stderr=output,
-                cwd=Path(__file__).parents[2],
-            )
+        origin = _WITHOUT_TORCH if module.startswith("app") else _WITH_TORCH
+        process = origin.start(module, environment, self.folder / f"{module}.log")
         self.processes.append(process)
         return process
 

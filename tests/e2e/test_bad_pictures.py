@@ -127,7 +127,7 @@ def test_an_input_that_is_lost_fails_its_own_request(
     service: Service, client: httpx.Client
 ) -> None:
     """Whoever can write to Redis may take it away, or put nonsense in its place."""
-    (worker,) = (p for p in service.processes if "worker" in p.args)  # type: ignore[operator]
+    (worker,) = (p for p in service.processes if "worker" in p.args)
     waiting = []
     worker.send_signal(signal.SIGSTOP)
     try:

@@ -261,7 +261,7 @@ def test_other_formats_and_modes_are_seen_as_training_sees_them(
     assert (pixels(client, body["images"][0]["url"]) == seen).all()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def latent(service: Service) -> str:
     write_text_checkpoint(service.checkpoints, "begun", latent=True)
     card = f"{service.url}/v1/models/begun"

@@ -21,7 +21,7 @@ from tests.support import eventually, write_checkpoint
 from worker.engine.precision import choose, plan
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def distilled(service: Service) -> Iterator[httpx.Client]:
     """The service with a consistency model, and one whose table was noted while it was served."""
     fast = Distilled(

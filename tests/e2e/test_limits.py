@@ -267,7 +267,7 @@ def test_other_sites_are_kept_out_unless_named(service: Service, client: httpx.C
 def test_hostile_bodies_are_client_errors_and_cost_no_memory(
     service: Service, client: httpx.Client, body: bytes
 ) -> None:
-    api = next(p for p in service.processes if p.args[-1] == "app")  # type: ignore[index]
+    api = next(p for p in service.processes if p.args[-1] == "app")
     headers = {"content-type": "application/json"}
 
     def post() -> httpx.Response:

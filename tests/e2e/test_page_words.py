@@ -14,7 +14,7 @@ from tests.support import eventually
 pytestmark = pytest.mark.usefixtures("words")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def words(service: Service) -> Path:
     folder = write_text_checkpoint(service.checkpoints, "spoken", latent=True)
     card = f"{service.url}/v1/models/spoken"

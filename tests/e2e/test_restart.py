@@ -17,7 +17,7 @@ LONG = {"steps": 600, "batch": 8, "class": "Circle", "seed": 5}
 
 
 def api(service: Service) -> Any:
-    return next(p for p in service.processes if p.args[-1] == "app")  # type: ignore[index]
+    return next(p for p in service.processes if p.args[-1] == "app")
 
 
 def restart_api(service: Service) -> None:

@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 from standardwebhooks import Webhook as Verifier
 
 from app.webhooks.fields import MOST_WAITING
+from tests.e2e.forking import Process
 from tests.e2e.service import Service, running
 from tests.support import eventually
 from wire import keys
@@ -109,8 +109,8 @@ def asked(client: httpx.Client, url: str, **changes: Any) -> Any:
     return answer.json()
 
 
-def process(service: Service, module: str) -> "subprocess.Popen[bytes]":
-    return next(p for p in service.processes if p.args[-1] == module)  # type: ignore[index]
+def process(service: Service, module: str) -> Process:
+    return next(p for p in service.processes if p.args[-1] == module)
 
 
 def killed(service: Service, module: str) -> None:

@@ -23,7 +23,7 @@ from worker.engine.precision import choose, plan
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def manifest(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     theirs = write_pipeline(tmp_path_factory.mktemp("stable"), "2.x")
     convert(theirs, service.checkpoints / "words")

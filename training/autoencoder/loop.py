@@ -170,7 +170,9 @@ class AutoencoderTrainer:
             raise TrainingError(f"{path} cannot be resumed: {error}") from error
         before, now = facts["settings"], json.loads(json.dumps(self.settings.to_json()))
         for section in ("autoencoder", "data"):
-            if before[section] != now[section] or facts["data"] != self._train.fingerprint:
+            # Only what was known then: a setting that is newer had no other value.
+            known = {key: now[section].get(key) for key in before[section]}
+            if before[section] != known or facts["data"] != self._train.fingerprint:
                 raise TrainingError(
                     f"{self.folder} was trained with another [{section}] or other pictures; start "
                     "afresh with another --name"
