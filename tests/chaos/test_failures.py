@@ -14,7 +14,7 @@ from tests.support import eventually, write_checkpoint
 
 EXACT = {"EMAKI_PRECISION": "exact", "EMAKI_WORKER_TTL": "3"}
 SMALL = {"class": "Circle", "steps": 20}
-LONG = {"class": "Circle", "steps": 400, "batch": 8, "seed": 9}  # some seconds of work
+LONG = {"class": "Circle", "steps": 400, "batch": 2, "seed": 9}  # some seconds of work
 
 
 def submit(client: httpx.Client, **fields: Any) -> str:
@@ -63,7 +63,7 @@ def test_a_request_that_makes_the_step_raise_fails_alone(tmp_path: Path) -> None
         assert failed["error"]["code"] == "drawing_failed"
         assert "this class is poison" in failed["error"]["detail"]
         for id_ in good:
-            assert len(pictures(end(client, id_))) == 8
+            assert len(pictures(end(client, id_))) == 2
 
 
 def test_requests_join_and_leave_what_runs_within_two_steps(tmp_path: Path) -> None:
@@ -84,12 +84,12 @@ def test_requests_join_and_leave_what_runs_within_two_steps(tmp_path: Path) -> N
 
 def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path) -> None:
     with running(tmp_path, "app", "worker") as service, service.client() as client:
-        expected = pictures(end(client, submit(client, **LONG | {"steps": 100})))
+        expected = pictures(end(client, submit(client, **LONG | {"steps": 40, "batch": 8})))
     (tmp_path / "again").mkdir()
     with running(tmp_path / "again", "app") as service, service.client() as client:
         service.start("tests.chaos.poisoned", POISON="oom")
         service.wait_until_ready()
-        drawn = pictures(end(client, submit(client, **LONG | {"steps": 100})))
+        drawn = pictures(end(client, submit(client, **LONG | {"steps": 40, "batch": 8})))
         assert "no memory for chunks of 8" in service.log("tests.chaos.poisoned")
         assert len(drawn) == len(expected)
 
@@ -114,7 +114,7 @@ def test_a_request_that_kills_the_worker_fails_and_its_neighbours_do_not(tmp_pat
         assert failed["error"]["code"] == "worker_died"
         assert deaths == 1 + 3  # once in company, then alone until it was enough
         for id_ in good:
-            assert len(pictures(end(client, id_))) == 8
+            assert len(pictures(end(client, id_))) == 2
 
 
 def test_a_hung_step_ends_the_worker_and_readyz_is_honest(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_two_workers_share_a_queue(tmp_path: Path) -> None:
     with running(tmp_path, "worker", "app", **EXACT) as service, service.client() as client:
         service.start("worker", **EXACT)
         eventually(lambda: client.get("/readyz").json().get("workers") == 2)
-        ids = [submit(client, **LONG | {"batch": 2}) for _ in range(12)]
+        ids = [submit(client, **LONG) for _ in range(12)]
         ends = [end(client, id_) for id_ in ids]
         assert len({tuple(pictures(body)) for body in ends}) == 1
         with service.connection() as redis:

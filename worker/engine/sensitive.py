@@ -22,6 +22,11 @@ _SPREAD, _SCALES = 5, 4  # terms of 1, 2^5, 2^10 and 2^15: no float32 holds all 
 class Sensitive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, sums cancel; a row's inputs depend on nothing but that row."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not: nothing is compiled here, and skipping imports 800 modules, 1.3 s at every start."""
+        return False
+
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
