@@ -247,7 +247,7 @@ def test_a_strip_is_a_row_per_image_noise_first(client: httpx.Client) -> None:
 
 
 def test_progress_advances_and_ends(client: httpx.Client) -> None:
-    body = client.post("/v1/generations", json={"steps": 500, "batch": 16}).json()
+    body = client.post("/v1/generations", json={"steps": 500, "batch": 2}).json()
     seen = []
     while not body["finished_at"]:
         body = client.get(body["urls"]["self"]).json()

@@ -201,7 +201,7 @@ def test_a_new_checkpoint_is_served_and_a_bad_one_is_not(tmp_path: Path) -> None
     exact = {"EMAKI_PRECISION": "exact"}
     with running(tmp_path, "worker", "app", **exact) as service, service.client() as client:
         headers = {"Prefer": "wait=60"}
-        fields = {"seed": 4, "steps": 300, "batch": 8}
+        fields = {"seed": 4, "steps": 300, "batch": 3}
         before = client.post("/v1/generations", json=fields, headers=headers).json()
         running_ = client.post("/v1/generations", json=fields).json()
         write_checkpoint(service.checkpoints, "tiny", step=3)
@@ -224,7 +224,7 @@ def test_a_new_checkpoint_is_served_and_a_bad_one_is_not(tmp_path: Path) -> None
 def test_a_killed_workers_requests_end_elsewhere(tmp_path: Path) -> None:
     settings = {"EMAKI_WORKER_TTL": "3", "EMAKI_PRECISION": "exact"}
     with running(tmp_path, "worker", "app", **settings) as service, service.client() as client:
-        fields = {"seed": 3, "steps": 300, "batch": 16, "class": "Square"}
+        fields = {"seed": 3, "steps": 300, "batch": 3, "class": "Square"}
         expected = client.post("/v1/generations", json=fields, headers={"Prefer": "wait=60"}).json()
         killed = client.post("/v1/generations", json=fields).json()
         eventually(lambda: client.get(killed["urls"]["self"]).json()["progress"]["step"] > 5)
