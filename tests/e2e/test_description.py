@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,34 @@ assert drawn.images[0].class_ == "Circle"
 picture = get_image.sync(drawn.id, 0, client=client, scale=3)
 assert isinstance(picture, File)
 Path("drawn.png").write_bytes(picture.payload.read())
+"""
+NODE_PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3")
+TYPESCRIPT = """
+import createClient from "openapi-fetch";
+import type { paths } from "./api.js";
+
+export async function draw(baseUrl: string): Promise<[string, ArrayBuffer]> {
+  const client = createClient<paths>({ baseUrl });
+  const { data, error } = await client.POST("/v1/generations", {
+    body: { class: "Circle", seed: 1, steps: 2 },
+    params: { header: { Prefer: "wait=60" } },
+  });
+  if (error !== undefined) throw new Error(JSON.stringify(error));
+  if (typeof data === "string") throw new Error("no picture was asked for in its place");
+  const picture = await client.GET("/v1/generations/{id}/images/{index}.png", {
+    params: { path: { id: data.id, index: 0 } },
+    parseAs: "arrayBuffer",
+  });
+  return [data.status, picture.data!];
+}
+"""
+CALLER = """
+import { writeFileSync } from "node:fs";
+import { draw } from "./program.js";
+
+const [status, picture] = await draw(process.argv[2]);
+if (status !== "succeeded") throw new Error(status);
+writeFileSync("drawn.png", new Uint8Array(picture));
 """
 
 
@@ -115,24 +144,46 @@ def test_every_field_has_an_example_that_holds(description: Any) -> None:
         model.model_validate_json(json.dumps(example))
 
 
+def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_a_generated_client_type_checks_and_draws(service: Service, tmp_path: Path) -> None:
     (tmp_path / "config.yml").write_text(CONFIG)
     (tmp_path / "program.py").write_text(PROGRAM)
     generate = ("generate", "--path", COMMITTED, "--output-path", "generated", "--meta", "none")
     config = ("--config", "config.yml", "--fail-on-warning")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     for command in (
         (BIN / "openapi-python-client", *generate, *config),
         (BIN / "mypy", "--strict", "--config-file", os.devnull, "program.py"),
         (sys.executable, "program.py", service.url),
     ):
-        answer = subprocess.run(
-            list(map(str, command)),
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        answer = run(*command, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="needs Node.js: apt-get install npm")
+def test_a_client_in_typescript_type_checks_and_draws(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{"type": "module", "private": true}')
+    (tmp_path / "program.ts").write_text(TYPESCRIPT)
+    (tmp_path / "caller.js").write_text(CALLER)
+    installed = run("npm", "install", "--no-audit", "--no-fund", *NODE_PACKAGES, cwd=tmp_path)
+    if installed.returncode:
+        pytest.skip(f"npm cannot install: {installed.stderr.strip().splitlines()[-1]}")
+    modern = ("--strict", "--skipLibCheck", "--target", "es2022", "--module", "nodenext")
+    for command in (
+        ("npx", "openapi-typescript", COMMITTED, "-o", "api.d.ts"),
+        ("npx", "tsc", *modern, "--lib", "es2022,dom", "program.ts"),
+        ("node", "caller.js", service.url),
+    ):
+        answer = run(*command, cwd=tmp_path)
         assert answer.returncode == 0, answer.stdout + answer.stderr
     assert (tmp_path / "drawn.png").read_bytes().startswith(b"\x89PNG")
