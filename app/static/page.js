@@ -1,32 +1,57 @@
-// Puts the page together: form, stage, gallery, picture dialog, API key. No build step.
+// Puts the page together: the form, the stage and the history; other views come when they are asked for.
 
 import { ApiError, json, post } from "./api.js";
 import { takeFiles } from "./drop.js";
-import { Explore } from "./explore.js";
 import { Form } from "./form.js";
-import { Gallery } from "./gallery.js";
+import { History } from "./history.js";
 import { askWhenNeeded } from "./keyring.js";
-import { PictureDialog } from "./picture.js";
+import { lazily } from "./lazily.js";
 import { body } from "./request.js";
+import { Router, addressOf } from "./router.js";
 import { Stage } from "./stage.js";
 
 const MODELS_RETRY_MS = 2000;
 const find = (selector) => document.querySelector(selector);
 let retry = null;
+let view = null; // the one on show, where it is not the drawing
 
 const form = new Form(find("#ask"), { onAsk: ask });
-const dialog = new PictureDialog(find("#picture"), {
-  onAgain: (request) => form.fill(request),
-  onFrom: (url) => form.beginFrom(url),
-  onVariations: (request, name) => explore.variations(request, name),
-  onBetween: (request, name) => explore.between(request, name),
+const picture = lazily(async () => {
+  const { PictureDialog } = await import("./picture.js");
+  return new PictureDialog(find("#picture"), {
+    onAgain: (request) => form.fill(request),
+    onFrom: (url) => form.beginFrom(url),
+    onVariations: (request, name) => use(explore, (dialog) => dialog.variations(request, name)),
+    onBetween: (request, name) => use(explore, (dialog) => dialog.between(request, name)),
+    onCompare: (one, other) => use(compare, (dialog) => dialog.show(one, other)),
+  });
 });
-const explore = new Explore(find("#explore"), { onOpen: open });
-const gallery = new Gallery(find("#gallery"), { onOpen: open });
+const explore = lazily(async () => {
+  const { Explore } = await import("./explore.js");
+  return new Explore(find("#explore"), { onOpen: open });
+});
+const compare = lazily(async () => {
+  const { Compare } = await import("./compare.js");
+  return new Compare(find("#compare"));
+});
+const views = {
+  queue: lazily(async () => new (await import("./queue.js")).Queue(find("#queue"))),
+  models: lazily(async () => {
+    const { Models } = await import("./models.js");
+    return new Models(find("#models"), { onChoose: drawWith });
+  }),
+};
+
+const router = new Router(find("nav"), { onGo: go });
+const gallery = new History(find("#gallery"), {
+  onGone: (id) => stage.deleted(id),
+  onCompare: (...both) =>
+    use(compare, (dialog) => dialog.show(...both.map((generation) => ({ generation, index: generation.images[0].index })))),
+});
 const stage = new Stage(find("#stage"), {
   onUpdate: (generation) => gallery.update(generation),
   onGone: (id) => gallery.forget(id),
-  onPicture: (generation, index, strip) => dialog.open(generation, index, strip),
+  onPicture: (generation, index, strip) => use(picture, (dialog) => dialog.open(generation, index, strip)),
   onAgain: (request) => form.fill(request),
   cardOf: (model) => form.card(model),
 });
@@ -43,52 +68,79 @@ async function ask(request) {
   }
 }
 
+/** Show a generation that is known, under its own address. */
 function open(generation) {
+  router.name(addressOf(generation.id));
   gallery.update(generation);
   gallery.mark(generation.id);
   stage.show(generation);
   find("#stage .scroll").scrollIntoView({ block: "nearest" });
 }
 
-/** Learn which models there are, and again while there are none; then show what was drawn last. */
-async function start() {
+function drawWith(model) {
+  router.go("/");
+  form.choose(model);
+  find("#model").focus();
+}
+
+/** Do something with a part of the page that may have to be fetched first. */
+async function use(part, action) {
+  try {
+    await action(await part());
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    form.say(error.message);
+  }
+}
+
+/** Show the place that the address names; `asked`: a person went there, so the focus goes along. */
+async function go(place, asked) {
+  view?.leave();
+  view = null;
+  for (const name of ["draw", "queue", "models"]) find(`#${name}`).hidden = name !== place.view;
+  if (place.view === "draw") show(place.id);
+  else {
+    await use(views[place.view], (part) => {
+      if (router.place.view !== place.view) return; // it took so long that the person went on
+      view = part;
+      part.enter(place);
+    });
+  }
+  if (!asked) return;
+  scrollTo(0, 0);
+  find(`#${place.view} h2[tabindex]`).focus({ preventScroll: true });
+}
+
+function show(id) {
+  gallery.mark(id);
+  if (id === null) stage.clear();
+  else if (id !== stage.generation?.id) stage.find(id);
+}
+
+/** Show what the address names, and what was drawn before. */
+function begin() {
+  router.enter();
+  gallery.restart();
+  learn();
+}
+
+/** Learn which models there are, and again while there are none. */
+async function learn() {
   clearTimeout(retry);
   try {
     const { data } = await json("/v1/models");
     form.offer(data);
+    gallery.filter.offer(data);
     form.say(data.length ? "" : "No model yet: a worker is still loading one, or none runs.");
-    if (!data.length) retry = setTimeout(start, MODELS_RETRY_MS);
-    gallery.restore();
-    if (!gallery.current) await showNewest();
+    if (!data.length) retry = setTimeout(learn, MODELS_RETRY_MS);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    if (error.status === 401) return; // the key form asks, and starts again
+    if (error.status === 401) return; // the key form asks, and then all begins anew
     form.say(error.message);
-    if (error.temporary) retry = setTimeout(start, (error.retryAfter ?? 2) * 1000);
-  }
-}
-
-async function showNewest() {
-  const id = gallery.newest;
-  if (!id) return;
-  try {
-    const newest = await json(`/v1/generations/${id}`);
-    gallery.update(newest);
-    gallery.mark(id);
-    stage.show(newest);
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    if (!error.gone) return;
-    gallery.forget(id);
-    await showNewest();
+    if (error.temporary) retry = setTimeout(learn, (error.retryAfter ?? 2) * 1000);
   }
 }
 
 takeFiles((file) => form.take(file));
-askWhenNeeded(find("#key"), find("#forget-key"), {
-  onKey: () => {
-    gallery.mark(null); // what was on show may have been refused: show it anew
-    start();
-  },
-});
-start();
+askWhenNeeded(find("#key"), find("#forget-key"), { onKey: begin });
+begin();

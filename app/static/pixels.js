@@ -1,6 +1,6 @@
 // Pictures on canvases: starting noise, previews, and the frames of a denoising strip.
 
-const GAP = 2; // pixels between the frames of strip.png, in both directions
+const GAP = 2; // pixels between the frames of strip.png and the pictures of grid.png, in both directions
 
 /** A strip.png as frames: `strip.draw(canvas, row, frame)`. Row i is image i, noise first. */
 export class Strip {
@@ -38,6 +38,21 @@ export function drawBitmap(canvas, bitmap) {
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, bitmap.width, bitmap.height);
   context.drawImage(bitmap, 0, 0);
+}
+
+/** A grid.png of `count` pictures; the gutters between them are left clear, whatever lies behind. */
+export function drawSheet(canvas, bitmap, count) {
+  const columns = Math.ceil(Math.sqrt(count));
+  const rows = Math.ceil(count / columns);
+  const width = (bitmap.width + GAP) / columns - GAP;
+  const height = (bitmap.height + GAP) / rows - GAP;
+  size(canvas, bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, bitmap.width, bitmap.height);
+  for (let i = 0; i < count; i++) {
+    const [x, y] = [(i % columns) * (width + GAP), Math.floor(i / columns) * (height + GAP)];
+    context.drawImage(bitmap, x, y, width, height, x, y, width, height);
+  }
 }
 
 export function fromBase64(text) {

@@ -127,6 +127,26 @@ export function subject(request) {
   return request.class ?? request.prompt ?? "No class";
 }
 
+/** What all pictures of a request share, in a line. */
+export function inBrief(request) {
+  const { steps, sampler, guidance_scale, guidance_interval, eta, scale } = request;
+  const guided = guidance_scale === 1 ? "no guidance" : `guidance ${guidance_scale}`;
+  const away = request.negative_prompt ?? request.negative_class;
+  const more = inWords({
+    eta,
+    scale: scale > 1 && scale,
+    guidance_interval: isPartial(guidance_interval) && guidance_interval,
+  });
+  return [
+    ...[`${steps} ${steps === 1 ? "step" : "steps"}`, SAMPLERS.get(sampler) ?? sampler, guided],
+    away && `less like ${away}`,
+    request.init_image && "begun from a picture",
+    more,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
 export function count(batch) {
   return batch === 1 ? "1 picture" : `${batch} pictures`;
 }
