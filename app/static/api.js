@@ -73,6 +73,15 @@ export function post(path, body) {
   return json(path, { method: "POST", headers: { "content-type": "application/json" }, body });
 }
 
+/** Delete something; that it is not there any more is as good. */
+export async function erase(path) {
+  try {
+    await open(path, { method: "DELETE" });
+  } catch (error) {
+    if (!(error instanceof ApiError && error.gone)) throw error;
+  }
+}
+
 /** JSON with every seed as a string: seeds reach 2^63, beyond JavaScript's exact numbers. */
 export function parse(text) {
   return JSON.parse(text.replace(/"((?:variation_)?seed)":\s*(\d+)/g, '"$1":"$2"'));

@@ -1,8 +1,9 @@
 // Two pictures side by side, and where their parameters differ.
 
 import { ApiError, blob } from "./api.js";
+import { parameters } from "./drawing.js";
 import { drawBlob } from "./pixels.js";
-import { parameters, title } from "./request.js";
+import { title } from "./request.js";
 import { headings, row } from "./tables.js";
 
 export class Compare {

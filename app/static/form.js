@@ -2,14 +2,15 @@
 
 import { ApiError } from "./api.js";
 import { Beyond, Notice } from "./asides.js";
-import { Beginning } from "./beginning.js";
 import { choose, fill, follow } from "./fields.js";
+import { lazily } from "./lazily.js";
 import { Marks } from "./marks.js";
 import { keep, kept, restore } from "./memory.js";
 import { faults, read } from "./reading.js";
 import { beyondForm, fromText } from "./request.js";
 
 const DICE_SEEDS = 1_000_000;
+const files = lazily(() => import("./png.js"));
 
 export class Form {
   /** `onAsk(request)` gets what the filled form asks for, as the API wants it. */
@@ -22,9 +23,14 @@ export class Form {
     this.asking = false;
     this.beyond = new Beyond(element.querySelector("#also"), { onChange: () => this.#keep() });
     this.notice = new Notice(element.querySelector("#ask-notice"));
-    this.beginning = new Beginning(element.querySelector("#begin"));
+    this.beginning = null; // a picture to begin from, once there was one
+    this.begun = lazily(async () => {
+      const { Beginning } = await import("./beginning.js");
+      this.beginning = new Beginning(element.querySelector("#begin"));
+      return this.beginning;
+    });
     this.fields.init_image.addEventListener("change", ({ target }) => {
-      if (target.files.length) this.#begin(() => this.beginning.take(target.files[0]));
+      if (target.files.length) this.#beginWith(target.files[0]);
       target.value = ""; // the same file may be chosen again
     });
     for (const name of ["model", "sampler"]) {
@@ -91,33 +97,46 @@ export class Form {
     this.marks.clearAll();
     const { init_image, strength, mask } = request;
     if (init_image) this.beginFrom(init_image, { strength, mask });
-    else this.beginning.clear();
+    else this.beginning?.clear();
     this.button.focus({ preventScroll: true });
     this.element.scrollIntoView({ block: "nearest" });
   }
 
   /** Begin from a picture that is on the server. */
   beginFrom(url, how) {
-    this.#begin(() => this.beginning.takeAddress(url, how));
+    this.#begin((beginning) => beginning.takeAddress(url, how));
   }
 
   /** A picture was dropped: one that was drawn here brings its settings, any other is begun from. */
   async take(file) {
-    const { texts } = await import("./png.js");
-    const text = texts(await file.arrayBuffer());
+    const text = await this.#texts(file);
     const request = fromText(text);
-    if (!request || !this.card(request.model)) return this.#begin(() => this.beginning.take(file));
+    if (!request || !this.card(request.model)) return this.#beginWith(file);
     this.fill(request);
     const begun = text.init_image ? " It was begun from a picture, which is not in the file." : "";
-    const instead = () => this.#begin(() => this.beginning.take(file));
-    this.notice.say(`These are the settings of ${file.name}.${begun}`, instead);
+    this.notice.say(`These are the settings of ${file.name}.${begun}`, () => this.#beginWith(file));
+  }
+
+  /** What the file tells of itself; nothing, if it cannot be looked into. */
+  async #texts(file) {
+    try {
+      const { texts } = await files();
+      return texts(await file.arrayBuffer());
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return {};
+    }
+  }
+
+  #beginWith(file) {
+    return this.#begin((beginning) => beginning.take(file));
   }
 
   async #begin(action) {
     this.notice.say("");
     this.marks.clearAll();
     try {
-      await action();
+      await action(await this.begun());
       this.element.querySelector("#begin").scrollIntoView({ block: "nearest" });
     } catch (error) {
       const detail = error instanceof ApiError ? error.message : "the browser cannot read it as a picture";
@@ -161,6 +180,6 @@ export class Form {
 
   #read() {
     const card = this.card(this.fields.model.value);
-    return { ...read(this.fields, card), ...this.beginning.read(), ...this.beyond.settings };
+    return { ...read(this.fields, card), ...this.beginning?.read(), ...this.beyond.settings };
   }
 }

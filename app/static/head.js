@@ -1,15 +1,16 @@
 // What stands above the pictures of the generation on show: its name, how it stands, what to do with it.
 
-import { ApiError, blob, post } from "./api.js";
-import { confirm } from "./confirm.js";
-import { save } from "./download.js";
+import { ApiError, blob, erase, post } from "./api.js";
+import { lazily } from "./lazily.js";
 import { count, inBrief, subject } from "./request.js";
 import { addressOf } from "./router.js";
-import { erase } from "./selection.js";
 import { standing } from "./standing.js";
 
 const PARTS = ["title", "status", "brief", "error", "bar", "cancel", "again", "all", "link", "delete", "hint"];
 const DEEDS = ["cancel", "again", "all", "link", "delete"];
+
+const saving = lazily(() => import("./download.js"));
+const asking = lazily(() => import("./confirm.js"));
 
 export class Head {
   /** `onAgain(request)` is called by that button, `onDeleted(id)` once it is deleted. */
@@ -122,6 +123,7 @@ export class Head {
   }
 
   async #saveAll() {
+    const { save } = await saving();
     const { id, urls, model } = this.generation;
     save(await blob(urls.grid), `emaki-${model.split("@")[0]}-${id.slice(0, 8)}.png`);
   }
@@ -138,9 +140,10 @@ export class Head {
   }
 
   async #delete() {
+    const { confirm } = await asking();
     if (!(await confirm("Delete this drawing and all its pictures?"))) return;
-    const { id } = this.generation;
-    await erase(id);
+    const { id, urls } = this.generation;
+    await erase(urls.self);
     this.onDeleted(id);
   }
 }

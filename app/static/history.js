@@ -3,7 +3,7 @@
 import { ApiError, json } from "./api.js";
 import { Entry } from "./entry.js";
 import { Filter } from "./filter.js";
-import { Selection } from "./selection.js";
+import { lazily } from "./lazily.js";
 
 const PAGE = 24;
 const POLL_MS = 3000;
@@ -21,14 +21,20 @@ export class History {
     this.reading = new AbortController();
     this.cursor = null;
     this.filter = new Filter(section.querySelector("#gallery-filter"), { onChange: () => this.restart() });
-    this.selection = new Selection(section, {
-      entries: this.entries,
-      onCompare,
-      onGone: (id) => {
-        this.forget(id);
-        onGone(id);
-      },
+    this.selection = null; // once somebody chooses several
+    const selecting = lazily(async () => {
+      const { Selection } = await import("./selection.js");
+      this.selection = new Selection(section, {
+        entries: this.entries,
+        onCompare,
+        onGone: (id) => {
+          this.forget(id);
+          onGone(id);
+        },
+      });
+      return this.selection;
     });
+    section.querySelector("#gallery-choose").addEventListener("click", () => this.#choose(selecting));
     // Only the pictures that come into sight are fetched, and more once the end does.
     this.sight = new IntersectionObserver((seen) => {
       for (const { isIntersecting, target } of seen) {
@@ -73,6 +79,15 @@ export class History {
     this.#refresh();
   }
 
+  async #choose(selecting) {
+    try {
+      (await selecting()).switch();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.note.textContent = error.message;
+    }
+  }
+
   #isNewest({ created_at }) {
     const [first] = this.entries.values();
     return !first || created_at >= first.generation.created_at;
@@ -91,7 +106,7 @@ export class History {
       this.list.append(entry.item);
       this.entries.set(generation.id, entry);
     }
-    this.selection.take(entry);
+    this.selection?.take(entry);
     this.sight.observe(entry.item);
   }
 
@@ -101,7 +116,7 @@ export class History {
     this.sight.unobserve(entry.item);
     entry.item.remove();
     this.entries.delete(id);
-    this.selection.tell();
+    this.selection?.tell();
   }
 
   async #next() {

@@ -16,3 +16,19 @@ export function lazily(make) {
     }
   };
 }
+
+/** The styles of such parts, once they hold. */
+export const styles = lazily(
+  () =>
+    new Promise((resolve, reject) => {
+      const link = document.createElement("link");
+      link.rel = "stylesheet";
+      link.href = "/static/views.css";
+      link.addEventListener("load", resolve);
+      link.addEventListener("error", () => {
+        link.remove();
+        reject(new TypeError("views.css"));
+      });
+      document.head.append(link);
+    }),
+);

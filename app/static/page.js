@@ -1,21 +1,32 @@
-// Puts the page together: the form, the stage and the history; other views come when they are asked for.
+// Puts the page together: the form and the history; all else comes when there is something to show.
 
 import { ApiError, json, post } from "./api.js";
 import { takeFiles } from "./drop.js";
 import { Form } from "./form.js";
 import { History } from "./history.js";
 import { askWhenNeeded } from "./keyring.js";
-import { lazily } from "./lazily.js";
+import { lazily, styles } from "./lazily.js";
 import { body } from "./request.js";
 import { Router, addressOf } from "./router.js";
-import { Stage } from "./stage.js";
 
 const MODELS_RETRY_MS = 2000;
 const find = (selector) => document.querySelector(selector);
 let retry = null;
 let view = null; // the one on show, where it is not the drawing
+let onShow = null; // the stage, once something was shown
 
 const form = new Form(find("#ask"), { onAsk: ask });
+const stage = lazily(async () => {
+  const { Stage } = await import("./stage.js");
+  onShow = new Stage(find("#stage"), {
+    onUpdate: (generation) => gallery.update(generation),
+    onGone: (id) => gallery.forget(id),
+    onPicture: (generation, index, strip) => use(picture, (dialog) => dialog.open(generation, index, strip)),
+    onAgain: (request) => form.fill(request),
+    cardOf: (model) => form.card(model),
+  });
+  return onShow;
+});
 const picture = lazily(async () => {
   const { PictureDialog } = await import("./picture.js");
   return new PictureDialog(find("#picture"), {
@@ -27,35 +38,30 @@ const picture = lazily(async () => {
   });
 });
 const explore = lazily(async () => {
-  const { Explore } = await import("./explore.js");
+  const [{ Explore }] = await Promise.all([import("./explore.js"), styles()]);
   return new Explore(find("#explore"), { onOpen: open });
 });
 const compare = lazily(async () => {
-  const { Compare } = await import("./compare.js");
+  const [{ Compare }] = await Promise.all([import("./compare.js"), styles()]);
   return new Compare(find("#compare"));
 });
 const views = {
-  queue: lazily(async () => new (await import("./queue.js")).Queue(find("#queue"))),
+  queue: lazily(async () => {
+    const [{ Queue }] = await Promise.all([import("./queue.js"), styles()]);
+    return new Queue(find("#queue"));
+  }),
   models: lazily(async () => {
-    const { Models } = await import("./models.js");
+    const [{ Models }] = await Promise.all([import("./models.js"), styles()]);
     return new Models(find("#models"), { onChoose: drawWith });
   }),
 };
 
 const router = new Router(find("nav"), { onGo: go });
 const gallery = new History(find("#gallery"), {
-  onGone: (id) => stage.deleted(id),
+  onGone: (id) => onShow?.deleted(id),
   onCompare: (...both) =>
     use(compare, (dialog) => dialog.show(...both.map((generation) => ({ generation, index: generation.images[0].index })))),
 });
-const stage = new Stage(find("#stage"), {
-  onUpdate: (generation) => gallery.update(generation),
-  onGone: (id) => gallery.forget(id),
-  onPicture: (generation, index, strip) => use(picture, (dialog) => dialog.open(generation, index, strip)),
-  onAgain: (request) => form.fill(request),
-  cardOf: (model) => form.card(model),
-});
-
 async function ask(request) {
   form.busy = true;
   try {
@@ -73,7 +79,7 @@ function open(generation) {
   router.name(addressOf(generation.id));
   gallery.update(generation);
   gallery.mark(generation.id);
-  stage.show(generation);
+  use(stage, (it) => it.show(generation));
   find("#stage .scroll").scrollIntoView({ block: "nearest" });
 }
 
@@ -113,8 +119,8 @@ async function go(place, asked) {
 
 function show(id) {
   gallery.mark(id);
-  if (id === null) stage.clear();
-  else if (id !== stage.generation?.id) stage.find(id);
+  if (id === null) onShow?.clear();
+  else use(stage, (it) => id === router.place.id && id !== it.generation?.id && it.find(id));
 }
 
 /** Show what the address names, and what was drawn before. */

@@ -1,11 +1,12 @@
 // The dialog about one picture: large, its own scroll, its parameters, and what to do with it.
 
 import { ApiError, blob, key } from "./api.js";
-import { pair } from "./tables.js";
 import { save } from "./download.js";
+import { curl, fileName, parameters, single } from "./drawing.js";
 import { drawBlob } from "./pixels.js";
-import { curl, fileName, parameters, single, title } from "./request.js";
+import { title } from "./request.js";
 import { Scroll } from "./scroll.js";
+import { pair } from "./tables.js";
 
 const SCALES = [1, 2, 4, 8, 16];
 const MOST_PIXELS = 2 ** 24; // the server makes none larger

@@ -116,15 +116,17 @@ export class Queue {
     this.#cancel(this.waiting, this.all);
   }
 
+  /** The button stays enabled, for a disabled one would lose the focus. */
   async #cancel(generations, button) {
-    button.disabled = true;
+    if (button.ariaDisabled === "true") return;
+    button.ariaDisabled = "true";
     try {
       for (const { urls } of generations) await cancel(urls.cancel);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.#say(error.message);
     } finally {
-      button.disabled = false;
+      button.ariaDisabled = "false";
       this.#look();
     }
   }

@@ -1,7 +1,9 @@
 // Choosing several generations of the history: to delete them, or to compare two.
 
-import { ApiError, open } from "./api.js";
-import { confirm } from "./confirm.js";
+import { ApiError, erase } from "./api.js";
+import { lazily } from "./lazily.js";
+
+const asking = lazily(() => import("./confirm.js"));
 
 export class Selection {
   /** `entries` is the history's map; it calls `take` with each new one. */
@@ -15,7 +17,6 @@ export class Selection {
     this.compare = part("compare");
     this.remove = part("delete");
     this.note = part("note");
-    this.toggle.addEventListener("click", () => this.#switch(this.bar.hidden));
     part("all").addEventListener("click", () => this.#all());
     this.compare.addEventListener("click", () => this.#compare());
     this.remove.addEventListener("click", () => this.#delete());
@@ -41,7 +42,9 @@ export class Selection {
     return [...this.entries.values()].filter(({ box }) => box.checked);
   }
 
-  #switch(on) {
+  /** Begin or end choosing. */
+  switch() {
+    const on = this.bar.hidden;
     this.bar.hidden = !on;
     this.toggle.setAttribute("aria-pressed", on);
     for (const { box } of this.entries.values()) {
@@ -77,30 +80,23 @@ export class Selection {
     const ids = this.#chosen().map(({ generation }) => generation.id);
     const one = "Delete this drawing and all its pictures?";
     const many = `Delete these ${ids.length} drawings and all their pictures?`;
-    if (!(await confirm(ids.length === 1 ? one : many))) return;
-    this.remove.disabled = true;
     let deleted = 0;
+    const tell = (more = "") => (this.note.textContent = `${deleted} of ${ids.length} deleted${more}`);
     try {
+      const { confirm } = await asking();
+      if (!(await confirm(ids.length === 1 ? one : many))) return;
+      this.remove.disabled = true;
       for (const id of ids) {
-        await erase(id);
-        this.onGone(id);
+        await erase(`/v1/generations/${id}`);
         deleted += 1;
-        this.note.textContent = `${deleted} of ${ids.length} deleted`;
+        this.onGone(id);
+        tell();
       }
       this.toggle.focus();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.note.textContent = `${deleted} of ${ids.length} deleted. ${error.message}`;
+      tell(`. ${error.message}`);
     }
     this.tell();
-  }
-}
-
-/** Delete a generation; that it is not there any more is as good. */
-export async function erase(id) {
-  try {
-    await open(`/v1/generations/${id}`, { method: "DELETE" });
-  } catch (error) {
-    if (!(error instanceof ApiError && error.gone)) throw error;
   }
 }

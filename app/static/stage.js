@@ -1,18 +1,20 @@
 // The generation on show: its previews and pictures, and the scroll above them, as they come.
 
 import { ApiError, blob, json, open } from "./api.js";
-import { follow, sleep } from "./events.js";
 import { Head } from "./head.js";
+import { lazily } from "./lazily.js";
+import { patiently } from "./patience.js";
 import { Strip, drawBitmap, drawBlob, drawNoise, fromBase64 } from "./pixels.js";
 import { Scroll } from "./scroll.js";
 import { Tiles } from "./tiles.js";
 
 const QUEUE_POLL_MS = 2000;
-const RETRY_S = 3;
 const GONE = new Map([
   [404, "There is no such drawing here: it was deleted, or another key drew it."],
   [410, "This drawing is too old: its pictures are not kept any more. The same seed draws them again."],
 ]);
+
+const streams = lazily(() => import("./events.js")); // what is finished needs none
 
 export class Stage {
   /**
@@ -105,6 +107,7 @@ export class Stage {
   async #follow(signal) {
     const { width, height, channels } = this.cardOf(this.generation.model) ?? SMALL;
     this.tiles.each((canvas) => drawNoise(canvas, { width, height, channels }));
+    const { follow } = await this.#patiently(signal, streams);
     const waiting = setInterval(() => this.#askForPlace(signal), QUEUE_POLL_MS);
     try {
       await follow(this.generation.urls.events, {
@@ -121,6 +124,7 @@ export class Stage {
   async #replay(signal) {
     const { width, height, channels } = this.cardOf(this.generation.model) ?? SMALL;
     this.tiles.each((canvas) => drawNoise(canvas, { width, height, channels }));
+    const { follow } = await this.#patiently(signal, streams);
     await follow(this.generation.urls.events, {
       onEvent: (name, data) => name === "preview" && this.#preview(data, signal),
       onBreak: () => {},
@@ -152,17 +156,10 @@ export class Stage {
 
   /** Do what needs the server, however often that takes. */
   async #patiently(signal, action) {
-    while (!signal.aborted) {
-      try {
-        await action();
-        if (!signal.aborted) this.head.error("");
-        return;
-      } catch (error) {
-        if (!(error instanceof ApiError && error.temporary)) throw error;
-        this.head.error(error.message);
-        await sleep((error.retryAfter ?? RETRY_S) * 1000, signal);
-      }
-    }
+    const onFail = (error) => this.head.error(error.message);
+    const found = await patiently(action, { onFail, signal });
+    if (!signal.aborted) this.head.error("");
+    return found;
   }
 
   /** What there is to see: all frames of all pictures in one file, else picture by picture. */
