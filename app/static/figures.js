@@ -1,7 +1,9 @@
 // A card's measured figures as headed tables, whatever was measured: what is nested goes below.
 
+import { SAMPLERS } from "./request.js";
 import { headings, row } from "./tables.js";
 
+const MOST_ROWS = 12; // of a table that is open at first
 const SIDES = ["drawn", "real"]; // most figures stand beside what real pictures reach
 
 /** Elements that show all of it; `level` is of the headings. */
@@ -32,7 +34,11 @@ function table(rows, columns = null) {
   const element = document.createElement("table");
   if (columns) element.append(headings(columns));
   element.createTBody().append(...rows);
-  return element;
+  if (rows.length <= MOST_ROWS) return element;
+  const [folded, summary] = ["details", "summary"].map((tag) => document.createElement(tag));
+  summary.textContent = `All ${rows.length}`;
+  folded.append(summary, element);
+  return folded;
 }
 
 function isNested(value) {
@@ -50,6 +56,6 @@ function inWords(name) {
 
 function shown(value) {
   if (Array.isArray(value)) return value.map(shown).join(", ");
-  if (typeof value !== "number") return String(value);
+  if (typeof value !== "number") return SAMPLERS.get(value) ?? String(value);
   return Number.isInteger(value) ? value.toLocaleString() : String(Number(value.toPrecision(4)));
 }

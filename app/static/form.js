@@ -24,11 +24,10 @@ export class Form {
     this.beyond = new Beyond(element.querySelector("#also"), { onChange: () => this.#keep() });
     this.notice = new Notice(element.querySelector("#ask-notice"));
     this.beginning = null; // a picture to begin from, once there was one
-    this.begun = lazily(async () => {
-      const { Beginning } = await import("./beginning.js");
-      this.beginning = new Beginning(element.querySelector("#begin"));
-      return this.beginning;
-    });
+    this.begun = lazily(
+      () => import("./beginning.js"),
+      ({ Beginning }) => (this.beginning = new Beginning(element.querySelector("#begin"))),
+    );
     this.fields.init_image.addEventListener("change", ({ target }) => {
       if (target.files.length) this.#beginWith(target.files[0]);
       target.value = ""; // the same file may be chosen again

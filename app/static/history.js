@@ -21,19 +21,15 @@ export class History {
     this.reading = new AbortController();
     this.cursor = null;
     this.filter = new Filter(section.querySelector("#gallery-filter"), { onChange: () => this.restart() });
+    const deleted = (id) => {
+      this.forget(id);
+      onGone(id);
+    };
     this.selection = null; // once somebody chooses several
-    const selecting = lazily(async () => {
-      const { Selection } = await import("./selection.js");
-      this.selection = new Selection(section, {
-        entries: this.entries,
-        onCompare,
-        onGone: (id) => {
-          this.forget(id);
-          onGone(id);
-        },
-      });
-      return this.selection;
-    });
+    const selecting = lazily(
+      () => import("./selection.js"),
+      ({ Selection }) => (this.selection = new Selection(section, { entries: this.entries, onCompare, onGone: deleted })),
+    );
     section.querySelector("#gallery-choose").addEventListener("click", () => this.#choose(selecting));
     // Only the pictures that come into sight are fetched, and more once the end does.
     this.sight = new IntersectionObserver((seen) => {

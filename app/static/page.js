@@ -16,52 +16,55 @@ let view = null; // the one on show, where it is not the drawing
 let onShow = null; // the stage, once something was shown
 
 const form = new Form(find("#ask"), { onAsk: ask });
-const stage = lazily(async () => {
-  const { Stage } = await import("./stage.js");
-  onShow = new Stage(find("#stage"), {
-    onUpdate: (generation) => gallery.update(generation),
-    onGone: (id) => gallery.forget(id),
-    onPicture: (generation, index, strip) => use(picture, (dialog) => dialog.open(generation, index, strip)),
-    onAgain: (request) => form.fill(request),
-    cardOf: (model) => form.card(model),
-  });
-  return onShow;
-});
-const picture = lazily(async () => {
-  const { PictureDialog } = await import("./picture.js");
-  return new PictureDialog(find("#picture"), {
-    onAgain: (request) => form.fill(request),
-    onFrom: (url) => form.beginFrom(url),
-    onVariations: (request, name) => use(explore, (dialog) => dialog.variations(request, name)),
-    onBetween: (request, name) => use(explore, (dialog) => dialog.between(request, name)),
-    onCompare: (one, other) => use(compare, (dialog) => dialog.show(one, other)),
-  });
-});
-const explore = lazily(async () => {
-  const [{ Explore }] = await Promise.all([import("./explore.js"), styles()]);
-  return new Explore(find("#explore"), { onOpen: open });
-});
-const compare = lazily(async () => {
-  const [{ Compare }] = await Promise.all([import("./compare.js"), styles()]);
-  return new Compare(find("#compare"));
-});
+const stage = lazily(
+  () => import("./stage.js"),
+  ({ Stage }) => {
+    onShow = new Stage(find("#stage"), {
+      onUpdate: (generation) => gallery.update(generation),
+      onGone: (id) => gallery.forget(id),
+      onPicture: (generation, index, strip) => use(picture, (it) => it.open(generation, index, strip)),
+      onAgain: (request) => form.fill(request),
+      cardOf: (model) => form.card(model),
+    });
+    return onShow;
+  },
+);
+const picture = lazily(
+  () => import("./picture.js"),
+  ({ PictureDialog }) =>
+    new PictureDialog(find("#picture"), {
+      onAgain: (request) => form.fill(request),
+      onFrom: (url) => form.beginFrom(url),
+      onVariations: (request, name) => use(explore, (it) => it.variations(request, name)),
+      onBetween: (request, name) => use(explore, (it) => it.between(request, name)),
+      onCompare: (one, other) => use(compare, (it) => it.show(one, other)),
+    }),
+);
+const explore = styled(
+  () => import("./explore.js"),
+  ({ Explore }) => new Explore(find("#explore"), { onOpen: open }),
+);
+const compare = styled(() => import("./compare.js"), ({ Compare }) => new Compare(find("#compare")));
 const views = {
-  queue: lazily(async () => {
-    const [{ Queue }] = await Promise.all([import("./queue.js"), styles()]);
-    return new Queue(find("#queue"));
-  }),
-  models: lazily(async () => {
-    const [{ Models }] = await Promise.all([import("./models.js"), styles()]);
-    return new Models(find("#models"), { onChoose: drawWith });
-  }),
+  queue: styled(() => import("./queue.js"), ({ Queue }) => new Queue(find("#queue"))),
+  models: styled(
+    () => import("./models.js"),
+    ({ Models }) => new Models(find("#models"), { onChoose: drawWith }),
+  ),
 };
 
 const router = new Router(find("nav"), { onGo: go });
 const gallery = new History(find("#gallery"), {
   onGone: (id) => onShow?.deleted(id),
   onCompare: (...both) =>
-    use(compare, (dialog) => dialog.show(...both.map((generation) => ({ generation, index: generation.images[0].index })))),
+    use(compare, (it) => it.show(...both.map((generation) => ({ generation, index: generation.images[0].index })))),
 });
+
+/** A part that has styles of its own. */
+function styled(load, make) {
+  return lazily(() => Promise.all([load(), styles()]), ([loaded]) => make(loaded));
+}
+
 async function ask(request) {
   form.busy = true;
   try {

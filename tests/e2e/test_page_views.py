@@ -23,6 +23,7 @@ MEASURED = {
         "images": 2000,
         "sampler": "dpmpp_2m",
         "per_class": {"Circle": 0.975, "Square": 1.0},
+        "per_breed": {f"Breed {i}": i / 200 for i in range(1, 121)},
     },
     "evaluation": {
         "images_per_second": 3.011,
@@ -117,10 +118,20 @@ def test_a_models_card_tells_its_figures_and_draws_its_grid(tab: Tab, client: ht
     expect(card.locator("dl")).to_contain_text("5 steps, DPM-Solver++ 2M, guidance 1.5")
     figures = card.locator("#card-figures")
     expect(figures.get_by_role("heading")).to_have_text(
-        ["Class agreement", "Per class", "Evaluation", "Features", "Classifier"]
+        ["Class agreement", "Per class", "Per breed", "Evaluation", "Features", "Classifier"]
     )
-    for row in ("Drawn 0.9605", "Images 2,000", "Square 1", "Frechet 19.59 10.07"):
+    for row in (
+        "Sampler DPM-Solver++ 2M",
+        "Drawn 0.9605",
+        "Images 2,000",
+        "Square 1",
+        "Frechet 19.59 10.07",
+    ):
         expect(figures.get_by_role("row", name=row)).to_be_visible()
+    many = figures.get_by_role("row", name="Breed 120 0.6")
+    expect(many).to_be_hidden()
+    figures.get_by_text("All 120").click()
+    expect(many).to_be_visible()
     expect(tab.page.locator("#card-grid:visible, #card-draw:enabled:visible")).to_be_visible()
     tab.button("Draw its grid").click()
     grid = tab.page.get_by_role("img", name="Pictures by this model")
