@@ -1,12 +1,12 @@
 """An owner's generations, newest first: which ones a page holds, and how far it looks for them.
 
-The history is sorted by creation, so dates are where a look begins and ends; everything else is
-compared with the records, of which a page looks at so many and no more. Knows no HTTP.
+The history is sorted by creation, so moments are where a look begins and ends; what else is asked
+is compared with the records, of which a page looks at so many and no more. Knows no HTTP.
 """
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from redis.asyncio import Redis
@@ -18,7 +18,7 @@ from wire.schemas import Status
 
 _MOST_LOOKED_AT = 1000  # by one page
 _AT_ONCE = 100
-_COMPARED = ("status", "version", "request")
+_COMPARED = ("status", "version", "created", "request")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Wanted:
         model: `name` or `name@step`.
         class_: of any of its images, as people write it.
         seed: of any of its images.
-        since: created then or later.
+        since: created then or later, by the moment that clients see.
         until: created earlier.
     """
 
@@ -43,14 +43,21 @@ class Wanted:
     @property
     def any_record(self) -> bool:
         """Whether no record needs to be looked into."""
-        return (self.status, self.model, self.class_, self.seed) == (None,) * 4
+        return self == Wanted()
 
-    def meets(self, status: str, version: str, request: str) -> bool:
+    def meets(self, status: str, version: str, created: str, request: str) -> bool:
         """Whether a record with these fields is one of them."""
+        moment = datetime.fromtimestamp(float(created), UTC)
+        if (self.since and moment < self.since) or (self.until and moment >= self.until):
+            return False
+        return self._asks_of(status, version) and self._asks_for(request)
+
+    def _asks_of(self, status: str, version: str) -> bool:
         if self.status is not None and status != self.status.value:
             return False
-        if self.model is not None and self.model not in (version, version.partition("@")[0]):
-            return False
+        return self.model is None or self.model in (version, version.partition("@")[0])
+
+    def _asks_for(self, request: str) -> bool:
         if self.class_ is None and self.seed is None:
             return True
         asked: dict[str, Any] = json.loads(request)
@@ -74,8 +81,8 @@ async def page(
     """
     key, looked = keys.history(owner), 0
     found: list[Record] = []
-    upper = "+" if wanted.until is None else f"({_moment(wanted.until)}"
-    lower = "-" if wanted.since is None else f"[{_moment(wanted.since)}"
+    upper = "+" if wanted.until is None else f"({_microseconds(wanted.until, 1)}"
+    lower = "-" if wanted.since is None else f"[{_microseconds(wanted.since, -1)}"
     if after is not None and (upper == "+" or f"({after}" < upper):
         upper = f"({after}"
     at_once = limit + 1 if wanted.any_record else _AT_ONCE
@@ -118,6 +125,6 @@ async def _those(redis: Redis, key: str, members: list[str], wanted: Wanted) -> 
     return [Record.from_hash(data) for data in records if data]
 
 
-def _moment(time: datetime) -> str:
-    """As history members begin: microseconds since 1970."""
-    return f"{max(0, round(time.timestamp() * 1e6)):016x}"
+def _microseconds(time: datetime, beyond: int) -> str:
+    """As history members begin; these may be rounded otherwise than what clients see."""
+    return f"{max(0, round(time.timestamp() * 1e6) + beyond):016x}"

@@ -7,6 +7,7 @@ import { standing } from "./standing.js";
 
 const LOOK_MS = 1500;
 const MOST = 100;
+const CLOCKS_MS = 60_000; // by as much the clocks of several servers may differ
 
 export class Queue {
   constructor(section) {
@@ -65,8 +66,8 @@ export class Queue {
     const place = ({ progress }) => progress.queue_position ?? 0;
     const under_way = [...running.reverse(), ...queued.sort((a, b) => place(a) - place(b))];
     if (!more) {
-      const oldest = under_way.map(({ created_at }) => created_at).sort()[0];
-      this.since = oldest ?? this.since;
+      const oldest = Math.min(...under_way.map(({ created_at }) => Date.parse(created_at)));
+      if (under_way.length) this.since = new Date(oldest - CLOCKS_MS).toISOString();
     }
     const words = [`${running.length} running`, `${queued.length} waiting`];
     if (more) words.push("and more");

@@ -1,6 +1,7 @@
 """A key's history, narrowed: by model, class, seed and time; and cursors that are another key's."""
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import emaki
 from tests.e2e.service import Service
+from tests.support import fresh_record
 from wire import keys
 
 OTHER = {"Authorization": "Bearer other"}
@@ -72,6 +74,32 @@ def test_a_list_begins_and_ends_at_moments(own: httpx.Client) -> None:
     assert seeds(own, created_after=eastern) == [13, 2**62]
     assert seeds(own, created_after="0001-01-01T00:00:00Z") == seeds(own)
     assert seeds(own, created_after="9999-01-01T00:00:00Z") == []
+
+
+def test_moments_are_those_that_clients_see(own: httpx.Client, service: Service) -> None:
+    """To the microsecond, however the clock's fractions are rounded."""
+    with service.connection() as redis:
+        listed = own.get(LISTED, headers=OTHER)
+        assert listed.json()["data"] == []
+        owner = hashlib.sha256(b"other").hexdigest()[:16]
+        records = [fresh_record(owner=owner) for _ in range(40)]
+        for i, record in enumerate(records):
+            record.created += 0.01 * i + i * 0.13e-6
+            redis.hset(keys.generation(record.id), mapping=record.to_hash())
+            redis.zadd(keys.history(owner), {record.history_member: 0})
+        ids = [record.id for record in records][::-1]
+        moments = [own.get(f"{LISTED}/{id_}", headers=OTHER).json()["created_at"] for id_ in ids]
+        for i, moment in enumerate(moments):
+            for field, expected in (
+                ("created_after", ids[: i + 1]),
+                ("created_before", ids[i + 1 :]),
+            ):
+                query = {field: moment, "limit": "100"}
+                page = own.get(LISTED, params=query, headers=OTHER).json()
+                assert [entry["id"] for entry in page["data"]] == expected
+        for record in records:
+            redis.delete(keys.generation(record.id))
+        redis.delete(keys.history(owner))
 
 
 def test_narrowed_pages_have_no_gaps(own: httpx.Client) -> None:

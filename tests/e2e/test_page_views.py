@@ -55,6 +55,8 @@ def test_the_queue_shows_what_runs_and_what_waits_and_cancels_it(
         bar = first.get_by_role("progressbar", name="Circle, 64 pictures: drawn so far")
         before = bar.evaluate("bar => bar.value")
         eventually(lambda: bar.evaluate("bar => bar.value") > before)
+        # Only as far back as something may still be under way.
+        eventually(lambda: any("created_after=2" in request.url for request in tab.requests))
         first.get_by_role("button", name="Cancel Circle, 64 pictures").click()
         expect(first).to_have_count(0)
         expect(tab.page.get_by_role("heading", name="Queue")).to_be_focused()
