@@ -90,7 +90,7 @@ async def page(
         raw: Any = await redis.zrevrangebylex(key, upper, lower, 0, at_once)
         members = [member.decode() for member in raw]
         looked += len(members)
-        found += await _those(redis, key, members, wanted)
+        found += await _those(redis, key, members, wanted, most=limit + 1 - len(found))
         if len(found) > limit:  # one more: so there is a next page
             return found[:limit], found[limit - 1].history_member
         if len(members) < at_once:
@@ -99,8 +99,10 @@ async def page(
     return found, upper[1:]
 
 
-async def _those(redis: Redis, key: str, members: list[str], wanted: Wanted) -> list[Record]:
-    """The records of those members that are wanted; members without one leave the history."""
+async def _those(
+    redis: Redis, key: str, members: list[str], wanted: Wanted, *, most: int
+) -> list[Record]:
+    """The first records that are wanted of those members; members without one leave the history."""
     ids = [member[16:] for member in members]
     gone: list[str] = []
     if not wanted.any_record:
@@ -113,7 +115,7 @@ async def _those(redis: Redis, key: str, members: list[str], wanted: Wanted) -> 
             id_
             for id_, fields in zip(ids, answers, strict=True)
             if fields[0] and wanted.meets(*(field.decode() for field in fields))
-        ]
+        ][:most]
     async with redis.pipeline(transaction=False) as pipe:
         for id_ in ids:
             pipe.hgetall(keys.generation(id_))

@@ -5,7 +5,7 @@ import { Beyond, Notice } from "./asides.js";
 import { choose, fill, follow } from "./fields.js";
 import { lazily } from "./lazily.js";
 import { Marks } from "./marks.js";
-import { keep, kept, restore } from "./memory.js";
+import { forget, keep, keepPicture, kept, keptPicture, restore } from "./memory.js";
 import { faults, read } from "./reading.js";
 import { beyondForm, fromText } from "./request.js";
 
@@ -42,6 +42,7 @@ export class Form {
       this.#keep();
     });
     for (const change of ["input", "change"]) element.addEventListener(change, () => this.#keep());
+    addEventListener("pagehide", () => this.cards.length && keepPicture(this.beginning?.keepsake));
     element.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.asking) return;
@@ -175,6 +176,23 @@ export class Form {
     if (!known) return;
     restore(this.fields, before.values);
     this.beyond.keep(before.beyond);
+    this.#rememberPicture();
+  }
+
+  async #rememberPicture() {
+    const before = keptPicture();
+    if (!before) return;
+    try {
+      await (await this.begun()).takeAddress(before.source, before.how);
+    } catch {
+      keepPicture(null); // it is gone from the server, or never was a picture
+    }
+  }
+
+  /** Keep nothing of what it holds. */
+  forget() {
+    this.cards = [];
+    forget();
   }
 
   #read() {

@@ -5,8 +5,8 @@ import { key, onUnauthorized } from "./api.js";
 const UNKNOWN = "This server does not know that key. Look whether all of it is there, or ask whoever runs it for another.";
 const UNSENDABLE = "No key has characters like that; copy it once more.";
 
-/** `onKey()` is called when there is a new key to try. */
-export function askWhenNeeded(element, forget, { onKey }) {
+/** `onKey()` is called when there is a new key to try, `onForget()` when the last one is forgotten. */
+export function askWhenNeeded(element, forget, { onKey, onForget }) {
   const field = element.elements.key;
   const message = element.querySelector("#key-error");
 
@@ -42,6 +42,7 @@ export function askWhenNeeded(element, forget, { onKey }) {
   forget.hidden = key.value === null;
   forget.addEventListener("click", () => {
     key.forget();
+    onForget();
     location.reload();
   });
 }

@@ -1,6 +1,8 @@
-// What a form held when it was last changed: kept in this browser, so that a reload gives it back.
+// What the form held when it was last changed: kept in this browser, so that a reload gives it back.
+// A picture to begin from is kept by this tab alone: it may be somebody's.
 
 const KEPT = "emaki.form";
+const PICTURE = "emaki.picture";
 const NAMES = [
   ...["model", "class", "negative_class", "prompt", "negative_prompt", "seed", "sampler"],
   ...["batch", "steps", "guidance_scale"],
@@ -25,6 +27,32 @@ export function kept() {
   } catch {
     return null;
   }
+}
+
+/** Keep a picture to begin from, as `Beginning` tells of it; null: there is none. */
+export function keepPicture(keepsake) {
+  try {
+    if (keepsake) sessionStorage.setItem(PICTURE, JSON.stringify(keepsake));
+    else sessionStorage.removeItem(PICTURE);
+  } catch {
+    // As above.
+  }
+}
+
+/** The picture that was kept, or null. */
+export function keptPicture() {
+  try {
+    const found = JSON.parse(sessionStorage.getItem(PICTURE));
+    return typeof found?.source === "string" ? found : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Keep nothing of it. */
+export function forget() {
+  localStorage.removeItem(KEPT);
+  sessionStorage.removeItem(PICTURE);
 }
 
 /** Give the fields their values back, as far as they still offer them. */

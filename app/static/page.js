@@ -151,5 +151,8 @@ async function learn() {
 }
 
 takeFiles((file) => form.take(file));
-askWhenNeeded(find("#key"), find("#forget-key"), { onKey: begin });
+askWhenNeeded(find("#key"), find("#forget-key"), {
+  onKey: begin,
+  onForget: () => form.forget(),
+});
 begin();

@@ -55,9 +55,9 @@ export function drawSheet(canvas, bitmap, count) {
   }
 }
 
-export function fromBase64(text) {
+export function fromBase64(text, type = "image/png") {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  return createImageBitmap(new Blob([bytes], { type: "image/png" }));
+  return createImageBitmap(new Blob([bytes], { type }));
 }
 
 /** What every picture begins as, until its first preview comes. */

@@ -156,6 +156,7 @@ def test_a_key_is_asked_for_refused_used_and_kept(browser: Browser, service: Ser
         assert tab.page.evaluate("localStorage.getItem('emaki.key')") is None
         tab.button("Forget key").click()
         expect(field).to_be_visible()
+        assert tab.page.evaluate("localStorage.getItem('emaki.form')") is None  # nor what it asked
         assert tab.page.evaluate("sessionStorage.getItem('emaki.key')") is None
         tab.page.get_by_label("Remember it on this device").check()
         field.fill("open-sesame")

@@ -4,9 +4,10 @@ import json
 import re
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import FilePayload, expect
 
 from tests.e2e.page import REFUSED, Tab
+from tests.e2e.test_beginnings import file, levels
 
 KEPT = "localStorage.getItem('emaki.form')"
 
@@ -62,6 +63,48 @@ def test_a_memory_that_does_not_fit_is_left_out(tab: Tab, kept: str) -> None:
     expect(tab.control("Class")).to_have_value("0")
     expect(tab.control("Steps")).to_have_value("5")
     tab.draw()
+
+
+def test_a_picture_to_begin_from_is_remembered_with_its_paint(tab: Tab) -> None:
+    expect(tab.control("Model")).to_be_enabled()
+    given = FilePayload(name="a.png", mimeType="image/png", buffer=file(levels()))
+    tab.control("Begin from a picture").set_input_files(given)
+    tab.page.locator("#begin-mask").click()
+    tab.control("How much anew").fill("0.5")
+    first = tab.draw(Seed="4", Pictures="1", Steps="6")
+    tab.page.reload()
+    expect(tab.page.locator("#begin-shown")).to_be_visible()
+    expect(tab.button("Undo paint")).to_be_enabled()
+    expect(tab.page.locator("#begin-strength-said")).to_have_text("50 % of the steps")
+    again = tab.draw()
+    assert again["images"][0]["sha256"] == first["images"][0]["sha256"]
+    assert again["request"]["mask"] is not None
+    tab.button("Remove picture").click()
+    tab.page.reload()
+    expect(tab.control("Model")).to_be_enabled()
+    assert tab.draw()["request"]["init_image"] is None
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        json.dumps({"source": f"/v1/generations/{'0' * 32}/images/0.png", "how": {}}),
+        json.dumps({"source": "data:image/png;base64,!", "how": {}}),
+        json.dumps({"source": "data:image/png;base64,AAAA"}),
+        json.dumps({"source": 1}),
+        "{",
+    ],
+)
+def test_a_picture_that_is_gone_meanwhile_is_left_out(tab: Tab, kept: str) -> None:
+    tab.draw(Model="tiny", Pictures="1", Steps="2")
+    tab.page.evaluate(
+        "kept => addEventListener('pagehide', () => sessionStorage.setItem('emaki.picture', kept))",
+        kept,
+    )
+    tab.page.reload()
+    assert tab.draw()["request"]["init_image"] is None
+    expect(tab.page.locator("#begin-shown")).to_be_hidden()
+    assert all(text.startswith(REFUSED) for text in tab.complaints)
 
 
 def test_the_memory_holds_no_key_and_no_picture(tab: Tab) -> None:
