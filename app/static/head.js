@@ -53,7 +53,8 @@ export class Head {
     const words = standing(generation, { unattended });
     this.element.dataset.status = status;
     parts.status.textContent = words;
-    parts.brief.textContent = [status !== "succeeded" && generation.model, inBrief(request)].filter(Boolean).join(" · ");
+    const model = status === "succeeded" ? [] : [generation.model]; // else the words above tell it
+    parts.brief.textContent = [...model, inBrief(request)].join(" · ");
     parts.bar.hidden = status === "succeeded";
     parts.bar.value = progress.fraction;
     if (over && document.activeElement === parts.cancel) parts.title.focus();

@@ -21,6 +21,7 @@ export class History {
     this.reading = new AbortController();
     this.cursor = null;
     this.filter = new Filter(section.querySelector("#gallery-filter"), { onChange: () => this.restart() });
+    const { entries } = this;
     const deleted = (id) => {
       this.forget(id);
       onGone(id);
@@ -28,7 +29,7 @@ export class History {
     this.selection = null; // once somebody chooses several
     const selecting = lazily(
       () => import("./selection.js"),
-      ({ Selection }) => (this.selection = new Selection(section, { entries: this.entries, onCompare, onGone: deleted })),
+      ({ Selection }) => (this.selection = new Selection(section, { entries, onCompare, onGone: deleted })),
     );
     section.querySelector("#gallery-choose").addEventListener("click", () => this.#choose(selecting));
     // Only the pictures that come into sight are fetched, and more once the end does.
@@ -60,7 +61,7 @@ export class History {
   update(generation) {
     const entry = this.entries.get(generation.id);
     if (entry) entry.describe(generation);
-    else if (this.loaded && !this.filter.active && this.#isNewest(generation)) this.#insert(generation, { first: true });
+    else if (this.#isNewest(generation)) this.#insert(generation, { first: true });
     this.#refresh();
   }
 
@@ -84,9 +85,11 @@ export class History {
     }
   }
 
+  /** Whether it belongs above all others. */
   #isNewest({ created_at }) {
+    if (!this.loaded || this.filter.active) return false;
     const [first] = this.entries.values();
-    return !first || created_at >= first.generation.created_at;
+    return !first || Date.parse(created_at) >= Date.parse(first.generation.created_at);
   }
 
   #insert(generation, { first = false } = {}) {
@@ -170,9 +173,9 @@ export class History {
 
   /** The one on show is streamed; others that are under way are looked at now and then. */
   async #poll() {
-    if (document.hidden) return;
+    if (document.hidden || !this.section.checkVisibility()) return;
     for (const [id, entry] of this.entries) {
-      if (entry.generation.finished_at || id === this.current) continue;
+      if (!entry.seen || entry.generation.finished_at || id === this.current) continue;
       try {
         entry.describe(await json(entry.generation.urls.self));
       } catch (error) {

@@ -2,7 +2,8 @@
 
 import { key, onUnauthorized } from "./api.js";
 
-const UNKNOWN = "This server does not know that key. Look whether all of it is there, or ask whoever runs it for another.";
+const UNKNOWN =
+  "This server does not know that key. Look whether all of it is there, or ask whoever runs it for another.";
 const UNSENDABLE = "No key has characters like that; copy it once more.";
 
 /** `onKey()` is called when there is a new key to try, `onForget()` when the last one is forgotten. */
@@ -23,7 +24,7 @@ export function askWhenNeeded(element, forget, { onKey, onForget }) {
     const first = element.hidden;
     element.hidden = false;
     forget.hidden = true;
-    if (first || refused) field.focus();
+    if (first) field.focus();
   });
   element.addEventListener("submit", (event) => {
     event.preventDefault();

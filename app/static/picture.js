@@ -141,10 +141,13 @@ export class PictureDialog {
       const { generation } = this.shown;
       const image = this.#image();
       const scale = Number(this.scale.value);
-      const name = fileName(generation, image);
       const enlarged = scale !== generation.request.scale;
-      const url = enlarged ? `${image.url}?scale=${scale}` : image.url;
-      save(await blob(url), enlarged ? name.replace(".png", `-${this.scale.selectedOptions[0].text.replaceAll(" ", "")}.png`) : name);
+      const size = this.scale.selectedOptions[0].text.replaceAll(" ", "");
+      const name = fileName(generation, image);
+      save(
+        await blob(enlarged ? `${image.url}?scale=${scale}` : image.url),
+        enlarged ? name.replace(/\.png$/, `-${size}.png`) : name,
+      );
       this.message.textContent = "Downloaded; the file keeps its parameters in its text chunks.";
     });
   }

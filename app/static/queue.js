@@ -5,7 +5,7 @@ import { count, subject } from "./request.js";
 import { addressOf } from "./router.js";
 import { standing } from "./standing.js";
 
-const LOOK_MS = 1500;
+const LOOK_MS = 2000;
 const MOST = 100;
 const CLOCKS_MS = 60_000; // by as much the clocks of several servers may differ
 
@@ -27,6 +27,7 @@ export class Queue {
   enter() {
     this.leave();
     this.since = null;
+    this.pause = 0;
     this.timer = setInterval(() => document.hidden || this.#look(), LOOK_MS);
     this.#look();
   }
@@ -37,7 +38,7 @@ export class Queue {
   }
 
   async #look() {
-    if (this.looking) return;
+    if (this.looking || Date.now() < this.pause) return;
     this.looking = true;
     try {
       const [running, queued, attended] = await Promise.all([
@@ -50,6 +51,7 @@ export class Queue {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.#say(error.status === 401 ? "" : error.message);
+      this.pause = Date.now() + (error.retryAfter ?? 0) * 1000; // what is left is for drawing
     } finally {
       this.looking = false;
     }
@@ -63,26 +65,26 @@ export class Queue {
   }
 
   #show(running, queued, { attended, more }) {
-    const place = ({ progress }) => progress.queue_position ?? 0;
-    const under_way = [...running.reverse(), ...queued.sort((a, b) => place(a) - place(b))];
+    const waiting = stillWaiting(queued, running);
+    const underWay = [...running.toReversed(), ...waiting]; // the oldest first, then the next first
     if (!more) {
-      const oldest = Math.min(...under_way.map(({ created_at }) => Date.parse(created_at)));
-      if (under_way.length) this.since = new Date(oldest - CLOCKS_MS).toISOString();
+      const oldest = Math.min(...underWay.map(({ created_at }) => Date.parse(created_at)));
+      if (underWay.length) this.since = new Date(oldest - CLOCKS_MS).toISOString();
     }
-    const words = [`${running.length} running`, `${queued.length} waiting`];
+    const words = [`${running.length} running`, `${waiting.length} waiting`];
     if (more) words.push("and more");
-    const told = under_way.length ? words.join(", ") : "Nothing is under way.";
+    const told = underWay.length ? words.join(", ") : "Nothing is under way.";
     this.#tell(attended ? told : `${told} No worker is there to draw right now: what is asked for waits.`);
-    this.all.hidden = queued.length < 2;
-    this.waiting = queued;
-    const there = new Set(under_way.map(({ id }) => id));
+    this.all.hidden = waiting.length < 2;
+    this.waiting = waiting;
+    const there = new Set(underWay.map(({ id }) => id));
     for (const [id, { item }] of this.rows) {
       if (there.has(id)) continue;
       if (item.contains(document.activeElement)) this.title.focus();
       item.remove();
       this.rows.delete(id);
     }
-    under_way.forEach((generation, index) => {
+    underWay.forEach((generation, index) => {
       const row = this.rows.get(generation.id) ?? this.#row(generation);
       const { status, progress } = generation;
       row.words.textContent = standing(generation, { unattended: !attended });
@@ -141,6 +143,13 @@ export class Queue {
     this.error.textContent = text;
     this.error.hidden = !text;
   }
+}
+
+/** Those that have not begun between the two answers, by their place in the queue. */
+function stillWaiting(queued, running) {
+  const begun = new Set(running.map(({ id }) => id));
+  const place = ({ progress }) => progress.queue_position ?? 0;
+  return queued.filter(({ id }) => !begun.has(id)).sort((a, b) => place(a) - place(b));
 }
 
 /** Cancel one; that it has ended, or is gone, is as good. */

@@ -91,6 +91,7 @@ export class Stage {
     this.showing = new AbortController();
     this.generation = generation;
     this.strip = null;
+    this.decoded = null; // once all previews that have come are
     this.unattended = false;
     return this.showing.signal;
   }
@@ -126,7 +127,7 @@ export class Stage {
     this.tiles.each((canvas) => drawNoise(canvas, { width, height, channels }));
     const { follow } = await this.#patiently(signal, streams);
     await follow(this.generation.urls.events, {
-      onEvent: (name, data) => name === "preview" && this.#preview(data, signal),
+      onEvent: (name, data) => name === "preview" && this.#take(data, signal),
       onBreak: () => {},
       signal,
     });
@@ -137,12 +138,16 @@ export class Stage {
     const { generation } = this;
     if (name === "status" || name === "done") this.generation = data;
     else if (name === "progress") generation.progress = data;
-    else if (name === "preview") this.#preview(data, signal);
+    else if (name === "preview") this.#take(data, signal);
     else if (name === "image") {
       if (!generation.images.some(({ index }) => index === data.index)) generation.images.push(data);
     }
     if (name === "progress" || name === "preview") generation.status = "running";
     this.#describe();
+  }
+
+  #take(preview, signal) {
+    this.decoded = Promise.all([this.decoded, this.#preview(preview, signal)]);
   }
 
   async #preview({ index, step, png_base64 }, signal) {
@@ -182,7 +187,8 @@ export class Stage {
         await drawBlob(this.tiles.at(image.index).canvas, data);
       }
     }
-    this.tiles.settle(images);
+    await this.decoded; // how far the others came is known then
+    if (!signal.aborted) this.tiles.settle(images);
   }
 
   #describe() {

@@ -13,7 +13,8 @@ export class Tiles {
   /** A blank tile for each picture of a request. */
   lay(request) {
     this.tiles = Array.from({ length: request.batch }, (_, index) => {
-      return this.#tile(index, title(request, index) ?? "Picture", String(BigInt(request.seed) + BigInt(index)));
+      const seed = String(BigInt(request.seed) + BigInt(index));
+      return this.#tile(index, title(request, index) ?? "Picture", seed);
     });
     this.list.replaceChildren(...this.tiles.map(({ item }) => item));
     const { batch } = request;
@@ -44,7 +45,8 @@ export class Tiles {
     const there = new Set(images.map(({ index }) => index));
     this.tiles.forEach(({ item, button, name, step }, index) => {
       item.classList.toggle("missing", !there.has(index));
-      if (!there.has(index)) button.setAttribute("aria-label", `${name}, ${step ? `as it was at step ${step}` : "not drawn"}`);
+      if (there.has(index)) return;
+      button.setAttribute("aria-label", `${name}, ${step ? `as it was at step ${step}` : "not drawn"}`);
     });
   }
 
