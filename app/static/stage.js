@@ -194,7 +194,9 @@ export class Stage {
   #describe() {
     const { generation } = this;
     this.head.describe(generation, { unattended: this.unattended });
-    if (generation.status !== "succeeded") this.scroll.open(generation.progress.fraction);
+    const { finished_at, progress, status } = generation;
+    const least = finished_at ? 0.2 : 0; // what has ended early shows its last frame, at least
+    if (status !== "succeeded") this.scroll.open(Math.max(progress.fraction, least));
     this.onUpdate(generation);
   }
 

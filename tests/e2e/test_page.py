@@ -46,14 +46,14 @@ def test_each_class_in_turn_and_seeds_beyond_exact_numbers(tab: Tab) -> None:
 
 
 def test_progress_and_previews_are_seen_and_a_cancel_stops_it(tab: Tab) -> None:
-    tab.ask(Model="tiny", Class="Circle", **LONG)
+    tab.ask(Model="tiny", Class="Circle", Steps="1000", Pictures="16")
     expect(tab.status).to_have_text(re.compile(r"Step \d+ of 1000, .* left"))
     assert re.fullmatch(r"\d+ % · Emaki", tab.page.title())
     bar = tab.page.get_by_role("progressbar")
     before = bar.evaluate("bar => bar.value")
     eventually(lambda: bar.evaluate("bar => bar.value") > before)
     frames = tab.stage.locator(".paper canvas")
-    expect(frames.nth(1)).to_be_visible()
+    expect(frames.nth(1)).to_be_visible(timeout=60_000)  # one comes every 84 steps
     entry = tab.page.locator("#gallery a[aria-current]")
     expect(entry).to_contain_text("%")
     box = bar.bounding_box()
