@@ -20,6 +20,7 @@ from app.middleware.failures import UnexpectedFailures
 from app.middleware.keys import KeyFirst
 from app.middleware.names import OwnNames
 from app.middleware.observe import Observe
+from app.middleware.packed import Packed
 from app.middleware.rates import RateLimit
 from app.middleware.secure import Secure
 from app.middleware.traced import Traced
@@ -133,6 +134,7 @@ def create_app(settings: AppSettings, redis_url: str, *, traces: Traces | None =
     app.mount("/static", _PageFiles(directory=Path(__file__).parent / "static"), name="static")
     description.install(app)
     # The last one added is the outermost.
+    app.add_middleware(Packed)
     app.add_middleware(
         BoundedBody,
         most_bytes=_MOST_BODY_BYTES,

@@ -8,8 +8,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from app import history
 from app.estimate import seconds_left
 from app.exceptions import GenerationExpired, GenerationNotFound
+from app.history import Wanted
 from app.offers import OfferBook
 from wire import keys, life
 from wire.images import Images, image_name, strip_name
@@ -78,39 +80,10 @@ class Store:
         return record.generation(now=now, queue_position=position, queue_eta=eta)
 
     async def history(
-        self, owner: str, *, before: str | None, limit: int, status: Status | None, most: int
+        self, owner: str, wanted: Wanted, *, after: str | None, limit: int
     ) -> tuple[list[Record], str | None]:
-        """An owner's records, newest first, after looking at ``most`` at most.
-
-        Args:
-            before: the history member after which to go on; None: the newest.
-
-        Returns:
-            The records, and the member after which the next page goes on; None at the end.
-        """
-        found: list[Record] = []
-        key, looked = keys.history(owner), 0
-        while looked < most:
-            upper = f"({before}" if before else "+"
-            members: Any = await self._redis.zrevrangebylex(key, upper, "-", 0, limit)
-            if not members:
-                return found, None
-            looked += len(members)
-            texts = [member.decode() for member in members]
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for text in texts:
-                    pipe.hgetall(keys.generation(text[16:]))
-                answers = await pipe.execute()
-            expired = [text for text, data in zip(texts, answers, strict=True) if not data]
-            if expired:
-                await self._redis.zrem(key, *expired)
-            for text, data in zip(texts, answers, strict=True):
-                before = text
-                if data and status in (None, Status(data[b"status"].decode())):
-                    found.append(Record.from_hash(data))
-                    if len(found) == limit:
-                        return found, before
-        return found, before
+        """Some of an owner's generations, newest first; see `app.history.page`."""
+        return await history.page(self._redis, owner, wanted, after=after, limit=limit)
 
     async def png(self, id_: str, index: int | str) -> bytes | None:
         """An image's bytes by its index, or by name what is kept beside them; or None."""

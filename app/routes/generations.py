@@ -10,6 +10,7 @@ from app import cursor as cursors
 from app.addresses import Base, Preferred, placed
 from app.auth import Owner
 from app.exceptions import AlreadyFinished, IdempotencyKeyReused
+from app.narrowing import Narrowed
 from app.prefer import Preferences, wants_png
 from app.problems import BINARY, errors
 from app.queue import Idempotency
@@ -17,11 +18,16 @@ from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, idempotency, picture, until_finished
 from app.wakes import Wakes
 from wire.record import Record
-from wire.schemas import Generation, GenerationList, GenerationRequest, Status
+from wire.schemas import (
+    Generation,
+    GenerationList,
+    GenerationRequest,
+    Status,
+)
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"])
 _CANCEL_SECONDS = 5.0
-_MOST_LISTED, _MOST_LOOKED_AT = 100, 1000
+_MOST_LISTED = 100
 _JSON = "application/json"
 # What can be done with an answer's id, for those who explore the description by machine.
 _LINKS = {
@@ -122,24 +128,18 @@ async def list_generations(
     service: ServiceDep,
     owner: Owner,
     base: Base,
-    status: Annotated[Status | None, Query(description="Only these.")] = None,
+    wanted: Narrowed,
     limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 20,
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next_cursor` of the page before.")
     ] = None,
 ) -> GenerationList:
     """Your generations, newest first. A page may hold fewer than `limit`, and not be the last."""
-    records, more = await service.store.history(
-        owner,
-        before=None if cursor is None else cursors.decode(cursor),
-        limit=limit + 1,  # one more: to know whether there is a next page
-        status=status,
-        most=_MOST_LOOKED_AT,
-    )
-    if len(records) > limit:
-        records, more = records[:limit], records[limit - 1].history_member
+    after = None if cursor is None else cursors.decode(cursor, owner)
+    records, more = await service.store.history(owner, wanted, after=after, limit=limit)
     data = [placed(await service.store.view(record), base) for record in records]
-    return GenerationList(data=data, next_cursor=None if more is None else cursors.encode(more))
+    next_cursor = None if more is None else cursors.encode(more, owner)
+    return GenerationList(data=data, next_cursor=next_cursor)
 
 
 @router.get(

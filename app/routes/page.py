@@ -24,8 +24,12 @@ _REDOC = _headers(images="'self' data:", styles="'self' 'unsafe-inline'")  # it 
 
 
 @router.get("/")
+@router.get("/g/{id}")
+@router.get("/queue")
+@router.get("/models")
+@router.get("/models/{name}")
 async def page() -> FileResponse:
-    """The web page; it needs nothing but this server, and may load nothing else."""
+    """The web page, which shows what its address says; it may load nothing from elsewhere."""
     return FileResponse(_STATIC / "index.html", headers=_PAGE)
 
 

@@ -2,7 +2,7 @@
 // Knows nothing of the page.
 
 const KEY = "emaki.key";
-const NO_ANSWER = "The server does not answer. Check that it runs; trying again may help.";
+export const NO_ANSWER = "The server does not answer. Check that it runs; trying again may help.";
 
 /** An answer that is no success. `fields` are the request's refused fields, by name. */
 export class ApiError extends Error {
@@ -39,7 +39,7 @@ export const key = {
 
 let askForKey = () => {};
 
-/** `action(detail)` is called whenever the server wants a key, or another one. */
+/** `action()` is called whenever the server wants a key, or another one. */
 export function onUnauthorized(action) {
   askForKey = action;
 }
@@ -56,7 +56,7 @@ export async function open(path, { headers = {}, ...options } = {}) {
   }
   if (answer.ok) return answer;
   const error = await problem(answer);
-  if (error.status === 401) askForKey(error.message);
+  if (error.status === 401) askForKey();
   throw error;
 }
 
@@ -71,6 +71,15 @@ export async function blob(path, options) {
 
 export function post(path, body) {
   return json(path, { method: "POST", headers: { "content-type": "application/json" }, body });
+}
+
+/** Delete something; that it is not there any more is as good. */
+export async function erase(path) {
+  try {
+    await open(path, { method: "DELETE" });
+  } catch (error) {
+    if (!(error instanceof ApiError && error.gone)) throw error;
+  }
 }
 
 /** JSON with every seed as a string: seeds reach 2^63, beyond JavaScript's exact numbers. */

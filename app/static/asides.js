@@ -4,14 +4,17 @@ import { inWords } from "./request.js";
 
 /** Settings that the form has no fields for: asked for again until they are left out. */
 export class Beyond {
-  constructor(element) {
-    this.element = element;
+  /** `onChange()` is called when there are others. */
+  constructor(element, { onChange }) {
+    Object.assign(this, { element, onChange: () => {} });
     element.querySelector("button").addEventListener("click", () => this.keep({}));
     this.keep({});
+    this.onChange = onChange;
   }
 
   keep(settings) {
     this.settings = settings;
+    this.onChange();
     const words = inWords(settings);
     this.element.hidden = !words;
     this.element.querySelector("span").textContent = `Also: ${words}`;

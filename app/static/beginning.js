@@ -3,7 +3,7 @@
 
 import { blob } from "./api.js";
 import { Brush } from "./brush.js";
-import { drawBitmap } from "./pixels.js";
+import { drawBitmap, fromBase64 } from "./pixels.js";
 
 const MOST_BYTES = 400_000; // a body has room for as many as base64, and for a mask
 const MOST_SIDE = 1024;
@@ -56,11 +56,9 @@ export class Beginning {
     this.#show(await createImageBitmap(canvas), canvas.toDataURL("image/png"));
   }
 
-  /** Begin from a picture that is on the server; `mask` is another's address, or null. */
+  /** Begin from a picture on the server, or from a data: URI; `mask` is another's, or null. */
   async takeAddress(url, { strength = null, mask = null } = {}) {
-    const [picture, painted] = await Promise.all(
-      [url, mask].map(async (address) => address && createImageBitmap(await blob(address))),
-    );
+    const [picture, painted] = await Promise.all([url, mask].map((address) => address && pictureAt(address)));
     this.#show(picture, url, painted);
     if (strength === null) return;
     this.chosen = true;
@@ -73,6 +71,13 @@ export class Beginning {
     if (!this.source) return {};
     const mask = this.brush.empty ? undefined : this.brush.mask();
     return { init_image: this.source, strength: this.strength.valueAsNumber, mask };
+  }
+
+  /** What `takeAddress` takes to begin like this again; null without a picture. */
+  get keepsake() {
+    if (!this.source) return null;
+    const { init_image: source, strength, mask = null } = this.read();
+    return { source, how: { strength: this.chosen ? strength : null, mask } };
   }
 
   #show(bitmap, source, mask = null) {
@@ -94,6 +99,11 @@ export class Beginning {
     this.undo.disabled = this.brush.empty;
     this.said.textContent = `${Math.round(this.strength.valueAsNumber * 100)} % of the steps`;
   }
+}
+
+async function pictureAt(address) {
+  const found = /^data:([^;,]+);base64,(.*)$/.exec(address); // which the page's policy lets nobody fetch
+  return found ? fromBase64(found[2], found[1]) : createImageBitmap(await blob(address));
 }
 
 function dataUri(file) {

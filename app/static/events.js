@@ -2,6 +2,7 @@
 // Follows a generation to its end through broken connections, with nothing lost or repeated.
 
 import { ApiError, open, parse } from "./api.js";
+import { sleep } from "./patience.js";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
@@ -82,12 +83,4 @@ function addField(fields, line) {
   const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
   if (name === "data") fields.data.push(value);
   else fields[name] = value;
-}
-
-/** Wait so long, or until `signal` aborts. */
-export function sleep(milliseconds, signal) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-  });
 }

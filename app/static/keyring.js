@@ -2,24 +2,38 @@
 
 import { key, onUnauthorized } from "./api.js";
 
-/** `onKey()` is called when there is a new key to try. */
-export function askWhenNeeded(element, forget, { onKey }) {
+const UNKNOWN =
+  "This server does not know that key. Look whether all of it is there, or ask whoever runs it for another.";
+const UNSENDABLE = "No key has characters like that; copy it once more.";
+
+/** `onKey()` is called when there is a new key to try, `onForget()` when the last one is forgotten. */
+export function askWhenNeeded(element, forget, { onKey, onForget }) {
   const field = element.elements.key;
   const message = element.querySelector("#key-error");
 
-  onUnauthorized((detail) => {
+  function say(words) {
+    message.textContent = words;
+    message.hidden = !words;
+    if (words) field.setAttribute("aria-invalid", "true");
+    else field.removeAttribute("aria-invalid");
+  }
+
+  onUnauthorized(() => {
     const refused = key.value !== null;
-    message.textContent = refused ? `The server refuses this key: ${detail}` : "";
-    message.hidden = !refused;
-    field.setAttribute("aria-invalid", refused);
+    say(refused ? UNKNOWN : "");
     const first = element.hidden;
     element.hidden = false;
     forget.hidden = true;
-    if (first || refused) field.focus();
+    if (first) field.focus();
   });
   element.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!field.value.trim()) return field.focus();
+    if (!/^[\x20-\x7e\xa0-\xff]+$/.test(field.value.trim())) {
+      say(UNSENDABLE); // no header can carry it
+      return field.focus();
+    }
+    say("");
     key.keep(field.value.trim(), { onDevice: element.elements.remember.checked });
     field.value = "";
     element.hidden = true;
@@ -29,6 +43,7 @@ export function askWhenNeeded(element, forget, { onKey }) {
   forget.hidden = key.value === null;
   forget.addEventListener("click", () => {
     key.forget();
+    onForget();
     location.reload();
   });
 }

@@ -2,21 +2,28 @@
 
 import { ApiError, blob, key } from "./api.js";
 import { save } from "./download.js";
+import { curl, fileName, parameters, single } from "./drawing.js";
 import { drawBlob } from "./pixels.js";
-import { curl, fileName, parameters, single, title } from "./request.js";
+import { title } from "./request.js";
 import { Scroll } from "./scroll.js";
+import { pair } from "./tables.js";
+
+const SCALES = [1, 2, 4, 8, 16];
+const MOST_PIXELS = 2 ** 24; // the server makes none larger
 
 export class PictureDialog {
   /**
    * `onAgain(request)` is called with what draws the picture again, `onFrom(url)` to begin from it,
-   * `onVariations(request, name)` and `onBetween(request, name)` for pictures around it.
+   * `onVariations(request, name)` and `onBetween(request, name)` for pictures around it,
+   * `onCompare(one, other)` with two of `{generation, index}`.
    */
-  constructor(dialog, { onAgain, onFrom, onVariations, onBetween }) {
-    this.dialog = dialog;
-    this.onAgain = onAgain;
+  constructor(dialog, { onAgain, onFrom, onVariations, onBetween, onCompare }) {
+    Object.assign(this, { dialog, onAgain, onCompare });
+    this.aside = null; // the picture that another is to be compared with
     this.canvas = dialog.querySelector(".picture-large");
     this.message = dialog.querySelector("#picture-message");
     this.curl = dialog.querySelector("#curl");
+    this.scale = dialog.querySelector("#picture-scale");
     this.scroll = new Scroll(dialog.querySelector(".scroll"), {
       onFrame: (frame) => this.shown.strip.draw(this.canvas, this.shown.index, frame),
     });
@@ -38,7 +45,9 @@ export class PictureDialog {
         around(this.#request(), title(this.shown.generation.request, this.shown.index) ?? "this picture");
       });
     }
+    on("#picture-compare", () => this.#compare());
     on("#picture-download", () => this.#download());
+    dialog.addEventListener("keydown", (event) => this.#key(event));
     on("#picture-curl", () => this.#copy());
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog) dialog.close(); // beside the sheet: on its backdrop
@@ -61,11 +70,55 @@ export class PictureDialog {
     this.dialog.querySelector("dl").replaceChildren(
       ...parameters(generation, image).map(([name, value]) => pair(name, value)),
     );
+    this.#offerSizes(image);
+    this.dialog.querySelector("#picture-compare").textContent = this.#isAside()
+      ? "Compare with another …"
+      : "Compare with the one put aside";
     this.curl.hidden = true;
     this.message.textContent = "";
     this.scroll.root.hidden = strip === null;
     if (strip) this.scroll.show(strip, index);
     else this.#guarded(async () => drawBlob(this.canvas, await blob(image.url)));
+  }
+
+  /** As many times as large as it was drawn, up to what the server makes. */
+  #offerSizes({ width, height }) {
+    const drawn = this.shown.generation.request.scale;
+    const options = SCALES.filter((scale) => (width * height * scale ** 2) / drawn ** 2 <= MOST_PIXELS).map(
+      (scale) => new Option(`${(width / drawn) * scale} × ${(height / drawn) * scale}`, scale),
+    );
+    const wanted = this.scale.value || String(drawn);
+    this.scale.replaceChildren(...options);
+    this.scale.value = wanted;
+    if (this.scale.selectedIndex < 0) this.scale.value = String(drawn);
+  }
+
+  #key(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const modified = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
+    // The scroll, the sizes and the command use these keys themselves.
+    if (!by || modified || event.target.closest("[role=slider], select, textarea")) return;
+    event.preventDefault();
+    this.#move(by);
+  }
+
+  /** Whether nothing else is put aside. */
+  #isAside() {
+    const { generation, index } = this.shown;
+    return !this.aside || (this.aside.generation.id === generation.id && this.aside.index === index);
+  }
+
+  #compare() {
+    const { generation, index } = this.shown;
+    if (this.#isAside()) {
+      this.aside = { generation, index };
+      this.message.textContent = "Put aside. Go to another picture and press Compare there.";
+      return;
+    }
+    const other = this.aside;
+    this.aside = null;
+    this.dialog.close();
+    this.onCompare(other, { generation, index });
   }
 
   #image() {
@@ -87,7 +140,14 @@ export class PictureDialog {
     this.#guarded(async () => {
       const { generation } = this.shown;
       const image = this.#image();
-      save(await blob(image.url), fileName(generation, image));
+      const scale = Number(this.scale.value);
+      const enlarged = scale !== generation.request.scale;
+      const size = this.scale.selectedOptions[0].text.replaceAll(" ", "");
+      const name = fileName(generation, image);
+      save(
+        await blob(enlarged ? `${image.url}?scale=${scale}` : image.url),
+        enlarged ? name.replace(/\.png$/, `-${size}.png`) : name,
+      );
       this.message.textContent = "Downloaded; the file keeps its parameters in its text chunks.";
     });
   }
@@ -124,12 +184,4 @@ export class PictureDialog {
   #text(selector, text) {
     this.dialog.querySelector(selector).textContent = text;
   }
-}
-
-function pair(name, value) {
-  const [group, term, data] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
-  term.textContent = name;
-  data.textContent = value;
-  group.append(term, data);
-  return group;
 }

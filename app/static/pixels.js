@@ -1,6 +1,6 @@
 // Pictures on canvases: starting noise, previews, and the frames of a denoising strip.
 
-const GAP = 2; // pixels between the frames of strip.png, in both directions
+const GAP = 2; // pixels between the frames of strip.png and the pictures of grid.png, in both directions
 
 /** A strip.png as frames: `strip.draw(canvas, row, frame)`. Row i is image i, noise first. */
 export class Strip {
@@ -40,9 +40,24 @@ export function drawBitmap(canvas, bitmap) {
   context.drawImage(bitmap, 0, 0);
 }
 
-export function fromBase64(text) {
+/** A grid.png of `count` pictures; the gutters between them are left clear, whatever lies behind. */
+export function drawSheet(canvas, bitmap, count) {
+  const columns = Math.ceil(Math.sqrt(count));
+  const rows = Math.ceil(count / columns);
+  const width = (bitmap.width + GAP) / columns - GAP;
+  const height = (bitmap.height + GAP) / rows - GAP;
+  size(canvas, bitmap.width, bitmap.height);
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, bitmap.width, bitmap.height);
+  for (let i = 0; i < count; i++) {
+    const [x, y] = [(i % columns) * (width + GAP), Math.floor(i / columns) * (height + GAP)];
+    context.drawImage(bitmap, x, y, width, height, x, y, width, height);
+  }
+}
+
+export function fromBase64(text, type = "image/png") {
   const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  return createImageBitmap(new Blob([bytes], { type: "image/png" }));
+  return createImageBitmap(new Blob([bytes], { type }));
 }
 
 /** What every picture begins as, until its first preview comes. */

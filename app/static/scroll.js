@@ -41,6 +41,11 @@ export class Scroll {
     this.root.style.setProperty("--open", fraction);
   }
 
+  /** Whether nothing lies on the paper. */
+  get empty() {
+    return this.paper.children.length === 0;
+  }
+
   /** Lay a preview on the paper. */
   add(bitmap) {
     drawBitmap(this.#append(), bitmap);

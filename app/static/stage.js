@@ -1,15 +1,20 @@
-// The generation on show: what it is, how far it is, its pictures, and the scroll above them.
+// The generation on show: its previews and pictures, and the scroll above them, as they come.
 
-import { ApiError, blob, json, open, post } from "./api.js";
-import { save } from "./download.js";
-import { follow, sleep } from "./events.js";
+import { ApiError, blob, json, open } from "./api.js";
+import { Head } from "./head.js";
+import { lazily } from "./lazily.js";
+import { patiently } from "./patience.js";
 import { Strip, drawBitmap, drawBlob, drawNoise, fromBase64 } from "./pixels.js";
-import { count, duration, subject, timeLeft } from "./request.js";
 import { Scroll } from "./scroll.js";
 import { Tiles } from "./tiles.js";
 
 const QUEUE_POLL_MS = 2000;
-const RETRY_S = 3;
+const GONE = new Map([
+  [404, "There is no such drawing here: it was deleted, or another key drew it."],
+  [410, "This drawing is too old: its pictures are not kept any more. The same seed draws them again."],
+]);
+
+const streams = lazily(() => import("./events.js")); // what is finished needs none
 
 export class Stage {
   /**
@@ -18,72 +23,97 @@ export class Stage {
    * `cardOf(model)` gives a model's card, or undefined.
    */
   constructor(element, { onUpdate, onGone, onPicture, onAgain, cardOf }) {
-    Object.assign(this, { element, onUpdate, onGone, cardOf });
-    this.parts = Object.fromEntries(
-      ["title", "status", "error", "bar", "cancel", "again", "all", "hint"].map((name) => [
-        name,
-        element.querySelector(`#stage-${name}`),
-      ]),
-    );
-    this.live = document.querySelector("#announcer");
+    Object.assign(this, { onUpdate, onGone, cardOf });
     this.showing = new AbortController();
+    this.generation = null;
+    this.head = new Head(element, { onAgain, onDeleted: (id) => this.#leave(id, "Deleted.") });
     this.tiles = new Tiles(element.querySelector("#tiles"), {
       onOpen: (index) => onPicture(this.generation, index, this.strip),
     });
     this.scroll = new Scroll(element.querySelector(".scroll"), {
       onFrame: (frame) => this.tiles.each((canvas, row) => this.strip.draw(canvas, row, frame)),
     });
-    this.parts.cancel.addEventListener("click", () => this.#cancel());
-    this.parts.again.addEventListener("click", () => onAgain(this.generation.request));
-    this.parts.all.addEventListener("click", () => this.#saveAll());
+  }
+
+  /** Show nothing, as at first. */
+  clear() {
+    this.#begin(null);
+    this.head.clear();
+    this.scroll.close();
+    this.tiles.clear();
+  }
+
+  /** Show the generation of this id, or say why not. */
+  async find(id) {
+    this.clear();
+    const { signal } = this.showing;
+    this.head.await();
+    try {
+      await this.#patiently(signal, async () => {
+        const generation = await json(`/v1/generations/${encodeURIComponent(id)}`, { signal });
+        if (!signal.aborted) this.show(generation);
+      });
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 401) this.head.clear(); // the key form asks
+      else if (error.gone) this.#leave(id, GONE.get(error.status));
+      else this.head.fail(error.message);
+    }
   }
 
   /** Show a generation, and stay with it until it ends or another is shown. */
   async show(generation) {
-    this.showing.abort();
-    this.showing = new AbortController();
-    const { signal } = this.showing;
-    this.strip = null;
-    this.unattended = false;
-    this.announced = generation.finished_at ? generation.status : null;
-    this.#error("");
-    this.parts.hint.hidden = true;
-    this.parts.title.textContent = `${subject(generation.request)}, ${count(generation.request.batch)}`;
+    const signal = this.#begin(generation);
+    this.head.show(generation);
     this.tiles.lay(generation.request);
-    this.generation = generation;
     this.scroll.live();
     this.#describe();
     try {
       if (!generation.finished_at) await this.#follow(signal);
-      await this.#fetch(signal);
+      else if (generation.status !== "succeeded") await this.#replay(signal);
+      await this.#patiently(signal, () => this.#finish(signal));
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
-      this.#error(error.message);
-      if (error.gone) this.#leave();
+      if (error.gone) this.#leave(generation.id, GONE.get(error.status));
+      else this.head.error(error.message);
     }
   }
 
-  /** Its results are no more: only the error's words stay. */
-  #leave() {
-    const { bar, cancel, again, all, status } = this.parts;
-    for (const part of [bar, cancel, all]) part.hidden = true;
-    again.hidden = false;
-    status.textContent = "";
-    document.title = "Emaki";
+  /** It was deleted: if it is the one on show, it is no more. */
+  deleted(id) {
+    if (this.generation?.id === id) this.#leave(id, "Deleted.");
+  }
+
+  #begin(generation) {
+    this.showing.abort();
+    this.showing = new AbortController();
+    this.generation = generation;
+    this.strip = null;
+    this.decoded = null; // once all previews that have come are
+    this.unattended = false;
+    return this.showing.signal;
+  }
+
+  /** Its results are no more: only words stay, and what it asked for. */
+  #leave(id, words) {
+    this.showing.abort();
     this.scroll.close();
     this.tiles.clear();
-    this.onGone(this.generation.id);
+    this.head.leave(words, this.generation !== null);
+    this.onGone(id);
   }
 
   async #follow(signal) {
     const { width, height, channels } = this.cardOf(this.generation.model) ?? SMALL;
     this.tiles.each((canvas) => drawNoise(canvas, { width, height, channels }));
+    const { follow } = await this.#patiently(signal, streams);
     const waiting = setInterval(() => this.#askForPlace(signal), QUEUE_POLL_MS);
     try {
       await follow(this.generation.urls.events, {
         onEvent: (name, data) => this.#hear(name, data, signal),
-        onBreak: () => this.#error("The connection broke. Drawing goes on; trying to reconnect …"),
+        onBreak: () => this.head.error("The connection broke. Drawing goes on; trying to reconnect …"),
         signal,
       });
     } finally {
@@ -91,17 +121,33 @@ export class Stage {
     }
   }
 
+  /** It ended before its pictures were drawn: show how far they came. */
+  async #replay(signal) {
+    const { width, height, channels } = this.cardOf(this.generation.model) ?? SMALL;
+    this.tiles.each((canvas) => drawNoise(canvas, { width, height, channels }));
+    const { follow } = await this.#patiently(signal, streams);
+    await follow(this.generation.urls.events, {
+      onEvent: (name, data) => name === "preview" && this.#take(data, signal),
+      onBreak: () => {},
+      signal,
+    });
+  }
+
   #hear(name, data, signal) {
-    this.#error("");
+    this.head.error("");
     const { generation } = this;
     if (name === "status" || name === "done") this.generation = data;
     else if (name === "progress") generation.progress = data;
-    else if (name === "preview") this.#preview(data, signal);
+    else if (name === "preview") this.#take(data, signal);
     else if (name === "image") {
       if (!generation.images.some(({ index }) => index === data.index)) generation.images.push(data);
     }
     if (name === "progress" || name === "preview") generation.status = "running";
     this.#describe();
+  }
+
+  #take(preview, signal) {
+    this.decoded = Promise.all([this.decoded, this.#preview(preview, signal)]);
   }
 
   async #preview({ index, step, png_base64 }, signal) {
@@ -113,25 +159,18 @@ export class Stage {
     if (index === 0) this.scroll.add(bitmap);
   }
 
-  /** Fetch its pictures, however often that takes. */
-  async #fetch(signal) {
-    while (!signal.aborted) {
-      try {
-        await this.#finish(signal);
-        this.#error("");
-        return;
-      } catch (error) {
-        if (!(error instanceof ApiError && error.temporary)) throw error;
-        this.#error(error.message);
-        await sleep((error.retryAfter ?? RETRY_S) * 1000, signal);
-      }
-    }
+  /** Do what needs the server, however often that takes. */
+  async #patiently(signal, action) {
+    const onFail = (error) => this.head.error(error.message);
+    const found = await patiently(action, { onFail, signal });
+    if (!signal.aborted) this.head.error("");
+    return found;
   }
 
   /** What there is to see: all frames of all pictures in one file, else picture by picture. */
   async #finish(signal) {
     const { generation } = this;
-    const { urls, images, request } = generation;
+    const { urls, images } = generation;
     this.#describe();
     if (generation.status === "succeeded" && urls.strip) {
       const { width, height } = images[0];
@@ -141,49 +180,23 @@ export class Stage {
       this.strip = strip;
       this.scroll.show(strip, 0);
     } else {
-      if (generation.status !== "succeeded") this.scroll.close();
+      if (this.scroll.empty) this.scroll.close();
       for (const image of images) {
         const data = await blob(image.url, { signal });
         if (signal.aborted) return;
         await drawBlob(this.tiles.at(image.index).canvas, data);
       }
     }
-    this.tiles.settle(images);
+    await this.decoded; // how far the others came is known then
+    if (!signal.aborted) this.tiles.settle(images);
   }
 
   #describe() {
-    const { generation, parts } = this;
-    const { status, progress, timings, model } = generation;
-    const place = progress.queue_position;
-    const words = {
-      queued: [
-        place ? `Waiting, number ${place} in the queue` : "Waiting for its turn",
-        this.unattended && "no worker is there to draw right now",
-      ]
-        .filter(Boolean)
-        .join("; "),
-      running: [`Step ${progress.step} of ${progress.steps}`, timeLeft(progress.eta_seconds)]
-        .filter(Boolean)
-        .join(", "),
-      succeeded: [`Drawn by ${model} in ${duration(timings.run_ms ?? 0)}`, ...generation.warnings].join("; "),
-      canceled: "Canceled",
-      failed: `Failed: ${generation.error?.detail ?? "the server does not say why"}`,
-    };
-    const over = Boolean(generation.finished_at);
-    this.element.dataset.status = status;
-    parts.status.textContent = words[status];
-    parts.bar.hidden = over;
-    parts.bar.value = progress.fraction;
-    if (!over) this.scroll.open(progress.fraction);
-    if (over && document.activeElement === parts.cancel) parts.title.focus();
-    parts.cancel.hidden = over;
-    parts.again.hidden = !over;
-    parts.all.hidden = status !== "succeeded" || generation.request.batch < 2;
-    document.title = over ? "Emaki" : `${Math.floor(progress.fraction * 100)} % · Emaki`;
-    if (this.announced !== status) {
-      this.announced = status;
-      this.live.textContent = status === "running" ? "Drawing has begun" : words[status];
-    }
+    const { generation } = this;
+    this.head.describe(generation, { unattended: this.unattended });
+    const { finished_at, progress, status } = generation;
+    const least = finished_at ? 0.2 : 0; // what has ended early shows its last frame, at least
+    if (status !== "succeeded") this.scroll.open(Math.max(progress.fraction, least));
     this.onUpdate(generation);
   }
 
@@ -202,35 +215,6 @@ export class Stage {
       this.unattended = error.status === 503; // of all else the stream tells
     }
     if (!signal.aborted) this.#describe();
-  }
-
-  async #cancel() {
-    const { generation } = this;
-    this.parts.cancel.disabled = true;
-    try {
-      await post(generation.urls.cancel); // its end comes through the stream
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status !== 409) this.#error(error.message); // 409: it has ended meanwhile
-    } finally {
-      this.parts.cancel.disabled = false;
-    }
-  }
-
-  async #saveAll() {
-    try {
-      const { id, urls, model } = this.generation;
-      save(await blob(urls.grid), `emaki-${model.split("@")[0]}-${id.slice(0, 8)}.png`);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      this.#error(error.message);
-    }
-  }
-
-  #error(text) {
-    if (this.parts.error.textContent === text) return; // said already
-    this.parts.error.textContent = text;
-    this.parts.error.hidden = !text;
   }
 }
 

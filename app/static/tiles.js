@@ -13,7 +13,8 @@ export class Tiles {
   /** A blank tile for each picture of a request. */
   lay(request) {
     this.tiles = Array.from({ length: request.batch }, (_, index) => {
-      return this.#tile(index, title(request, index) ?? "Picture");
+      const seed = String(BigInt(request.seed) + BigInt(index));
+      return this.#tile(index, title(request, index) ?? "Picture", seed);
     });
     this.list.replaceChildren(...this.tiles.map(({ item }) => item));
     const { batch } = request;
@@ -34,7 +35,7 @@ export class Tiles {
     this.tiles.forEach(({ canvas }, index) => draw(canvas, index));
   }
 
-  /** These pictures are finished: they can be opened; tiles without one go away. */
+  /** These pictures are finished: they can be opened; the others came as far as they are shown. */
   settle(images) {
     for (const image of images) {
       const { button, name } = this.tiles[image.index];
@@ -42,20 +43,26 @@ export class Tiles {
       button.setAttribute("aria-label", `${name}, seed ${image.seed}: show its parameters`);
     }
     const there = new Set(images.map(({ index }) => index));
-    this.tiles.forEach(({ item }, index) => item.classList.toggle("missing", !there.has(index)));
+    this.tiles.forEach(({ item, button, name, step }, index) => {
+      item.classList.toggle("missing", !there.has(index));
+      if (there.has(index)) return;
+      button.setAttribute("aria-label", `${name}, ${step ? `as it was at step ${step}` : "not drawn"}`);
+    });
   }
 
-  #tile(index, name) {
+  #tile(index, name, seed) {
     const item = document.createElement("li");
     const button = document.createElement("button");
     const canvas = document.createElement("canvas");
     const caption = document.createElement("span");
+    const number = document.createElement("small");
     button.type = "button";
     button.disabled = true;
     button.setAttribute("aria-label", `${name}, not finished`);
     caption.textContent = name;
+    number.textContent = `seed ${seed}`;
     button.addEventListener("click", () => this.onOpen(index));
-    button.append(canvas, caption);
+    button.append(canvas, caption, number);
     item.append(button);
     return { item, button, canvas, name, step: 0 };
   }

@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 import httpx
 from httpx_sse import aconnect_sse
@@ -127,11 +127,15 @@ class AsyncClient:
         """One that was submitted before."""
         return AsyncHandle(self, await self.call(calls.look(id_)))
 
-    async def list(self, *, status: Status | str | None = None) -> AsyncIterator["AsyncHandle"]:
-        """Your generations, newest first; more are fetched as you go on."""
+    async def list(self, **wanted: Unpack[calls.Narrowed]) -> AsyncIterator["AsyncHandle"]:
+        """Your generations, newest first; more are fetched as you go on.
+
+        Args:
+            wanted: only those of a `status`, `model`, `class_` or `seed`, or `created_after` or
+                `created_before` a moment with its time zone.
+        """
         cursor: str | None = None
         while True:
-            wanted = None if status is None else str(status)
             page = await self.call(calls.page(wanted, cursor, limit=50))
             for generation in page.data:
                 yield AsyncHandle(self, generation)

@@ -4,18 +4,30 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from datetime import datetime
+from typing import Any, Generic, TypedDict, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from emaki.asked import Fields
 from emaki.errors import Refused
-from wire.schemas import FieldError, Generation, GenerationList, ModelList
+from wire.schemas import FieldError, Generation, GenerationList, ModelList, Status
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+
+
+class Narrowed(TypedDict, total=False):
+    """What a list of generations is narrowed to; None is not asked about."""
+
+    status: Status | str | None
+    model: str | None
+    class_: str | None
+    seed: int | None
+    created_after: datetime | None
+    created_before: datetime | None
 
 
 @dataclass(frozen=True)
@@ -66,10 +78,14 @@ def delete(id_: str) -> Call[None]:
     return Call("DELETE", f"/v1/generations/{id_}", _nothing)
 
 
-def page(status: str | None, cursor: str | None, *, limit: int) -> Call[GenerationList]:
+def page(wanted: Narrowed, cursor: str | None, *, limit: int) -> Call[GenerationList]:
     """Some of the caller's generations, newest first."""
-    asked = {"status": status, "cursor": cursor, "limit": str(limit)}
-    params = {name: value for name, value in asked.items() if value is not None}
+    asked = {name.rstrip("_"): value for name, value in {**wanted, "cursor": cursor}.items()}
+    params = {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in {**asked, "limit": limit}.items()
+        if value is not None
+    }
     return Call("GET", "/v1/generations", _as(GenerationList), params=params)
 
 

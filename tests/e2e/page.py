@@ -22,6 +22,7 @@ class Tab:
     """One page in a profile of its own."""
 
     page: Page
+    key: str | None = None
     complaints: list[str] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
@@ -41,13 +42,16 @@ class Tab:
         with self.page.expect_response(lambda r: r.request.method == "POST") as answer:
             self.ask(**fields)
         accepted = answer.value.json()
-        entry = self.page.locator(f'#gallery li[data-id="{accepted["id"]}"] button')
-        expect(entry).to_have_attribute("aria-current", "true")
+        expect(self.entry(accepted)).to_have_attribute("aria-current", "true")
         expect(self.tiles.first).to_be_enabled()
-        generation: dict[str, Any] = json.loads(
-            self.page.request.get(accepted["urls"]["self"]).text()
-        )
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        current = self.page.request.get(accepted["urls"]["self"], headers=headers)
+        generation: dict[str, Any] = json.loads(current.text())
         return generation
+
+    def entry(self, generation: dict[str, Any]) -> Locator:
+        """A generation's link in the history."""
+        return self.page.locator(f'#gallery li[data-id="{generation["id"]}"] a')
 
     def control(self, label: str) -> Locator:
         return self.page.locator("#ask").get_by_label(label, exact=True)
@@ -87,17 +91,24 @@ class Tab:
 
 @contextmanager
 def opened(
-    browser: Browser, url: str, *, path: str = "/", blocked: str | None = None, **context: Any
+    browser: Browser,
+    url: str,
+    *,
+    path: str = "/",
+    key: str | None = None,
+    blocked: str | None = None,
+    **context: Any,
 ) -> Iterator[Tab]:
     """The page at ``url``; at the end, nothing may have been wrong or asked of other hosts.
 
     Args:
+        key: an API key that it was given before.
         blocked: an address that it asks for all the same, and that the policy keeps it from.
     """
     profile = browser.new_context(base_url=url, **context)
     profile.set_default_timeout(20_000)
     page = profile.new_page()
-    tab = Tab(page)
+    tab = Tab(page, key)
 
     def hear(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -107,6 +118,8 @@ def opened(
         tab.requests.append(request)
 
     page.add_init_script(_WATCH_CSP)
+    if key is not None:
+        page.add_init_script(f"sessionStorage.setItem('emaki.key', {json.dumps(key)})")
     page.on("console", hear)
     page.on("pageerror", lambda error: tab.complaints.append(str(error)))
     page.on("request", note)

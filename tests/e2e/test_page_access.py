@@ -130,15 +130,21 @@ def test_a_key_is_asked_for_refused_used_and_kept(browser: Browser, service: Ser
         expect(tab.control("Model")).to_be_disabled()
         field.fill("sesame")
         use.click()
-        expect(tab.page.locator("#key-error")).to_contain_text("this API key is not known")
+        wrong = tab.page.locator("#key-error")
+        expect(wrong).to_contain_text("This server does not know that key.")
+        expect(field).to_have_accessible_description(re.compile("does not know that key"))
+        field.fill("s\N{GREEK SMALL LETTER EPSILON}same")
+        use.click()
+        expect(wrong).to_contain_text("No key has characters like that")
         field.fill("open-sesame")
         use.click()
         expect(field).to_be_hidden()
+        tab.key = "open-sesame"
         tab.draw(Model="tiny", Class="Square", Pictures="2")
         stream = next(r for r in tab.requests if r.url.endswith("/events"))
         assert stream.all_headers()["authorization"] == "Bearer open-sesame"
         picture = tab.pixels(1)
-        expect(tab.page.locator("#gallery img")).to_have_attribute("src", re.compile("^blob:"))
+        expect(tab.page.locator("#gallery a[data-drawn]")).to_have_count(1)
         tab.tiles.first.click()
         tab.dialog.get_by_role("button", name="Copy as curl").click()
         curl = tab.dialog.get_by_label("curl command").input_value()
@@ -150,6 +156,7 @@ def test_a_key_is_asked_for_refused_used_and_kept(browser: Browser, service: Ser
         assert tab.page.evaluate("localStorage.getItem('emaki.key')") is None
         tab.button("Forget key").click()
         expect(field).to_be_visible()
+        assert tab.page.evaluate("localStorage.getItem('emaki.form')") is None  # nor what it asked
         assert tab.page.evaluate("sessionStorage.getItem('emaki.key')") is None
         tab.page.get_by_label("Remember it on this device").check()
         field.fill("open-sesame")
