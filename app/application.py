@@ -174,4 +174,10 @@ class _PageFiles(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         answer = super().file_response(*args, **kwargs)
         answer.headers["Cache-Control"] = "no-cache"
+        for name in (
+            "Last-Modified",
+            "Accept-Ranges",
+        ):  # the tag says more, and the files are small
+            if name in answer.headers:
+                del answer.headers[name]
         return answer
