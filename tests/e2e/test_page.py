@@ -20,7 +20,7 @@ _GREY_LEVELS = """canvas => {
   return [...data].filter((_, i) => i % 4 === 0);
 }"""
 CANCELED = re.compile(r"Canceled at step \d+ of 1000")
-LONG = {"Steps": "1000", "Pictures": "64"}  # longer than a slow machine needs to look
+LONG = {"Steps": "1000", "Pictures": "24"}  # longer than a slow machine needs to look
 
 
 def test_a_class_and_a_seed_become_pictures(tab: Tab, client: httpx.Client) -> None:
