@@ -1,7 +1,8 @@
 """Decodes one request's pictures at a time, where that delays nobody else.
 
-In a thread; but Pillow's decoder of WebP holds the interpreter's lock while it copies what it has
-decoded, some 40 ms for the largest pictures: large ones of that kind in a process of their own.
+Small ones in a thread, large ones in a process of their own: Pillow's decoders of WebP and JPEG
+hold the interpreter's lock for some 30 ms of the largest pictures, and what they take of memory is
+not the API's then.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from app.decode_apart import question, understood
 from app.decoding import BadPicture, Facts, check, look
 from app.inputs import BadMask, Inputs, Sent, Shape, fit_inputs
 
-_HOLDS_THE_LOCK, _SMALL = "image/webp", 1_000_000  # pixels: some three milliseconds
+_SMALL = 1_000_000  # pixels: some three milliseconds
 _SECONDS = 30.0
 
 
@@ -29,7 +30,7 @@ class Decoders:
         """
         async with self._turn:
             facts = await asyncio.to_thread(look, data)
-            if _delays(facts):
+            if _large(facts):
                 await _apart(Sent(data), None)
                 return facts
             return await asyncio.to_thread(check, data)
@@ -41,13 +42,13 @@ class Decoders:
             BadPicture: one cannot be used; BadMask: it is the mask.
         """
         async with self._turn:
-            if any(map(_delays, await asyncio.to_thread(_facts, sent))):
+            if any(map(_large, await asyncio.to_thread(_facts, sent))):
                 return await _apart(sent, shape)
             return await asyncio.to_thread(fit_inputs, sent, shape)
 
 
-def _delays(facts: Facts) -> bool:
-    return facts.media_type == _HOLDS_THE_LOCK and facts.width * facts.height > _SMALL
+def _large(facts: Facts) -> bool:
+    return facts.width * facts.height > _SMALL
 
 
 def _facts(sent: Sent) -> list[Facts]:
