@@ -175,7 +175,8 @@ def test_a_client_in_typescript_type_checks_and_draws(service: Service, tmp_path
     (tmp_path / "package.json").write_text('{"type": "module", "private": true}')
     (tmp_path / "program.ts").write_text(TYPESCRIPT)
     (tmp_path / "caller.js").write_text(CALLER)
-    installed = run("npm", "install", "--no-audit", "--no-fund", *NODE_PACKAGES, cwd=tmp_path)
+    quickly = ("--fetch-retries=0", "--fetch-timeout=20000", "--no-audit", "--no-fund")
+    installed = run("npm", "install", *quickly, *NODE_PACKAGES, cwd=tmp_path)
     if installed.returncode:
         pytest.skip(f"npm cannot install: {installed.stderr.strip().splitlines()[-1]}")
     modern = ("--strict", "--skipLibCheck", "--target", "es2022", "--module", "nodenext")
