@@ -146,14 +146,15 @@ export class Stage {
     this.#describe();
   }
 
-  #take(preview, signal) {
-    this.decoded = Promise.all([this.decoded, this.#preview(preview, signal)]);
+  /** Previews are decoded in whatever order the browser likes, and shown in the one they came in. */
+  #take({ index, step, png_base64 }, signal) {
+    const decoding = Promise.all([fromBase64(png_base64), this.decoded]);
+    this.decoded = decoding.then(([bitmap]) => this.#lay(index, step, bitmap, signal));
   }
 
-  async #preview({ index, step, png_base64 }, signal) {
-    const bitmap = await fromBase64(png_base64);
+  #lay(index, step, bitmap, signal) {
     const tile = this.tiles.at(index);
-    if (signal.aborted || this.strip || !tile || step < tile.step) return;
+    if (signal.aborted || this.strip || !tile || step <= tile.step) return;
     tile.step = step;
     drawBitmap(tile.canvas, bitmap);
     if (index === 0) this.scroll.add(bitmap);
