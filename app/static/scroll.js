@@ -9,10 +9,11 @@ const PLAY_MS = 2400;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Scroll {
-  /** `root` is a `.scroll` element; `onFrame(k)` hears which frame lies in the middle. */
+  /** `root` is a `.scroll` element, empty so far; `onFrame(k)` hears which frame lies in the middle. */
   constructor(root, { onFrame = () => {} } = {}) {
     this.root = root;
     this.onFrame = onFrame;
+    root.append(document.getElementById("scroll-parts").content.cloneNode(true));
     this.paper = root.querySelector(".paper");
     this.caption = root.querySelector(".scroll-caption");
     this.play = root.querySelector(".scroll-play");
