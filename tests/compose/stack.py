@@ -1,5 +1,6 @@
 """The compose file's containers on a real engine, unmodified, as one stack of a test's own."""
 
+import base64
 import json
 import os
 import secrets
@@ -38,10 +39,12 @@ class Stack:
     """One project: its variables, its containers, its address."""
 
     project = "emaki-test"
+    receiver = f"{project}-hooks"
 
     def __init__(self, compose: list[str]) -> None:
         self._compose = compose
         self.key, self.password = secrets.token_hex(16), secrets.token_hex(16)
+        self.secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         self.port = free_port()
         self.variables = {
             "EMAKI_API_KEYS": self.key,
@@ -51,6 +54,8 @@ class Stack:
             "EMAKI_THREADS": "1",
             "EMAKI_WORKER_TTL": "4",
             "EMAKI_WORKER_CPUS": "1.0",
+            "EMAKI_WEBHOOK_SECRET": self.secret,
+            "EMAKI_WEBHOOK_HOSTS": self.receiver,
         }
 
     def try_compose(

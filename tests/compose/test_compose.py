@@ -1,17 +1,20 @@
 """The containers as a team runs them: built, started, used, broken and mended on a real engine."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from standardwebhooks import Webhook as Verifier
 
-from tests.compose.stack import Stack
+from tests.compose.stack import ROOT, Stack
 from tests.support import eventually
 from tests.training.data import CONFIG, write_idx
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
-OURS = ("api", "worker")
+OURS = ("api", "worker", "webhooks")
 LONG = {"class": "Sneaker", "steps": 60, "batch": 2, "seed": 3}
 
 
@@ -49,7 +52,8 @@ def test_a_fresh_clone_serves_the_shipped_model(stack: Stack) -> None:
         answer = client.post("/v1/generations", json=asked, headers=headers)
         assert answer.status_code == 200, answer.text
         assert answer.content.startswith(b"\x89PNG")
-        assert [card["id"] for card in client.get("/v1/models").json()["data"]] == ["fashion-mnist"]
+        served = {card["id"] for card in client.get("/v1/models").json()["data"]}
+        assert served == {folder.name for folder in (ROOT / "checkpoints").iterdir()}
 
 
 def test_nobody_draws_without_the_key(stack: Stack) -> None:
@@ -111,7 +115,7 @@ def test_the_api_image_has_no_torch(stack: Stack) -> None:
 
 
 def test_health_checks_pass(stack: Stack) -> None:
-    for service in (*OURS, "redis"):
+    for service in ("api", "worker", "redis"):
         for container in stack.containers(service):
             eventually(
                 lambda: stack.inspect(container)["State"]["Health"]["Status"] == "healthy",  # noqa: B023
@@ -131,6 +135,50 @@ def test_a_killed_worker_container_loses_nothing(stack: Stack) -> None:
             assert pictures(client, id_) == expected
     stack.compose("up", "-d", "--scale", "worker=2")
     stack.wait_until_ready(workers=2)
+
+
+_RECEIVER = """
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Hooks(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        print(json.dumps([dict(self.headers), body]), flush=True)
+        self.send_response(204)
+        self.end_headers()
+
+HTTPServer(("", 8080), Hooks).serve_forever()
+"""
+
+
+@pytest.fixture
+def receiver(stack: Stack) -> Iterator[str]:
+    """A container beside the stack that logs each message; its name, which is its host's, too."""
+    name = stack.receiver
+    where = ("--name", name, "--network", f"{stack.project}_outside")
+    started = stack.docker("run", "-d", *where, "emaki-api", "python", "-c", _RECEIVER)
+    assert started.returncode == 0, started.stderr
+    yield name
+    stack.docker("rm", "-f", name)
+
+
+def test_a_killed_webhooks_container_tells_all_the_same(stack: Stack, receiver: str) -> None:
+    webhook = {"url": f"http://{receiver}:8080/"}
+    with stack.client() as client:
+        assert stack.docker("kill", *stack.containers("webhooks")).returncode == 0
+        ids = [submit(client, **LONG | {"steps": 5, "webhook": webhook}) for _ in range(3)]
+        for id_ in ids:
+            pictures(client, id_)
+    assert stack.docker("logs", receiver).stdout == ""
+    stack.compose("up", "-d", "--scale", "worker=2")
+
+    def told() -> set[str]:
+        lines = [json.loads(line) for line in stack.docker("logs", receiver).stdout.splitlines()]
+        sent = [Verifier(stack.secret).verify(body, headers) for headers, body in lines]
+        return {message["data"]["id"] for message in sent}
+
+    eventually(lambda: told() == set(ids), what="a message of each")
 
 
 def test_redis_restarted_in_mid_run_loses_nothing(stack: Stack) -> None:
@@ -196,3 +244,4 @@ def test_secrets_are_in_no_log(stack: Stack) -> None:
     assert "serving fashion-mnist" in logs
     assert stack.key not in logs
     assert stack.password not in logs
+    assert stack.secret.removeprefix("whsec_") not in logs

@@ -49,3 +49,17 @@ def test_a_volume_that_cannot_be_written_is_one_line(
     assert main([str(tmp_path / "shipped"), str(tmp_path / "missing")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {tmp_path}/missing/tiny: No such file")
+
+
+def test_the_build_context_holds_what_the_images_copy() -> None:
+    let_in = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
+    }
+    copied = [
+        source
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for source in line.split()[1:-1]
+    ]
+    assert {"serve", "constraints.txt", "checkpoints"} <= set(copied)
+    assert set(copied) == let_in
