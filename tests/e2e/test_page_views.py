@@ -110,6 +110,9 @@ def test_the_queue_says_how_long_what_waits_will_wait(
 
 
 def test_a_models_card_tells_its_figures_and_draws_its_grid(tab: Tab, client: httpx.Client) -> None:
+    drawn_before = client.get("/v1/generations", params={"model": "tiny", "seed": 0, "limit": 100})
+    for generation in drawn_before.json()["data"]:
+        client.delete(generation["urls"]["self"]).raise_for_status()
     measured = client.get("/v1/models/tiny").json() | {"quality": MEASURED}
     tab.page.route("**/v1/models/tiny", lambda route: route.fulfill(json=measured))
     tab.page.get_by_role("link", name="Models").click()
