@@ -1,69 +1,29 @@
-"""KEDA's ScaledObject (keda.sh/v1alpha1) as far as our manifests use it: other fields are refused.
-
-Its custom resource stands in no package of schemas; names and kinds are those of KEDA's own CRD.
-"""
+"""What KEDA's ScaledObject may say: its custom resource, and the scaler that our manifests name."""
 
 from typing import Any, Literal
 
+from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)
+class _MetricsApi(BaseModel):
+    """The metrics-api scaler's metadata, of which the custom resource says only that it is text."""
 
-
-class _Metadata(_Strict):
-    name: str
-    labels: dict[str, str] = {}
-
-
-class _Target(_Strict):
-    name: str
-
-
-class _Fallback(_Strict):
-    failure_threshold: int = Field(ge=1)
-    replicas: int = Field(ge=0)
-
-
-class _Autoscaler(_Strict):
-    behavior: dict[str, Any]  # autoscaling/v2's own: validated there
-
-
-class _Advanced(_Strict):
-    horizontal_pod_autoscaler_config: _Autoscaler
-
-
-class _MetricsApi(_Strict):
-    """The scaler's metadata: all of it is text."""
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     url: str = Field(pattern=r"^http://")
     format: Literal["prometheus"]
-    value_location: str
-    target_value: str = Field(pattern=r"^[1-9][0-9]*$")
+    valueLocation: str  # noqa: N815
+    targetValue: str = Field(pattern=r"^[1-9][0-9]*$")  # noqa: N815
 
 
-class _Trigger(_Strict):
-    type: Literal["metrics-api"]
-    metric_type: Literal["AverageValue"]  # a fallback needs it
-    metadata: _MetricsApi
-
-
-class _Spec(_Strict):
-    scale_target_ref: _Target
-    polling_interval: int = Field(ge=1)
-    min_replica_count: int = Field(ge=1)  # zero: nobody would say which models there are
-    max_replica_count: int
-    fallback: _Fallback
-    advanced: _Advanced
-    triggers: list[_Trigger] = Field(min_length=1)
-
-
-class ScaledObject(_Strict):
-    """The whole object."""
-
-    api_version: Literal["keda.sh/v1alpha1"]
-    kind: Literal["ScaledObject"]
-    metadata: _Metadata
-    spec: _Spec
+def validate(manifest: dict[str, Any]) -> None:
+    """Raise ValueError for a field that KEDA 2.16 does not know, or knows otherwise."""
+    read = ScaledObject.model_validate(manifest)
+    said = read.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if said != manifest:
+        raise ValueError(f"KEDA reads {said}, not {manifest}")
+    assert manifest["spec"]["minReplicaCount"] >= 1  # without a worker nobody says which models are
+    for trigger in manifest["spec"]["triggers"]:
+        assert (trigger["type"], trigger["metricType"]) == ("metrics-api", "AverageValue")
+        _MetricsApi.model_validate(trigger["metadata"])
