@@ -195,6 +195,9 @@ def test_a_notebook_runs_and_shows_pictures(here_with_a_service: Path, name: str
         )
     assert [kinds(cell) for cell in book.cells] == kept, "its kept outputs are of another run"
     assert sum("image/png" in found for found in kept) >= 2
+    outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
+    bars = any("drawing" in output.text for output in outputs if output.get("name") == "stderr")
+    assert bars == (name == "serving.ipynb")
 
 
 def kinds(cell: Any) -> set[str]:
