@@ -10,7 +10,7 @@ from training.config import Config, load_config
 from training.errors import TrainingError
 
 # tests/training/encoding builds those that need an autoencoder or a text encoder.
-ENCODED = ("cars-64-latent", "cars-64-vae", "emoji-64")
+ENCODED = ("cars-64-latent", "cars-64-vae", "emoji-64", "emoji-64-vae")
 PRESETS = sorted(
     path
     for path in (Path(__file__).parents[2] / "configs").glob("*.toml")

@@ -247,20 +247,25 @@ def test_sample_draws_from_prompts(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_the_presets_that_need_encoders_are_whole(tmp_path: Path) -> None:
     presets = Path(__file__).parents[3] / "configs"
-    settings = load_settings(presets / "cars-64-vae.toml", name=None, overrides=[])
-    vae = tmp_path / "vae"
-    vae.mkdir()
-    (vae / "config.json").write_text(json.dumps(settings.autoencoder.words(settings.data)))
-    latent = load_config(presets / "cars-64-latent.toml", overrides=[f"latent.autoencoder={vae}"])
-    shape = network_shape(latent, 196)
+
+    def autoencoder(name: str) -> Path:
+        settings = load_settings(presets / f"{name}.toml", name=None, overrides=[])
+        folder = tmp_path / name
+        folder.mkdir()
+        words = json.dumps(settings.autoencoder.words(settings.data))
+        (folder / "config.json").write_text(words)
+        return folder
+
+    vae = f"latent.autoencoder={autoencoder('cars-64-vae')}"
+    shape = network_shape(load_config(presets / "cars-64-latent.toml", overrides=[vae]), 196)
     assert (shape.size, shape.channels, shape.null_class) == ((16, 16), 8, 196)
     assert _millions(shape) == pytest.approx(4.05, abs=0.005)
-    bert = write_bert(tmp_path / "bert", width=384)
-    emoji = load_config(presets / "emoji-64.toml", overrides=[f"text.encoder={bert}"])
-    shape = network_shape(emoji, 0)
+    vae = f"latent.autoencoder={autoencoder('emoji-64-vae')}"
+    bert = f"text.encoder={write_bert(tmp_path / 'bert', width=384)}"
+    shape = network_shape(load_config(presets / "emoji-64.toml", overrides=[vae, bert]), 0)
     assert shape.text is not None
-    assert (shape.text.width, shape.size) == (384, (64, 64))
-    assert _millions(shape) == pytest.approx(5.91, abs=0.005)
+    assert (shape.text.width, shape.size, shape.channels) == (384, (16, 16), 8)
+    assert _millions(shape) == pytest.approx(5.29, abs=0.005)
 
 
 def _millions(shape: UNetConfig) -> float:
