@@ -18,6 +18,7 @@ from wire.images import Images, image_name, strip_name
 from wire.life import AsyncLife, Canceled, Delivery, Looked
 from wire.record import Record, image_field
 from wire.schemas import Generation, Status
+from wire.webhook import queue
 
 STREAM_PAGE = 200  # events read at once
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -125,9 +126,9 @@ class Store:
         """Remove everything of it, and ask whoever draws it to stop."""
         await self._life(life.delete(record))
 
-    async def waiting_for(self, receiver: str) -> int:
-        """Generations that wait to be told to a webhook's receiver."""
-        return int(await self._redis.zcard(keys.due(receiver)))
+    async def waiting_to_be_told(self, url: str, owner: str) -> int:
+        """An owner's generations that wait to be told to a webhook's receiver."""
+        return int(await self._redis.zcard(keys.due(queue(url, owner))))
 
     async def dead_messages(self, owner: str, limit: int) -> list[Delivery]:
         """An owner's messages that were given up, newest first."""

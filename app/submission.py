@@ -82,7 +82,7 @@ async def accept(
     card = await service.offers.card(name)
     if card is None:
         raise ModelNotFound(name, sorted((await service.offers.now()).cards))
-    secret = await _webhook_secret(service, wanted)
+    secret = await _webhook_secret(service, wanted, owner)
     if sent is None:
         inputs = await read_inputs(service, owner, wanted, card, host=host)
     else:
@@ -109,14 +109,14 @@ async def accept(
     return record, True
 
 
-async def _webhook_secret(service: Service, wanted: GenerationRequest) -> str:
+async def _webhook_secret(service: Service, wanted: GenerationRequest, owner: str) -> str:
     """The client's own secret, if it has one; its webhook can be told."""
     if wanted.webhook is None:
         return ""
     check_webhook(wanted.webhook, service.settings)
-    to = receiver(wanted.webhook.url)
-    if await service.store.waiting_for(to) >= MOST_WAITING:
-        raise WebhookBacklog(to, MOST_WAITING)
+    url = wanted.webhook.url
+    if await service.store.waiting_to_be_told(url, owner) >= MOST_WAITING:
+        raise WebhookBacklog(receiver(url), MOST_WAITING)
     return wanted.webhook.secret or ""
 
 

@@ -50,8 +50,8 @@ RATES = "emaki:rate"  # what the keys of the limits library begin with, in the A
 # Webhooks (`wire.life.delivering`).
 deliveries = Key("emaki:deliveries:{}")  # list by generation: messages to be told, first first
 tries = Key("emaki:tries:{}")  # string by generation: failed tries of its first message
-due = Key("emaki:due:{}")  # zset by receiver: generation -> when its first message is due
-RECEIVERS = "emaki:receivers"  # set: receivers that something is for
+due = Key("emaki:due:{}")  # zset by owner's receiver: generation -> when its first is due
+RECEIVERS = "emaki:receivers"  # set: owners' receivers that something is for
 dead = Key("emaki:dead:{}")  # hash by owner: message id -> a message that was given up
 died = Key("emaki:died:{}")  # zset by owner: message id -> when that was
 

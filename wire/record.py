@@ -21,7 +21,7 @@ from wire.schemas import (
     Timings,
     Urls,
 )
-from wire.webhook import receiver
+from wire.webhook import queue
 
 _IMAGE = "image:"
 # By how many seconds a request counts as older or younger than it is, among its owner's.
@@ -113,7 +113,7 @@ class Record:
             fields["webhook"] = json.dumps(
                 {
                     "url": hook.url,
-                    "to": receiver(hook.url),
+                    "to": queue(hook.url, self.owner),
                     "events": dict.fromkeys(hook.events, True),
                     "secret": self.webhook_secret,
                 }

@@ -31,7 +31,12 @@ class Webhook(WebhookView):
 
 
 def receiver(url: str) -> str:
-    """Scheme, host and port: those who share these wait for one another, and for nobody else."""
+    """Scheme, host and port."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     return f"{parts.scheme}://{host}:{parts.port or _PORTS.get(parts.scheme, 0)}"
+
+
+def queue(url: str, owner: str) -> str:
+    """Where messages wait: each owner's for a receiver apart, so that nobody keeps up another's."""
+    return f"{receiver(url)} {owner}".rstrip()

@@ -16,6 +16,8 @@ from app.hosts import matches
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")  # all else of IPv6 is nobody's, or inside
+_DOCUMENTATION = ipaddress.ip_network("3fff::/20")  # RFC 9637, which Python learns of in 3.14
 _MOST_TRIED = 4
 
 
@@ -35,7 +37,7 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         if inner is not None:
             found = inner
-        elif found.teredo is not None or int(found) >> 32 == 0:  # also ::a.b.c.d, of old
+        elif found.teredo is not None or found not in _GLOBAL_UNICAST or found in _DOCUMENTATION:
             return False
     return found.is_global and not found.is_multicast
 
@@ -94,9 +96,11 @@ class PublicOnly(httpcore.AsyncNetworkBackend):
                 if left == min(len(usable), _MOST_TRIED):
                     raise
                 continue
-            peer = str(stream.get_extra_info("server_addr")[0])
-            if trusted or is_public(peer):
+            peer = stream.get_extra_info("server_addr")  # None: it has hung up already
+            if peer is not None and (trusted or is_public(str(peer[0]))):
                 return stream
             await stream.aclose()
-            raise ForbiddenAddress(f"{host} ended at {peer}, which is not public")
+            if peer is None:
+                raise httpcore.ConnectError(f"{host} hung up at once")
+            raise ForbiddenAddress(f"{host} ended at {peer[0]}, which is not public")
         raise AssertionError("one of them was tried")

@@ -16,10 +16,6 @@ from wire.life import Delivery
 _MOST_BYTES = 64 * 1024
 _KEPT = ("id", "status", "model", "urls", "created_at", "started_at", "finished_at", "error")
 _GONE = 410
-_FAILURES = (
-    *(httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol),
-    *(httpcore.TimeoutException, ValueError, OSError),  # TLS, and names that are none
-)
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class Sender:
             status = await self._post(delivery)
         except TimeoutError:
             return Tried(f"no answer within {self._seconds:g} s")
-        except _FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - unheard, it would be tried again without a pause
             return Tried(f"{type(error).__name__}: {error}"[:300])
         if 200 <= status < 300:
             return Tried()

@@ -20,7 +20,7 @@ from app.webhooks.sender import Sender, body_of
 from app.webhooks.settings import WebhookSettings
 from app.webhooks.signing import headers, secret_bytes, secrets_of
 from wire.life import Delivery
-from wire.webhook import Webhook, receiver
+from wire.webhook import Webhook, queue, receiver
 
 SECRET = "whsec_" + "A" * 44
 OTHER = "whsec_" + "B" * 44
@@ -116,7 +116,8 @@ def test_pauses_double_up_to_an_hour_and_differ() -> None:
         *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0"),
         *("100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1%eth0", "fc00::1"),
         *("::ffff:10.0.0.1", "::ffff:7f00:1", "64:ff9b::a00:1", "2002:a00:1::", "::10.0.0.1"),
-        *("2001:0:0:0::1", "ff02::1", "name"),
+        *("2001:0:0:0::1", "ff02::1", "fec0::1", "64:ff9b:1::a00:1", "::ffff:0:7f00:1", "3fff::1"),
+        *("2001:db8::1", "name"),
     ],
 )
 def test_what_is_not_public_is_known_however_it_is_written(address: str) -> None:
@@ -238,6 +239,8 @@ def test_hosts_that_are_named_may_be_private_and_speak_http() -> None:
         check_webhook(Webhook(url=url), SETTINGS)
 
 
-def test_a_receiver_is_scheme_host_and_port() -> None:
+def test_a_receiver_is_scheme_host_and_port_and_each_owner_s_messages_for_it_wait_apart() -> None:
+    queues = {queue("https://hooks.example/a", owner) for owner in ("", "anna", "ben")}
+    assert len(queues) == 3
     assert receiver("https://Hooks.example/a?b") == receiver("https://hooks.example:443/c")
     assert receiver("http://hooks.example/") != receiver("https://hooks.example/")

@@ -118,17 +118,34 @@ def test_of_what_is_deleted_nothing_is_told(world: World) -> None:
     world.run(life.delete(record))
     assert claim(world) == []
     assert not world.redis.exists(keys.RECEIVERS)
+    given_up, other = (ended(world, webhook=DONE) for _ in range(2))
+    for one in claim(world):
+        world.run(life.told(one, "dead", why="status 500"))
+    world.run(life.delete(given_up))
+    assert world.redis.hkeys(keys.dead("")) == [f"{other.id}.done".encode()]
+    assert world.redis.zrange(keys.died(""), 0, -1) == [f"{other.id}.done".encode()]
 
 
 def test_only_the_last_ones_that_were_given_up_are_kept(world: World) -> None:
     call = life.told(Delivery("", "", "", 0, 0, "", "", "", "", 0), "dead")
     limit = call.args[call.script.args.index("most")]
     assert limit == 1000
-    for number in range(1000):
-        world.redis.hset(keys.dead(""), str(number), "{}")
-        world.redis.zadd(keys.died(""), {str(number): number})
-    ended(world, webhook=DONE)
-    (one,) = claim(world)
-    world.run(life.told(one, "dead", why="x"))
-    assert world.redis.zcard(keys.died("")) == world.redis.hlen(keys.dead("")) == 1000
-    assert not world.redis.hexists(keys.dead(""), "0")
+    now = time.time()
+    times = {str(number): now - 2000 + number for number in range(1000)}
+    world.redis.hset(keys.dead(""), mapping=dict.fromkeys(times, "{}"))
+    world.redis.zadd(keys.died(""), times)
+
+    def given_up() -> set[bytes]:
+        ended(world, webhook=DONE)
+        (one,) = claim(world)
+        world.run(life.told(one, "dead", why="x"))
+        kept = set(world.redis.zrange(keys.died(""), 0, -1))
+        assert kept == set(world.redis.hkeys(keys.dead("")))
+        return kept
+
+    kept = given_up()
+    assert len(kept) == 1000
+    assert b"0" not in kept
+    week = 7 * 24 * 3600
+    world.redis.zadd(keys.died(""), dict.fromkeys(("1", "2", "3"), now - week - 1))
+    assert len(given_up()) == 998

@@ -1,5 +1,5 @@
--- Deliveries that are due, each its generation's first: at most so many of a receiver, so that one
--- that is slow or away keeps up only its own, and until `lease` nobody else's.
+-- Deliveries that are due, each its generation's first: at most so many of an owner's receiver, so
+-- that one that is slow or away keeps up only its own; until `lease` nobody else has them.
 -- Answers {delivery, tries so far} for each.
 -- args: now lease room most busy
 local claimed, under_way = {}, cjson.decode(busy)

@@ -13,6 +13,12 @@ end
 unstore(owner, id)
 redis.call('DEL', key.generation(id), key.events(id), key.images(id), key.gone(id),
   key.deliveries(id), key.tries(id))
+for _, message in ipairs(redis.call('HKEYS', key.dead(owner))) do
+  if string.sub(message, 1, #id + 1) == id .. '.' then
+    redis.call('HDEL', key.dead(owner), message)
+    redis.call('ZREM', key.died(owner), message)
+  end
+end
 redis.call('ZREM', key.history(owner), member)
 redis.call('ZADD', key.IMAGES_KEPT, 'XX', 0, id)
 redis.call('PUBLISH', key.WAKE, id .. ' done')

@@ -24,7 +24,7 @@ class Delivery:
     Attributes:
         id: the same at each try.
         at: when it happened; since: from when tries count.
-        to: the receiver's name (`wire.webhook.receiver`).
+        to: whose, and for which receiver (`wire.webhook.queue`).
         secret: the client's own; "" for the server's.
         data: JSON.
         tries: made so far.
@@ -65,8 +65,8 @@ def claim(
     """Take what is due, until ``lease`` at most.
 
     Args:
-        room: at most so many; ``most`` of one receiver.
-        busy: how many of each receiver are under way here.
+        room: at most so many; ``most`` of one ``to``.
+        busy: how many of each ``to`` are under way here.
     """
 
     def read(answer: Any) -> list[Delivery]:

@@ -17,9 +17,10 @@ if outcome == 'dead' then
   letter.tries = tonumber(redis.call('GET', key.tries(id)) or 0) + 1
   redis.call('HSET', key.dead(owner), message, cjson.encode(letter))
   redis.call('ZADD', key.died(owner), now, message)
-  for _, old in ipairs(redis.call('ZRANGE', key.died(owner), 0, -1 - most)) do
-    redis.call('HDEL', key.dead(owner), old)
-    redis.call('ZREM', key.died(owner), old)
+  redis.call('ZREMRANGEBYSCORE', key.died(owner), 0, now - keep)
+  redis.call('ZREMRANGEBYRANK', key.died(owner), 0, -1 - most)
+  for _, old in ipairs(redis.call('HKEYS', key.dead(owner))) do
+    if not redis.call('ZSCORE', key.died(owner), old) then redis.call('HDEL', key.dead(owner), old) end
   end
   redis.call('EXPIRE', key.dead(owner), keep)
   redis.call('EXPIRE', key.died(owner), keep)
