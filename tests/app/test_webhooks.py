@@ -2,12 +2,19 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpcore
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 from standardwebhooks import Webhook as Verifier
 
@@ -152,7 +159,9 @@ class Answers:
         return self.each.pop(0)
 
 
-async def _listening() -> tuple[asyncio.Server, list[bytes]]:
+async def _listening(
+    context: ssl.SSLContext | None = None,
+) -> tuple[asyncio.Server, list[bytes]]:
     """A receiver on this machine, and what it was sent."""
     seen: list[bytes] = []
 
@@ -162,7 +171,7 @@ async def _listening() -> tuple[asyncio.Server, list[bytes]]:
         await writer.drain()
         writer.close()
 
-    return await asyncio.start_server(answer, "127.0.0.1", 0), seen
+    return await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context), seen
 
 
 def test_a_name_that_is_rebound_is_refused_before_anything_is_sent() -> None:
@@ -195,6 +204,74 @@ def test_a_name_that_is_rebound_is_refused_before_anything_is_sent() -> None:
             assert (await named.send(told)).why == ""
             await named.close()
             assert seen[-1].startswith(b"POST / HTTP/1.1")
+
+    asyncio.run(run())
+
+
+def test_a_receiver_s_certificate_must_be_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = tmp_path / "authority.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    context = certified("hooks.example", authority)
+
+    async def tell(name: str, port: int) -> str:
+        backend = PublicOnly((name,), resolve=Answers(["127.0.0.1"]))
+        sender = Sender(backend, [b"x" * 32], seconds=5)
+        tried = await sender.send(delivery(url=f"https://{name}:{port}/"))
+        await sender.close()
+        return tried.why
+
+    async def run() -> None:
+        server, seen = await _listening(context)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+            assert await tell("hooks.example", port) == ""
+            assert "not valid for 'other.example'" in await tell("other.example", port)
+            authority.write_bytes(b"")
+            assert "certificate verify failed" in await tell("hooks.example", port)
+        assert [words.startswith(b"POST / HTTP/1.1") for words in seen] == [True]
+
+    asyncio.run(run())
+
+
+def certified(name: str, authority: Path) -> ssl.SSLContext:
+    """A server's context with a certificate for that name, which is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    authority.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = authority.with_name("key.pem")
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority, private)
+    return context
+
+
+def test_a_receiver_that_hangs_up_at_once_is_a_try_that_failed() -> None:
+    async def run() -> None:
+        inner = httpcore.AsyncMockBackend([])  # its connections do not know where they lead
+        backend = PublicOnly((), resolve=Answers(["1.1.1.1"]), inner=inner)
+        sender = Sender(backend, [b"x" * 32], seconds=5)
+        assert "hung up at once" in (await sender.send(delivery())).why
+        await sender.close()
 
     asyncio.run(run())
 

@@ -17,6 +17,7 @@ import yaml
 
 from app.__main__ import SECONDS_FOR_OPEN_STREAMS
 from app.settings import AppSettings
+from app.webhooks.settings import WebhookSettings
 from tests.deploy import keda
 from worker.settings import WorkerSettings
 
@@ -120,10 +121,12 @@ def test_no_autoscaled_deployment_says_how_many(overlay: str) -> None:
 
 def test_pods_get_the_time_that_our_processes_take_to_stop() -> None:
     (settings,) = [m["data"] for m in manifests("base") if m["kind"] == "ConfigMap"]
-    api, worker = (
+    api, worker, webhooks = (
         one("base", "Deployment", name)["spec"]["template"]["spec"]
-        for name in ("emaki-api", "emaki-worker")
+        for name in ("emaki-api", "emaki-worker", "emaki-webhooks")
     )
+    longest_try = WebhookSettings.model_fields["webhook_timeout"].default
+    assert webhooks["terminationGracePeriodSeconds"] >= longest_try + 10
     drain = float(settings["EMAKI_DRAIN_SECONDS"])
     assert worker["terminationGracePeriodSeconds"] >= drain + 10  # a step, and Redis
     before = float(api["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])

@@ -1,6 +1,7 @@
 """Webhooks through real processes and a real receiver: order, kills, deaf ones, dead messages."""
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -197,6 +198,19 @@ def test_redirects_are_not_followed_and_what_fails_is_shown_and_sent_again(
     assert (again.status_code, again.json()["code"]) == (404, "message_not_found")
 
 
+def test_a_name_that_leads_inside_is_refused_by_the_process_that_tells(
+    client: httpx.Client,
+) -> None:
+    made = asked(client, f"https://{socket.gethostname()}:9/")
+
+    def why() -> str:
+        found = client.get("/v1/webhooks/dead?limit=100").json()["data"]
+        return "".join(one["error"] for one in found if one["generation"] == made["id"])
+
+    eventually(why)
+    assert "which is not public" in why() or "cannot be resolved" in why()
+
+
 def test_a_webhook_that_cannot_be_told_is_a_clear_no(client: httpx.Client) -> None:
     body = {"webhook": {"url": "https://me:s3cret@192.168.0.1/"}}
     answer = client.post("/v1/generations", json=body)
@@ -224,7 +238,17 @@ def test_a_receiver_for_which_too_many_wait_is_named(
     assert client.post("/v1/generations", json=QUICK).status_code == 202
 
 
-def test_messages_are_counted(client: httpx.Client) -> None:
-    text = client.get("/metrics").text
-    for outcome in ("put", "delivered", "later", "dead"):
-        assert f'emaki_webhooks_total{{outcome="{outcome}"}}' in text
+def test_messages_are_counted(client: httpx.Client, receiver: Receiver) -> None:
+    receiver.failing.add("/never")
+    for path in ("/quick", "/never"):
+        asked(client, receiver.url(path))
+
+    def counts() -> dict[str, float]:
+        text = client.get("/metrics").text
+        found = re.findall(r'^emaki_webhooks_total{outcome="(\w+)"} (\S+)$', text, re.MULTILINE)
+        return {outcome: float(count) for outcome, count in found}
+
+    eventually(lambda: counts()["delivered"] > 0 and counts()["dead"] > 0)
+    assert counts().keys() == {"put", "delivered", "later", "dead"}
+    assert counts()["put"] >= 2
+    assert counts()["later"] == 0, "each is given up at its first failure"
