@@ -17,6 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000, help="go on until so many are in")
     parser.add_argument("--sleep", type=float, default=20, help="of a worker, and Redis's absence")
+    parser.add_argument("--kills", type=int, default=1, help="SIGKILLs of each kind of process")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--network", action="store_true", help="draw with one, more steps each")
     parser.add_argument("--keep", type=Path, help="a folder for logs and Redis's file; not removed")
@@ -29,6 +30,7 @@ def main() -> int:
             requests=arguments.requests,
             sleep=arguments.sleep,
             seed=arguments.seed,
+            kills=arguments.kills,
         )
     print(accounts)
     for line in islice(accounts.complaints(), _MOST_COMPLAINTS):

@@ -23,6 +23,7 @@ from wire import keys
 
 _AT_ONCE = 500
 _SAMPLE = 200
+_COMPLAINTS = ("lost", "failed", "doubled", "differing", "untold", "early", "deaths")
 PEACE = {"EMAKI_PRECISION": "exact"}
 
 
@@ -42,7 +43,9 @@ class Accounts:
     doubled: list[str] = field(default_factory=list)
     differing: list[str] = field(default_factory=list)
     untold: list[str] = field(default_factory=list)  # ended, and the webhook does not know
+    early: list[str] = field(default_factory=list)  # the webhook knew before it could be read
     told_again: int = 0
+    looked_up: int = 0  # messages whose generation was read as they came
     harms: Counter[str] = field(default_factory=Counter)
     deaths: list[str] = field(default_factory=list)  # of processes that nobody killed
     seconds: float = 0.0
@@ -51,7 +54,7 @@ class Accounts:
     @property
     def kept(self) -> bool:
         """Whether every promise was."""
-        broken = self.lost + self.failed + self.doubled + self.differing + self.untold + self.deaths
+        broken = any(getattr(self, name) for name in _COMPLAINTS)
         return not broken and self.succeeded == self.accepted
 
     def __str__(self) -> str:
@@ -62,7 +65,8 @@ class Accounts:
             f"succeeded: {self.pictures} pictures, {self.different_pictures} different ones\n"
             f"lost {len(self.lost)}, doubled {len(self.doubled)}, differing pictures "
             f"{len(self.differing)}, failed {len(self.failed)}\n"
-            f"the webhook was told of all but {len(self.untold)}, {self.told_again} times again\n"
+            f"the webhook was told of all but {len(self.untold)}, {self.told_again} times again; "
+            f"of {self.looked_up} messages looked up as they came {len(self.early)} were early\n"
             f"not promised: {self.refused} refused with 503, {self.unanswered} connections broke; "
             f"{self.asked_again} more were asked again by their Idempotency-Key\n"
             f"{sum(self.harms.values())} harms: {harms}; {len(self.deaths)} processes ended by "
@@ -71,7 +75,7 @@ class Accounts:
 
     def complaints(self) -> Iterator[str]:
         """What went wrong, a line each."""
-        for name in ("lost", "failed", "doubled", "differing", "untold", "deaths"):
+        for name in _COMPLAINTS:
             for line in getattr(self, name):
                 yield f"{name}: {line}"
 

@@ -1,9 +1,9 @@
 """Everything fails, again and again, under load; then the accounts are drawn up.
 
 Three workers and two API processes run on one Redis while clients submit. At random moments a
-worker is killed (SIGKILL), told to stop (SIGTERM) or put to sleep (SIGSTOP), an API process or the
-one that tells webhooks is killed, or Redis is restarted or away for longer than a worker may be
-silent.
+worker is killed (SIGKILL), told to stop (SIGTERM) or put to sleep (SIGSTOP), an API process, the
+one that tells webhooks or Redis is killed, or Redis is restarted or away for longer than a worker
+may be silent.
 `tests.chaos.clients` submits, `tests.chaos.accounts` counts.
 """
 
@@ -111,7 +111,8 @@ class Chaos:
         self._worker, self._trace = worker, trace
         self.random = random.Random(seed)
         self.accounts = Accounts()
-        self.hook = hooks.Hook()
+        self._redis = service.connection()
+        self.hook = hooks.Hook(self._ended)
         self.promises = Promises(self.hook.url)
         self.deliverer = self._start_deliverer()
         self.ports = [service.port, *(free_port() for _ in range(APIS - 1))]
@@ -119,14 +120,18 @@ class Chaos:
         self.workers = [self._start_worker() for _ in range(WORKERS)]
         self.clients = [Client(n, self.ports, trace, self.promises) for n in range(CLIENTS)]
 
-    def run(self, requests: int) -> None:
-        """Submit and break things, each at least once and until so many requests are accepted."""
+    def run(self, requests: int, *, kills: int) -> None:
+        """Submit and break things, each at least once and until so many requests are accepted.
+
+        Args:
+            kills: how many SIGKILLs each kind of process gets at least.
+        """
         self.service.wait_until_ready()
         watch = Watch(self.service, self.promises, most_unfinished=self._trace.unfinished)
         began = time.monotonic()
         for thread in (*self.clients, watch):
             thread.start()
-        harms = self._each_once()
+        harms = self._at_least(kills)
         while harms or len(self.promises.accepted) < requests:
             harm = harms.pop() if harms else self._any()
             self.accounts.harms[harm.__name__.replace("_", " ")] += 1
@@ -172,14 +177,18 @@ class Chaos:
         self.service.processes.remove(self.deliverer)
         self.deliverer = self._start_deliverer()
 
+    def kill_redis(self) -> None:
+        self._redis_down_for(0, signal.SIGKILL)
+
     def restart_redis(self) -> None:
         self._redis_down_for(0)
 
     def redis_away(self) -> None:
         self._redis_down_for(self.sleep)
 
-    def _each_once(self) -> list[Callable[[], None]]:
-        harms = [*self._harms()]
+    def _at_least(self, kills: int) -> list[Callable[[], None]]:
+        killing = (self.kill_worker, self.kill_api, self.kill_deliverer, self.kill_redis)
+        harms = [*self._harms(), *(kills - 1) * killing]
         self.random.shuffle(harms)
         return harms
 
@@ -193,6 +202,7 @@ class Chaos:
             self.kill_worker: 5,
             self.kill_api: 3,
             self.kill_deliverer: 2,
+            self.kill_redis: 2,
             self.stop_worker: 2,
             self.restart_redis: 2,
             self.put_worker_to_sleep: 1,
@@ -207,10 +217,17 @@ class Chaos:
                 return
             time.sleep(0.05)
 
-    def _redis_down_for(self, seconds: float) -> None:
+    def _ended(self, id_: str) -> bool | None:
+        """Whether a generation that is told of has ended, for whoever reads it; None: not known."""
+        try:
+            return self._redis.hget(keys.generation(id_), "status") in _FINISHED
+        except RedisError:
+            return None
+
+    def _redis_down_for(self, seconds: float, how: signal.Signals = signal.SIGTERM) -> None:
         process = self.service.redis.process
         assert process is not None
-        process.terminate()
+        process.send_signal(how)
         process.wait(timeout=60)
         time.sleep(seconds)
         self.service.redis.start()
@@ -262,6 +279,7 @@ class Chaos:
             time.sleep(_LOOK_EVERY)
         self.accounts.untold = self.hook.untold(ids)
         self.accounts.told_again = sum(self.hook.told.values()) - len(self.hook.told)
+        self.accounts.early, self.accounts.looked_up = self.hook.early, self.hook.seen
         self.hook.close()
 
     def _start_deliverer(self) -> Process:
@@ -275,11 +293,18 @@ class Chaos:
 
 
 def run_chaos(
-    folder: Path, *, worker: str, trace: Trace, requests: int, sleep: float, seed: int
+    folder: Path,
+    *,
+    worker: str,
+    trace: Trace,
+    requests: int,
+    sleep: float,
+    seed: int,
+    kills: int = 1,
 ) -> Accounts:
     """Start a service, break it until so many requests are accepted, and count."""
     with running(folder) as service:
         chaos = Chaos(service, worker=worker, trace=trace, seed=seed, sleep=sleep)
-        chaos.run(requests)
+        chaos.run(requests, kills=kills)
         settle(chaos.accounts, service, chaos.promises, folder=folder / "in peace", worker=worker)
         return chaos.accounts

@@ -1,8 +1,9 @@
-"""A webhook that is told of every request, and remembers by which message."""
+"""A webhook that is told of every request, remembers by which message, and whether it was true."""
 
+import json
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SETTINGS = {
@@ -13,17 +14,28 @@ SETTINGS = {
 
 
 class Hook:
-    """Takes messages until it is closed."""
+    """Takes messages until it is closed.
 
-    def __init__(self) -> None:
+    Args:
+        ended: whether what is told of a generation can be read; None: nobody can say now.
+    """
+
+    def __init__(self, ended: Callable[[str], bool | None]) -> None:
         self.told: Counter[str] = Counter()
+        self.seen = 0  # messages whose generation was looked at
+        self.early: list[str] = []  # told before it could be read
         self._lock = threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["content-length"]))
+                message = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                id_ = message["data"]["id"]
+                found = ended(id_)
                 with outer._lock:
+                    outer.seen += found is not None
+                    if found is False:
+                        outer.early.append(id_)
                     outer.told[self.headers["webhook-id"]] += 1
                 self.send_response(204)
                 self.end_headers()

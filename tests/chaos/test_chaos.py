@@ -18,6 +18,7 @@ def test_nothing_is_lost_doubled_or_changed_whatever_dies(tmp_path: Path) -> Non
         "put worker to sleep",
         "kill api",
         "kill deliverer",
+        "kill redis",
         "restart redis",
         "redis away",
     }
@@ -25,3 +26,4 @@ def test_nothing_is_lost_doubled_or_changed_whatever_dies(tmp_path: Path) -> Non
     assert list(accounts.complaints()) == []
     assert accounts.succeeded == accounts.accepted
     assert accounts.different_pictures > 50
+    assert accounts.looked_up >= 50
