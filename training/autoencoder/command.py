@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     device = pick_device(arguments.device)
     if device.type == "cpu":
         keep_freed_memory()
-    train, test = (_load(path, settings, split) for split in ("train", "test"))
+    train, test = (load_split(path, settings, split) for split in ("train", "test"))
     trainer = AutoencoderTrainer(settings, train, test, out=arguments.out, device=device)
     if arguments.resume:
         trainer.resume()
@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{folder}: PSNR {trainer.measure():.2f} dB on unseen pictures")
 
 
-def _load(path: Path, settings: Settings, split: Split) -> Pictures:
+def load_split(path: Path, settings: Settings, split: Split) -> Pictures:
+    """What is trained on, or what is unseen: the same as of the model whose latents they are."""
     data = settings.data
     return load_pictures(
         path,
@@ -74,4 +75,6 @@ def _load(path: Path, settings: Settings, split: Split) -> Pictures:
         label=data.label,
         resize=data.resize,
         hold_out=data.hold_out,
+        caption=settings.text.caption if settings.text else None,
+        caption_group=settings.text.group if settings.text else None,
     )

@@ -123,6 +123,19 @@ class Train:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Captions:
+    """`[text]`: what is held out together, as in the configuration of the model it is for.
+
+    Attributes:
+        caption: how a caption is made of `metadata.jsonl`'s fields.
+        group: captions that are held out together, made alike; None: the same caption's pictures.
+    """
+
+    caption: str
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """One autoencoder's training run."""
 
@@ -130,6 +143,7 @@ class Settings:
     data: Data
     autoencoder: Network
     train: Train
+    text: Captions | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -154,6 +168,6 @@ def load_settings(path: Path, *, name: str | None, overrides: Sequence[str]) -> 
     Raises:
         TrainingError: no such file, broken TOML, or a key or value that does not belong.
     """
-    sections = {"data": Data, "autoencoder": Network, "train": Train}
-    built = build_sections(path, read_toml(path, overrides), sections)
+    sections = {"data": Data, "autoencoder": Network, "train": Train, "text": Captions}
+    built = build_sections(path, read_toml(path, overrides), sections, optional=["text"])
     return Settings(name=name or path.stem, **built)

@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny
@@ -12,6 +14,7 @@ from torch import Tensor
 from models.autoencoder import load_autoencoder
 from tests.training.encoding.data import write_squares
 from training.__main__ import main
+from training.autoencoder.command import load_split
 from training.autoencoder.loop import AutoencoderTrainer
 from training.autoencoder.objective import loss, psnr
 from training.autoencoder.settings import Train, load_settings
@@ -165,3 +168,20 @@ def test_the_command_trains_and_goes_on(squares: Path, capsys: pytest.CaptureFix
     assert main([*common, "--until", "3", "--resume"]) == 0
     assert main([*common, "--until", "3", "--resume"]) == 2
     assert "reached already" in capsys.readouterr().err
+
+
+def test_what_a_text_model_does_not_see_its_autoencoder_does_not_either(squares: Path) -> None:
+    words = ['text.caption="{text} {number}"', 'text.group="{number}"']
+    settings = load_settings(squares.parent / "tiny.toml", name=None, overrides=words)
+    kept: dict[str, Any] = {
+        "split": "test",
+        "size": (16, 16),
+        "channels": 3,
+        "hold_out": 0.2,
+        "quiet": True,
+    }
+    captions: dict[str, Any] = {"caption": "{text} {number}", "caption_group": "{number}"}
+    of_text, of_bytes = (load_pictures(squares, **kept, **more) for more in (captions, {}))
+    unseen = load_split(squares, settings, "test")
+    assert np.array_equal(unseen.images, of_text.images)
+    assert not np.array_equal(unseen.images, of_bytes.images)
