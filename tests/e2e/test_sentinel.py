@@ -5,6 +5,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from serve.embedded import find_server
+from tests.chaos import hooks
 from tests.e2e.service import running
 from tests.support import eventually, free_port
 
@@ -91,13 +93,15 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
 
 
 def test_what_reached_the_replica_outlives_the_master(guarded: Guarded, tmp_path: Path) -> None:
-    with running(tmp_path) as service:
-        for module in ("worker", "app"):
-            service.start(module, EMAKI_REDIS_URL=guarded.url())
+    hook = hooks.Hook(lambda _id: None)
+    told = {**QUICK, "webhook": {"url": hook.url}}
+    with running(tmp_path) as service, closing(hook):
+        for module in ("worker", "app", "app.webhooks"):
+            service.start(module, EMAKI_REDIS_URL=guarded.url(), **hooks.SETTINGS)
         service.wait_until_ready()
         with service.client() as client:
-            long = client.post("/v1/generations", json={"steps": 400, "class": "Square"}).json()
-            ids = [client.post("/v1/generations", json=QUICK).json()["id"] for _ in range(10)]
+            long = client.post("/v1/generations", json={**told, "steps": 400}).json()
+            ids = [client.post("/v1/generations", json=told).json()["id"] for _ in range(10)]
             guarded.wait_for_replica()
             guarded.processes["master"].send_signal(signal.SIGKILL)
             once = {"Idempotency-Key": uuid.uuid4().hex}
@@ -117,8 +121,10 @@ def test_what_reached_the_replica_outlives_the_master(guarded: Guarded, tmp_path
 
                 eventually(succeeded, what=f"the end of {id_}")
                 assert client.get(f"/v1/generations/{id_}/images/0.png").is_success
+        eventually(lambda: not hook.untold([long["id"], *ids]), what="a message of each")
         assert guarded.info("replica")["role"] == "master"
-        assert "Traceback" not in service.log("app") + service.log("worker")
+        logs = [service.log(name) for name in ("app", "worker", "app.webhooks")]
+        assert "Traceback" not in "".join(logs)
 
 
 def test_sentinels_that_know_no_such_master_are_named_and_nothing_hangs(
