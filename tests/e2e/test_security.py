@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,26 @@ import pytest
 from redis import Redis
 from redis.exceptions import NoPermissionError
 
+from tests.chaos import hooks
 from tests.e2e.service import Service, running
 from tests.support import eventually, free_port
 
 ROOT = Path(__file__).parents[2]
 KEY, HASHED = "k3y-that-nobody-may-see", "another-k3y-that-nobody-may-see"
 WRONG = "wr0ng-key-that-nobody-may-see"
-PASSWORDS = {"emaki-api": "ap1-passw0rd", "emaki-worker": "w0rker-passw0rd"}
+PASSWORDS = {
+    "emaki-api": "ap1-passw0rd",
+    "emaki-worker": "w0rker-passw0rd",
+    "emaki-webhooks": "h00ks-passw0rd",
+}
 SECRETS = (KEY, HASHED, WRONG, *PASSWORDS.values())
 
 
 def users(service: Service) -> None:
     """Make the users of the example file, with passwords of ours."""
     text = (ROOT / "deploy/redis-acl.example").read_text()
-    for old, new in zip(("API-PASSWORD", "WORKER-PASSWORD"), PASSWORDS.values(), strict=True):
-        text = text.replace(f">{old}", f">{new}")
+    for name, password in PASSWORDS.items():
+        text = text.replace(f">{name.removeprefix('emaki-').upper()}-PASSWORD", f">{password}")
     with service.connection() as redis:
         redis.execute_command("ACL", "LOG", "RESET")
         for line in text.splitlines():
@@ -49,7 +55,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         users(service)
         worker_url = as_user(service, "emaki-worker")
         service.start("worker", EMAKI_REDIS_URL=worker_url, EMAKI_LOG_LEVEL="DEBUG")
+        told = {"EMAKI_REDIS_URL": as_user(service, "emaki-webhooks")}
+        service.start("app.webhooks", **told, **hooks.SETTINGS)
         api = {"EMAKI_REDIS_URL": as_user(service, "emaki-api"), "EMAKI_RATE_LIMIT": "10000"}
+        api |= hooks.SETTINGS
         service.start("app", EMAKI_API_KEYS=keys, **api)
         service.wait_until_ready()
         yield service
@@ -83,8 +92,11 @@ def use_everything(client: httpx.Client) -> list[str]:
 
 
 def test_users_of_least_privilege_can_do_all_that_is_needed(guarded: Service) -> None:
-    with guarded.client(headers={"Authorization": f"Bearer {HASHED}"}) as client:
+    hook = hooks.Hook(lambda _id: None)
+    with guarded.client(headers={"Authorization": f"Bearer {HASHED}"}) as client, closing(hook):
         use_everything(client)
+        made = client.post("/v1/generations", json={"webhook": {"url": hook.url}}).json()
+        eventually(lambda: not hook.untold([made["id"]]), what="a message")
     with guarded.connection() as redis:
         denied: Any = redis.execute_command("ACL", "LOG")
     # CLIENT SETINFO, which the example does not allow for the sake of Redis 7.0, is optional.
