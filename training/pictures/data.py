@@ -18,7 +18,7 @@ from training.errors import NoTestPictures, TrainingError
 from training.pictures.cache import decoded
 from training.pictures.captions import captions_of
 from training.pictures.decode import Resize
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming
 from training.pictures.mixture import Asked, open_all
 from training.pictures.source import Source, Split
 
@@ -65,6 +65,7 @@ def load_pictures(
     channels: int,
     class_names: tuple[str, ...] = (),
     label: str = "label",
+    known: tuple[str, ...] = (),
     extend: bool = False,
     resize: Resize = "crop",
     hold_out: float = HOLD_OUT,
@@ -80,8 +81,8 @@ def load_pictures(
         path: a data set, or several with their weights.
         class_names: names in label order; empty: the data's own.
         label: the field of the data's metadata that names classes.
-        extend: whether the data may lack some of ``class_names``, and have others, which come
-            after them.
+        known: classes that come first; unlike ``class_names`` they are not what numbers mean.
+        extend: whether the data may lack some of these classes, and have others, which come after.
         hold_out: share that is kept out of training where the data has no test split, and is the
             test split then; 0: all is trained on, and there is no test split.
         caption: a template for captions of the metadata's fields, which take the classes' place;
@@ -95,7 +96,7 @@ def load_pictures(
     """
     asked = (Asked(path),) if isinstance(path, Path) else tuple(path)
     where = " and ".join(str(one.path) for one in asked)
-    naming = Naming(class_names, label)
+    naming = Naming(class_names, label, known)
     source = open_all(asked, split=split, naming=naming, extend=extend)
     say = _silence if quiet else _say
     captions: tuple[str, ...] = ()
@@ -185,15 +186,17 @@ def load_alike(path: Path | Sequence[Asked], manifest: Manifest, *, split: Split
         TrainingError: as `load_pictures`.
     """
     trained = manifest.training.get("data", {})
-    told = manifest.training.get("config", {}).get("text") or {}
+    config = manifest.training.get("config", {})
+    asked, told = config.get("data", {}), config.get("text") or {}
     channels, height, width = manifest.picture_shape
     return load_pictures(
         path,
         split=split,
         size=(height, width),
         channels=channels,
-        class_names=manifest.classes,
-        label=manifest.training.get("config", {}).get("data", {}).get("label", "label"),
+        class_names=tuple(asked.get("class_names", manifest.classes)),
+        known=manifest.classes,
+        label=asked.get("label", "label"),
         extend="lineage" in manifest.training,  # of its first model's classes it may have none
         resize="squash" if trained.get("resize") == "squash" else "crop",
         caption=told.get("caption"),

@@ -5,7 +5,6 @@ Names, and the few files that speak of pictures, are read; nothing is decoded.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from training.errors import TrainingError
@@ -14,6 +13,7 @@ from training.pictures.decode import SUFFIXES, Unreadable
 from training.pictures.labels import (
     LABELS_FILE,
     Labels,
+    Naming,
     common_folder,
     from_fields,
     from_folders,
@@ -21,14 +21,6 @@ from training.pictures.labels import (
 )
 from training.pictures.metadata import fields_of, is_metadata, sidecars_of
 from training.pictures.source import HELD_OUT, Source, Split
-
-
-@dataclass(frozen=True)
-class Naming:
-    """How classes are told: their names in label order (empty: the data's own), and their field."""
-
-    class_names: tuple[str, ...] = ()
-    field: str = "label"
 
 
 def is_picture(name: str) -> bool:
@@ -90,9 +82,9 @@ def source_of(
     short = short or (lambda name: name.removeprefix(root))
     names = [short(name) for name in found]
     unusable: Mapping[int, str] = {}
-    by_field = from_fields(about, naming.field, path, naming.class_names)
+    by_field = from_fields(about, path, naming)
     if labels_file in files.sizes:
-        labels, classes = from_json(_read(files, labels_file), names, path, naming.class_names)
+        labels, classes = from_json(_read(files, labels_file), names, path, naming)
     elif by_field is not None:
         (labels, classes), unusable = by_field
     else:

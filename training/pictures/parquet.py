@@ -4,6 +4,7 @@ pyarrow is an extra of training, imported when a parquet file is opened. Rows ar
 at a time, and the few that were read last are kept.
 """
 
+import dataclasses
 import hashlib
 import json
 import threading
@@ -15,8 +16,7 @@ from typing import Any
 
 from training.errors import TrainingError
 from training.pictures.decode import Unreadable
-from training.pictures.labels import from_fields
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming, from_fields
 from training.pictures.metadata import Fields
 from training.pictures.source import Source
 
@@ -44,8 +44,16 @@ def read_parquet(files: Sequence[Path], path: Path, naming: Naming, *, whole: bo
     ]
     if not names:
         raise TrainingError(f"{path} has no rows")
-    class_names = naming.class_names or table.class_names(naming.field)
-    by_field = from_fields(about, naming.field, path, class_names)
+    own, remarks = table.class_names(naming.field), []
+    renamed = len(own) == len(naming.class_names) and set(own) != set(naming.class_names)
+    if own and renamed:
+        remarks.append(
+            f"{path} calls its classes {', '.join(own[:3])} ...; data.class_names calls them "
+            f"{', '.join(naming.class_names[:3])} ..., in this order"
+        )
+    elif own:  # data.class_names says their order at most
+        naming = dataclasses.replace(naming, class_names=own)
+    by_field = from_fields(about, path, naming)
     (labels, classes), unusable = by_field or (([0] * len(names), ()), {})
     stamps = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
     return Source(
@@ -57,6 +65,7 @@ def read_parquet(files: Sequence[Path], path: Path, naming: Naming, *, whole: bo
         whole=[whole] * len(names),
         about=about,
         unusable=unusable,
+        remarks=remarks,
     )
 
 

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from training.errors import TrainingError
 from training.pictures.archives import TARS, Files, Folder, Shards, Tar, Zip
 from training.pictures.idx import read_idx
-from training.pictures.labels import LABELS_FILE, arranged, numbered
-from training.pictures.layouts import Naming, is_picture, root_of, source_of
+from training.pictures.labels import LABELS_FILE, Naming, arranged, numbered
+from training.pictures.layouts import is_picture, root_of, source_of
 from training.pictures.parquet import PARQUET, read_parquet
 from training.pictures.source import HELD_OUT, Source, Split
 
@@ -45,7 +45,7 @@ def open_source(
         source.labels,
         source.classes,
         path=path,
-        class_names=naming.class_names,
+        naming=naming,
         extend=extend,
     )
     return dataclasses.replace(source, labels=labels, classes=classes)
@@ -75,7 +75,7 @@ def _open(path: Path, split: Split, naming: Naming) -> Source:
 def _folder(path: Path, split: Split, naming: Naming) -> Source:
     if any(path.glob("*-idx[13]-ubyte*")):
         whole = not any(path.glob(f"{_IDX_PREFIX['test']}-*-idx[13]-ubyte*"))
-        return _idx(path, "train" if whole else split, naming.class_names, whole=whole)
+        return _idx(path, "train" if whole else split, naming, whole=whole)
     files = Folder(path)
     if not any(is_picture(name) for name in files.sizes):
         tables = [name for name in files.sizes if name.endswith(PARQUET)]
@@ -132,7 +132,7 @@ def _sibling(path: Path) -> Path | None:
     return sibling if sibling != path and sibling.exists() else None
 
 
-def _idx(path: Path, split: Split, class_names: tuple[str, ...], *, whole: bool) -> Source:
+def _idx(path: Path, split: Split, naming: Naming, *, whole: bool) -> Source:
     prefix = _IDX_PREFIX[split]
     images_file = _find(path, f"{prefix}-images-idx3-ubyte")
     labels_file = _find(path, f"{prefix}-labels-idx1-ubyte")
@@ -142,7 +142,7 @@ def _idx(path: Path, split: Split, class_names: tuple[str, ...], *, whole: bool)
             f"{path}: {images_file.name} has shape {images.shape} and its labels {labels.shape}; "
             "expected (N, H, W) and (N,) with the same N > 0"
         )
-    numbers, classes = numbered(labels.tolist(), path, class_names)
+    numbers, classes = numbered(labels.tolist(), path, naming)
     digest = hashlib.sha256(f"{images.shape}".encode())
     digest.update(images.data)
     digest.update(labels.data)

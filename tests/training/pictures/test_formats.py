@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +12,28 @@ import numpy as np
 import pytest
 import webdataset
 
+from models.manifest import Diffusion, Manifest
+from models.unet import UNetConfig
+from tests.training.data import write_idx
 from tests.training.pictures.test_sources import EXPECTED, levels, load, png, write
 from training.errors import TrainingError
-from training.pictures.data import Pictures
+from training.pictures.data import Pictures, load_alike
+from training.pictures.mixture import Asked
 
 pyarrow = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402 - needs pyarrow
 
 NAMES = ["cat", "dog"]
-# Hugging Face's `datasets` leaves this beside a table, so that numbers keep their names.
-FEATURES = {
-    "info": {
-        "features": {
-            "image": {"_type": "Image"},
-            "label": {"_type": "ClassLabel", "names": NAMES},
-        }
-    }
-}
 
 
-def write_table(path: Path, rows: list[dict[str, Any]], *, features: bool = True) -> Path:
+def write_table(path: Path, rows: list[dict[str, Any]], *, names: Sequence[str] = NAMES) -> Path:
     table = pyarrow.Table.from_pylist(rows)
-    if features:
-        table = table.replace_schema_metadata({"huggingface": json.dumps(FEATURES)})
+    if names:
+        # Hugging Face's `datasets` leaves this beside a table, so that numbers keep their names.
+        label = {"_type": "ClassLabel", "names": names}
+        features = {"image": {"_type": "Image"}, "label": label}
+        about = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": about})
     path.parent.mkdir(parents=True, exist_ok=True)
     parquet.write_table(table, path, row_group_size=2)
     return path
@@ -167,20 +167,60 @@ def test_shards_tell_their_split_by_name(tmp_path: Path) -> None:
     assert levels(test) == [(7, "dog")]
 
 
-def test_a_hugging_face_table_is_read_with_its_class_names(tmp_path: Path) -> None:
+def test_a_hugging_face_table_is_read_with_its_class_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_table(tmp_path / "data/train-00000-of-00002.parquet", ROWS[:2])
     write_table(tmp_path / "data/train-00001-of-00002.parquet", ROWS[2:])
     write_table(tmp_path / "data/test-00000-of-00001.parquet", [row(8, 1)])
     assert levels(load(tmp_path / "data")) == EXPECTED
     assert load(tmp_path / "data", split="test").labels.tolist() == [1]
-    renamed = load(tmp_path / "data", class_names=("tabby", "hound"))
+    reordered = load(tmp_path / "data", class_names=("dog", "cat"))
+    assert (levels(reordered), reordered.classes) == (EXPECTED, ("dog", "cat"))
+    renamed = load(tmp_path / "data", class_names=("tabby", "hound"), quiet=False)
     assert levels(renamed)[0] == (1, "tabby")
+    assert "calls its classes cat, dog ...; data.class_names calls them tabby, hound" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_table_s_own_names_are_what_its_numbers_mean_beside_classes_that_are_known(
+    tmp_path: Path,
+) -> None:
+    pets = write_table(tmp_path / "pets.parquet", ROWS)
+    wild = write_table(tmp_path / "wild.parquet", [row(4, 0), row(5, 1)], names=["panda", "bear"])
+    assert levels(load(wild, known=("cat", "dog"), extend=True)) == [(4, "panda"), (5, "bear")]
+    both = [Asked(pets), Asked(wild)]
+    first = load(both)
+    assert levels(first) == [*EXPECTED, (4, "panda"), (5, "bear")]
+    again = load(both, known=first.classes, extend=True)
+    assert (levels(again), again.classes) == (levels(first), first.classes)
+    network = UNetConfig(
+        channels=1,
+        size=(4, 4),
+        block_channels=(8,),
+        blocks_per_level=1,
+        attention_levels=(False,),
+        norm_groups=8,
+        num_class_embeds=4,
+    )
+    diffusion = Diffusion(schedule="cosine", timesteps=100, prediction="v")
+    facts: dict[str, Any] = {"config": {"data": {"class_names": []}}}
+    manifest = Manifest(
+        name="x",
+        step=1,
+        network=network,
+        diffusion=diffusion,
+        classes=first.classes,
+        training=facts,
+    )
+    assert levels(load_alike(both, manifest, split="train")) == levels(first)
 
 
 def test_a_table_of_plain_bytes_has_captions_too(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [{"jpg": png(5), "text": "five"}, {"jpg": png(6), "text": None}]
     rows += [{"jpg": png(7 + i), "text": f"{i}"} for i in range(4)]
-    path = write_table(tmp_path / "pictures.parquet", rows, features=False)
+    path = write_table(tmp_path / "pictures.parquet", rows, names=())
     assert captions(load(path, caption="{text}"))[0] == (5, "five")
     assert load(path, caption="{text}").unreadable == 1
 
@@ -251,6 +291,25 @@ def test_labels_are_numbers_or_names(
     assert [name for _, name in levels(load(write(tmp_path, files)))] == expected
 
 
+@pytest.mark.parametrize("of", ["lines", "list", "idx"])
+def test_numbers_without_names_are_no_known_class_s(tmp_path: Path, of: str) -> None:
+    lines: list[dict[str, object]] = [{"file_name": f"{i}.png", "label": i} for i in range(2)]
+    listed = {"dataset.json": b'{"labels": [["0.png", 0], ["1.png", 1]]}'}
+    path = write(tmp_path, {f"{i}.png": png(i) for i in range(2)} | listed)
+    if of == "lines":
+        (path / "dataset.json").unlink()
+        write(tmp_path, metadata(lines, "jsonl"))
+    if of == "idx":
+        path = write_idx(tmp_path / "idx")
+    with pytest.raises(TrainingError, match=r"by number, 0 to .*name those of the data in data"):
+        load(path, known=("cat", "dog", "bear"), extend=True)
+    assert load(path, known=load(path).classes, extend=True).classes == load(path).classes
+    names = ("panda", "dog", "fox")
+    named = load(path, known=("cat", "dog"), class_names=names, extend=True)
+    told = {named.classes[label] for label in named.labels}
+    assert told == set(names[: 3 if of == "idx" else 2])
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -296,6 +355,6 @@ def test_a_class_field_may_have_another_name(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"img": {"bytes": png(i)}, "fine_label": i % 2, "label": 0} for i in range(4)
     ]
-    path = write_table(tmp_path / "t.parquet", rows, features=False)
+    path = write_table(tmp_path / "t.parquet", rows, names=())
     assert load(path, label="fine_label").labels.tolist() == [0, 1, 0, 1]
     assert np.array_equal(load(path).labels, [0, 0, 0, 0])

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.training.data import write_idx
 from tests.training.pictures.test_sources import load, png, write
 from training.__main__ import main
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming
 from training.pictures.mixture import Asked
 from training.survey.duplicates import nearly_same
 from training.survey.look import Survey, survey
