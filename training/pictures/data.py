@@ -82,7 +82,8 @@ def load_pictures(
         class_names: names in label order; empty: the data's own.
         label: the field of the data's metadata that names classes.
         known: classes that come first; unlike ``class_names`` they are not what numbers mean.
-        extend: whether the data may lack some of these classes, and have others, which come after.
+        extend: whether the data may lack some of these classes, and have others, which come
+            after; the test split's pictures of others are left out, for nothing knows them.
         hold_out: share that is kept out of training where the data has no test split, and is the
             test split then; 0: all is trained on, and there is no test split.
         caption: a template for captions of the metadata's fields, which take the classes' place;
@@ -99,6 +100,8 @@ def load_pictures(
     naming = Naming(class_names, label, known)
     source = open_all(asked, split=split, naming=naming, extend=extend)
     say = _silence if quiet else _say
+    if split == "test" and known:
+        source = _of_known(source, known, where)
     captions: tuple[str, ...] = ()
     if caption is not None:
         source, captions = _captioned(source, caption, caption_group)
@@ -154,6 +157,22 @@ def load_pictures(
         cached.weights,
         cached.report if cached.unreadable else None,
     )
+
+
+def _of_known(source: Source, known: tuple[str, ...], where: str) -> Source:
+    """The pictures of classes that are trained on, and a remark of the others."""
+    others = source.classes[len(known) :]
+    if not others:
+        return source
+    chosen = [index for index, label in enumerate(source.labels) if label < len(known)]
+    if not chosen:
+        raise NoTestPictures(f"{where} has test pictures of no class that is trained on")
+    remark = (
+        f"{len(source) - len(chosen)} test pictures in {where} are left out: nothing is trained "
+        f"on that has their class, {', '.join(others[:3])}"
+    )
+    source = dataclasses.replace(source.only(chosen), classes=known)
+    return dataclasses.replace(source, remarks=[*source.remarks, remark])
 
 
 def _captioned(source: Source, template: str, group: str | None) -> tuple[Source, tuple[str, ...]]:

@@ -13,7 +13,9 @@ from models.manifest import Manifest
 from models.unet import UNet
 from training.__main__ import main
 from training.config import load_config
+from training.pictures.mixture import Asked
 from training.run.growth import CLASS_TABLE
+from training.run.material import load_split, unseen
 
 CONFIG = """
 [data]
@@ -164,6 +166,25 @@ def test_weights_of_other_conventions_are_fine_tuned_as_they_are(pets: Path) -> 
     network = load_model(Path("checkpoints/both")).manifest.network
     assert (network.downsample_padding, network.freq_shift, network.norm_eps) == (0, 1.0, 1e-6)
     assert network.num_class_embeds == 3
+
+
+def test_pictures_are_held_out_by_the_classes_that_are_trained_on(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = pets.parent / "own"
+    for seed, name in enumerate(["train/ant", "train/cat", "test/ant", "test/bee", "test/cow"]):
+        draw(own, name, 3, seed)
+    config, asked = load_config(Path("pets.toml")), [Asked(own)]
+    data = load_split(asked, config, "train", known=("dog", "cat"), quiet=True)
+    test = unseen(asked, config, data, quiet=False)
+    assert data.classes == test.classes == ("dog", "cat", "ant")
+    assert test.labels.tolist() == [2, 2, 2]
+    said = capsys.readouterr().err
+    assert "6 test pictures in" in said
+    assert "nothing is trained on that has their class, bee, cow" in said
+    arguments = ["train", "pets.toml", "--data", "own", "--name", "own", "--until", "1"]
+    assert main([*arguments, "--set", "train.report_every=1"]) == 0
+    assert "their class, bee, cow" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
