@@ -97,7 +97,7 @@ def _shards(path: Path, names: Sequence[str], naming: Naming, *, whole: bool) ->
 
 
 def _of_split(names: Sequence[str], split: Split) -> tuple[list[str], bool]:
-    """Those files whose names or folders say that they are of a split, and whether none does.
+    """Those files whose names or folders say that they are of a split; and whether all are in none.
 
     As Hugging Face has it: `data/train-00000-of-00002.parquet`, `test/0000.tar`.
     """
@@ -109,9 +109,12 @@ def _of_split(names: Sequence[str], split: Split) -> tuple[list[str], bool]:
     held_out = next((word for word in HELD_OUT if word in told), None)
     if held_out is None:
         return sorted(names), True
+    trained = sorted(name for name in names if not words(name) & set(HELD_OUT))
+    if not trained:  # a test split alone is data like other data
+        return sorted(names), True
     if split == "test":
         return sorted(name for name in names if held_out in words(name)), False
-    return sorted(name for name in names if not words(name) & set(HELD_OUT)), False
+    return trained, False
 
 
 def _files(files: Files, path: Path, split: Split, naming: Naming) -> Source:

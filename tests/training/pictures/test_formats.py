@@ -175,6 +175,9 @@ def test_a_hugging_face_table_is_read_with_its_class_names(
     write_table(tmp_path / "data/test-00000-of-00001.parquet", [row(8, 1)])
     assert levels(load(tmp_path / "data")) == EXPECTED
     assert load(tmp_path / "data", split="test").labels.tolist() == [1]
+    alone = write_table(tmp_path / "alone/test-00000-of-00001.parquet", ROWS).parent
+    assert levels(load(alone)) == EXPECTED
+    assert load(alone, hold_out=0.5).held_out == 0.5
     reordered = load(tmp_path / "data", class_names=("dog", "cat"))
     assert (levels(reordered), reordered.classes) == (EXPECTED, ("dog", "cat"))
     renamed = load(tmp_path / "data", class_names=("tabby", "hound"), quiet=False)
