@@ -44,7 +44,13 @@ def read_parquet(files: Sequence[Path], path: Path, naming: Naming, *, whole: bo
     ]
     if not names:
         raise TrainingError(f"{path} has no rows")
-    own, remarks = table.class_names(naming.field), []
+    remarks = []
+    if others := table.passed_over():
+        remarks.append(
+            f"{path}: the columns {', '.join(others)} are neither text nor numbers and are passed "
+            "over"
+        )
+    own = table.class_names(naming.field)
     renamed = len(own) == len(naming.class_names) and set(own) != set(naming.class_names)
     if own and renamed:
         remarks.append(
@@ -139,22 +145,29 @@ class _Table:
 
     def fields(self) -> list[Fields | None]:
         """What each row says beside its picture, as far as it is text or numbers."""
-        types = self._types
-        plain = [
-            field.name
-            for field in self._schema
-            if types.is_string(field.type)
-            or types.is_large_string(field.type)
-            or types.is_integer(field.type)
-            or types.is_floating(field.type)
-            or types.is_boolean(field.type)
-        ]
+        plain = [field.name for field in self._schema if self._is_plain(field.type)]
         if not plain:
             return [{} for _ in range(sum(self.rows))]
         found: list[Fields | None] = []
         for file in self._files:
             found += file.read(columns=plain).to_pylist()
         return found
+
+    def passed_over(self) -> list[str]:
+        """Columns that are neither text nor numbers, nor the pictures."""
+        return [
+            field.name
+            for field in self._schema
+            if field.name != self.column and not self._is_plain(field.type)
+        ]
+
+    def _is_plain(self, kind: Any) -> bool:
+        types = self._types
+        if types.is_dictionary(kind):  # pandas' categories
+            kind = kind.value_type
+        text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+        number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+        return bool(text or number)
 
     def read(self, index: int) -> bytes:
         """A row's picture."""

@@ -247,6 +247,25 @@ def test_a_table_without_pictures_is_refused_with_what_it_has(
         load(tmp_path / "t.parquet")
 
 
+@pytest.mark.parametrize("kind", ["dictionary", "string_view"])
+def test_labels_may_be_pandas_categories_and_other_columns_are_said_to_be_passed_over(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pyarrow.table(
+        {
+            "image": [png(1), png(2), png(3)],
+            "label": pyarrow.array(["cat", "cat", "dog"]),
+            "boxes": [[1, 2], [], [3]],
+        }
+    )
+    text = pyarrow.dictionary(pyarrow.int8(), pyarrow.string())
+    kinds = {"dictionary": text, "string_view": pyarrow.string_view()}
+    column = table["label"].cast(kinds[kind])
+    parquet.write_table(table.set_column(1, "label", column), tmp_path / "t.parquet")
+    assert levels(load(tmp_path / "t.parquet", quiet=False)) == EXPECTED
+    assert "the columns boxes are neither text nor numbers" in capsys.readouterr().err
+
+
 def test_a_torn_table_is_refused(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.parquet", ROWS)
     path.write_bytes(path.read_bytes()[:-20])
