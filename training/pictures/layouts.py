@@ -28,18 +28,30 @@ def is_picture(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def root_of(names: Sequence[str], pictures: list[str], split: Split) -> tuple[str, bool]:
+def root_of(
+    names: Sequence[str], pictures: list[str], path: Path, split: Split
+) -> tuple[str, bool]:
     """The folder that a split's pictures are in, with its slash; and whether there are no splits.
 
     A folder `train` alone is no class, nor is a folder `test`.
+
+    Raises:
+        TrainingError: both are there, and others beside them.
     """
     root = common_folder(list(names), pictures)
     tops = {name.removeprefix(root).split("/")[0] for name in pictures} - {""}
-    held_out = [name for name in HELD_OUT if name in tops]
-    if held_out and tops == {"train", *held_out}:
-        return root + ("train/" if split == "train" else f"{held_out[0]}/"), False
+    splits = {top.lower(): top for top in tops if top.lower() in ("train", *HELD_OUT)}
+    held_out = [splits[name] for name in HELD_OUT if name in splits]
+    others = tops - set(splits.values())
+    if "train" in splits and held_out:
+        if others:
+            raise TrainingError(
+                f"{path} has {min(others)} beside the folders {splits['train']} and {held_out[0]}: "
+                "if these are splits, move it into one of them; if they are classes, rename one"
+            )
+        return f"{root}{splits['train'] if split == 'train' else held_out[0]}/", False
     only = next(iter(tops)) if len(tops) == 1 else ""
-    if only in ("train", *HELD_OUT) and all("/" in name.removeprefix(root) for name in pictures):
+    if only in splits.values() and all("/" in name.removeprefix(root) for name in pictures):
         return f"{root}{only}/", True
     return root, True
 

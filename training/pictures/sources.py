@@ -120,7 +120,7 @@ def _of_split(names: Sequence[str], split: Split) -> tuple[list[str], bool]:
 def _files(files: Files, path: Path, split: Split, naming: Naming) -> Source:
     found = [name for name in files.sizes if is_picture(name)]
     lists = [name for name in files.sizes if PurePosixPath(name).name == LABELS_FILE]
-    root, whole = root_of([*found, *lists, *files.folders], found, split)
+    root, whole = root_of([*found, *lists, *files.folders], found, path, split)
     if whole and (sibling := _sibling(path)) is not None:
         if split == "test":
             test = _open(sibling, "train", naming)
