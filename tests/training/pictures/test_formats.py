@@ -370,7 +370,24 @@ def test_lines_of_pictures_that_are_not_there_are_said(
     lines = [*LINES, gone]
     load(write(tmp_path, PICTURES | metadata(lines, "csv")), quiet=False)
     said = capsys.readouterr().err
+    assert "different things" not in said
     assert "metadata.csv speaks of 1 pictures that are not there, for example gone.png" in said
+
+
+def test_lines_that_contradict_each_other_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    also: dict[str, object] = {"file_name": "1.png", "label": "dog", "style": "flat"}
+    again: dict[str, object] = {"file_name": "3.png", "label": "dog", "style": "round"}
+    only: dict[str, object] = {"file_name": "in/2.png", "label": "cat", "style": "flat"}
+    files = PICTURES | metadata(LINES, "jsonl") | metadata([also, again, only], "csv")
+    path = write(tmp_path, files)
+    # What both say alike, or only one of them, is no contradiction.
+    told = load(path, caption="{label} {style}", quiet=False)
+    assert captions(told) == [(1, "cat flat"), (3, "dog round"), (2, "cat flat")]
+    said = capsys.readouterr().err
+    assert "1 pictures have several lines that say different things, of which the last" in said
+    assert "1.png in metadata.jsonl" in said
 
 
 def test_a_class_field_may_have_another_name(tmp_path: Path) -> None:
