@@ -1,5 +1,6 @@
 """A run that begins from another model, or goes on with more pictures; new classes extend it."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ base = 8
 multipliers = [1, 2]
 blocks_per_level = 1
 norm_groups = 4
+attention = [4]
 
 [diffusion]
 schedule = "cosine"
@@ -44,6 +46,7 @@ bf16 = false
 [publish]
 steps = 4
 keep_minutes = 0
+license = "cc-by-4.0"
 """
 
 
@@ -135,7 +138,9 @@ def test_fine_tuning_keeps_what_fits_and_names_the_rest(
     assert read_manifest(resolve(Path("checkpoints/pandas"))).training["lineage"] == [lineage]
 
 
-def test_fine_tuning_without_a_configuration_keeps_the_model_s_own(pets: Path) -> None:
+def test_fine_tuning_without_a_configuration_keeps_the_model_s_own(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     draw(pets.parent / "new", "panda", 6, 5)
     arguments = ["train", "--init-from", "checkpoints/pets", "--data", "new", "--until", "1"]
     assert main([*arguments, "--set", "data.hold_out=0"]) == 0
@@ -143,7 +148,22 @@ def test_fine_tuning_without_a_configuration_keeps_the_model_s_own(pets: Path) -
     parent = read_manifest(resolve(Path("checkpoints/pets")))
     assert model.manifest.diffusion == parent.diffusion
     assert model.manifest.network.block_channels == parent.network.block_channels
-    assert load_config(Path("checkpoints/new/new.toml")).data.size == (8, 8)
+    config = load_config(Path("checkpoints/new/new.toml"))
+    assert (config.data.size, config.publish.license) == ((8, 8), "cc-by-4.0")
+    # Attention stays on its level, at another size too, and all weights fit.
+    capsys.readouterr()
+    larger = ["--name", "larger", "--set", "data.size=12", "--set", "train.batch_size=5"]
+    assert main([*arguments, *larger, "--set", "data.hold_out=0"]) == 0
+    said = capsys.readouterr().err
+    kept, of = re.findall(r"begins from pets@0000003: (\d+) of (\d+) tensors", said)[0]
+    assert (kept, "new: the class 'panda'\n" in said) == (of, True)
+    config = load_config(Path("checkpoints/larger/larger.toml"))
+    assert (config.data.size, config.network.attention) == ((12, 12), (6,))
+    assert config.train.batch_size == 5
+    assert main([*arguments, "--name", "odd", "--set", "data.size=13"]) == 2
+    assert "data.size for pets@0000003: size 13x13 is not divisible by 2" in (
+        capsys.readouterr().err
+    )
 
 
 def test_weights_of_other_conventions_are_fine_tuned_as_they_are(pets: Path) -> None:
