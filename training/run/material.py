@@ -93,5 +93,5 @@ def held_out_for(
         test = unseen(asked, config, data, quiet=said)
     except NoTestPictures:
         return None
-    others = prepare(config, test, device=device, say=say)
+    others = prepare(config, test, device=device, say=say, beside=data)
     return HeldOut(config, lesson.objective, seen=lesson.inputs, unseen=others, device=device)
