@@ -142,8 +142,8 @@ def _heading(manifest: Manifest, data: Pictures, lines: Sequence[Mapping[str, An
         told = f"{len(data.captions)} captions"
     now = f"; loss {loss[-1][1]:.4f}" if loss else ""
     return (
-        f"{len(data)} pictures of {height}x{width}x{channels}, {told}; step {manifest.step}, "
-        f"{manifest.training.get('pictures_seen', 0)} pictures seen{now}"
+        f"{len(data)} pictures of {width}x{height} pixels in {channels} channels, {told}; "
+        f"step {manifest.step}, {manifest.training.get('pictures_seen', 0)} pictures seen{now}"
     )
 
 

@@ -229,7 +229,7 @@ def _in_words(
     colour = {1: "grey", 3: "colour", 4: "colour with transparency"}[config.data.channels]
     shorter = f"{min(map(min, seen.sizes))} to {max(map(min, seen.sizes))}"
     first = (
-        f"pictures: {height}x{width} {colour}, of {seen.pictures} whose shorter side has {shorter} "
+        f"pictures: {width}x{height} {colour}, of {seen.pictures} whose shorter side has {shorter} "
         f"pixels{', mirrored at random' if config.data.flip else ''}"
     )
     network = (
