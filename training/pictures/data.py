@@ -216,12 +216,21 @@ def load_alike(path: Path | Sequence[Asked], manifest: Manifest, *, split: Split
         class_names=tuple(asked.get("class_names", manifest.classes)),
         known=manifest.classes,
         label=asked.get("label", "label"),
-        extend="lineage" in manifest.training,  # of its first model's classes it may have none
+        extend=has_grown(manifest),
         resize="squash" if trained.get("resize") == "squash" else "crop",
         caption=told.get("caption"),
         caption_group=told.get("group"),
         hold_out=float(trained.get("held_out", 0)),
     )
+
+
+def has_grown(manifest: Manifest) -> bool:
+    """Whether a model's data may lack some of its classes.
+
+    It may where the model began from another, or went on with other pictures.
+    """
+    facts = manifest.training
+    return "lineage" in facts or bool(facts.get("data", {}).get("changes"))
 
 
 def _say(text: str) -> None:

@@ -1,6 +1,7 @@
 """A run that begins from another model, or goes on with more pictures; new classes extend it."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from models.manifest import Manifest
 from models.unet import UNet
 from training.__main__ import main
 from training.config import load_config
+from training.pictures.data import load_alike
 from training.pictures.mixture import Asked
 from training.run.growth import CLASS_TABLE
 from training.run.material import load_split, unseen
@@ -97,6 +99,9 @@ def test_added_pictures_continue_the_run_and_a_new_class_extends_the_table(
     # The average still moves towards the network's weights a little.
     for row, expected in zip(after, (cat, dog, null, null), strict=True):
         assert torch.allclose(row, expected, atol=1e-2)
+    # A class may go again: its pictures are judged by what is left, in the model's order.
+    shutil.rmtree(pets / "cat")
+    assert load_alike(pets, manifest, split="train").classes == manifest.classes
 
 
 def test_the_same_pictures_are_no_change(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
