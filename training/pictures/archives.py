@@ -3,8 +3,10 @@
 Nothing is unpacked onto the disk, and nothing here knows what the files mean.
 """
 
+import contextlib
 import gzip
 import os
+import posixpath
 import tarfile
 import tempfile
 import weakref
@@ -122,7 +124,7 @@ class Zip:
 
 
 class Tar:
-    """Regular files in a tar, by their names; the archive stays open.
+    """Files in a tar, by their names, also where links to them lie; the archive stays open.
 
     A gzipped one is unpacked into a nameless temporary file, where any of it can be read.
     """
@@ -137,6 +139,7 @@ class Tar:
         end = self._file.seek(0, os.SEEK_END)
         self._file.seek(0)
         self._places: dict[str, tuple[int, int]] = {}
+        links: dict[str, str] = {}
         folders: list[str] = []
         for member in _members(self._file, path, remarks):
             name = member.name.removeprefix("./").rstrip("/")
@@ -146,6 +149,17 @@ class Tar:
                 folders.append(name)
             elif member.isreg():
                 self._places[name] = (member.offset_data, member.size)
+            elif member.islnk() or member.issym():
+                beside = "" if member.islnk() else posixpath.dirname(name)
+                links[name] = posixpath.normpath(posixpath.join(beside, member.linkname))
+        self._places |= {
+            name: self._places[target] for name, target in links.items() if target in self._places
+        }
+        if lost := sorted(set(links) - set(self._places)):
+            remarks.append(
+                f"{len(lost)} links in {path} lead to no file in it and are passed over, for "
+                f"example {lost[0]}"
+            )
         self._end = end
         self.remarks: Sequence[str] = tuple(remarks)
         self.folders = sorted(folders)
@@ -188,10 +202,18 @@ def _unpacked(path: Path, remarks: list[str]) -> BinaryIO:
     file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - is kept
     try:
         with gzip.open(path) as packed:
-            while file.tell() <= most and (part := packed.read(1 << 20)):
+            while file.tell() <= most and (part := packed.read1(1 << 20)):
                 file.write(part)
+        file.flush()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         remarks.append(f"{path} is cut off: {error}")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            file.close()
+        raise TrainingError(
+            f"{path} cannot be unpacked in {tempfile.gettempdir()}: {error}; free some space, or "
+            "set TMPDIR to a folder that has it"
+        ) from error
     if file.tell() > most:
         raise TrainingError(f"{path} unpacks to over {_SUSPICIOUS_RATIO} times its size; unpack it")
     return file

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import webdataset
+from PIL import Image
 
 from models.manifest import Diffusion, Manifest
 from models.unet import UNetConfig
 from tests.training.data import write_idx
 from tests.training.pictures.test_sources import EXPECTED, levels, load, png, write
+from tests.training.run.test_saving import largest_file
 from training.errors import TrainingError
 from training.pictures.data import Pictures, load_alike
 from training.pictures.mixture import Asked
@@ -147,6 +149,43 @@ def test_a_tar_of_class_folders_is_read(tmp_path: Path, name: str) -> None:
             arcname=".",
         )
     assert levels(load(path)) == EXPECTED
+
+
+def test_links_in_a_tar_are_the_files_that_they_lead_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, {"cat/1.png": png(1), "dog/3.png": png(3)})
+    (path / "cat/2.png").hardlink_to(path / "cat/1.png")
+    (path / "dog/4.png").symlink_to("../cat/1.png")
+    (path / "dog/5.png").symlink_to("gone.png")
+    with tarfile.open(tmp_path / "pets.tar", "w") as archive:
+        archive.add(path, arcname=".")
+    found = load(tmp_path / "pets.tar", quiet=False)
+    assert levels(found) == [(1, "cat"), (1, "cat"), (3, "dog"), (1, "dog")]
+    assert "1 links in" in (said := capsys.readouterr().err)
+    assert "lead to no file in it and are passed over, for example dog/5.png" in said
+
+
+def test_a_gzipped_tar_that_is_cut_off_is_said_and_one_that_finds_no_room_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "pets.tgz"
+    noise = np.random.default_rng(0).integers(0, 255, (9, 32, 32), dtype=np.uint8)
+    with tarfile.open(path, "w:gz") as archive:
+        for index, pixels in enumerate(noise):
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "PNG")
+            member = tarfile.TarInfo(f"cat/{index}.png")
+            member.size = file.tell()
+            archive.addfile(member, io.BytesIO(file.getvalue()))
+    with (
+        largest_file(4096),
+        pytest.raises(TrainingError, match="cannot be unpacked in .*or set TMPDIR to a folder"),
+    ):
+        load(path)
+    path.write_bytes(path.read_bytes()[:-1500])
+    assert 7 <= len(load(path, quiet=False)) <= 8
+    assert "is cut off: Compressed file ended" in capsys.readouterr().err
 
 
 def test_webdataset_s_shards_are_read(tmp_path: Path) -> None:
