@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from training.errors import TrainingError
-from training.pictures.archives import Files
+from training.pictures.archives import MOST_WORDS, Files
 from training.pictures.decode import SUFFIXES, Unreadable
 from training.pictures.labels import (
     LABELS_FILE,
@@ -134,6 +134,6 @@ def _speaks_of(metadata: str, root: str) -> bool:
 
 def _read(files: Files, name: str) -> bytes:
     try:
-        return files.read(name)
+        return files.read(name, MOST_WORDS)
     except Unreadable as error:
         raise TrainingError(f"{name} cannot be read: {error}") from error

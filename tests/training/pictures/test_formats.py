@@ -151,6 +151,23 @@ def test_a_tar_of_class_folders_is_read(tmp_path: Path, name: str) -> None:
     assert levels(load(path)) == EXPECTED
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_huge_file_is_no_picture_but_may_speak_of_them(tmp_path: Path, packed: bool) -> None:
+    path = write(tmp_path, {f"cat/{i}.png": png(i) for i in range(8)})
+    large = 65 << 20
+    with (path / "cat/huge.png").open("wb") as file:
+        file.truncate(large)
+    line = b'{"file_name": "cat/1.png", "notes": "' + bytes(large).replace(b"\0", b"y") + b'"}'
+    (path / "metadata.jsonl").write_bytes(line)
+    if packed:
+        with tarfile.open(tmp_path / "pets.tar", "w") as archive:
+            archive.add(path, arcname=".")
+    data = load(tmp_path / "pets.tar" if packed else path)
+    assert (len(data), data.unreadable) == (8, 1)
+    assert data.rejects is not None
+    assert f"huge.png: {large} bytes are over 67108864" in data.rejects.read_text()
+
+
 def test_links_in_a_tar_are_the_files_that_they_lead_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
