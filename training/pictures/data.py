@@ -37,6 +37,7 @@ class Pictures:
         unreadable: files that were left out because they could not be read.
         held_out: share of the data that is kept out of training, where it has no test split of its
             own; else 0.
+        own_split: whether some of the data has a test split of its own.
         captions: each once; where there are some, ``labels`` says which is each picture's, and
             there are no classes.
         weights: (N,) how often each is shown for once that others are; None: all alike.
@@ -49,6 +50,7 @@ class Pictures:
     fingerprint: str
     unreadable: int = 0
     held_out: float = 0.0
+    own_split: bool = False
     captions: tuple[str, ...] = ()
     weights: npt.NDArray[np.float64] | None = None
     rejects: Path | None = None
@@ -153,6 +155,7 @@ def load_pictures(
         fingerprint,
         cached.unreadable,
         held_out,
+        not all(source.whole),
         captions,
         cached.weights,
         cached.report if cached.unreadable else None,

@@ -84,14 +84,14 @@ def held_out_for(
     *,
     say: Callable[[str], None],
 ) -> HeldOut | None:
-    """What measures unseen pictures; None where there are none, or the loss is a teacher's."""
+    """What measures the loss on pictures of both kinds; None where it is a teacher's."""
     if not isinstance(config, Config) or lesson.inputs is None:
         return None
     try:
         # What is to be said of these files is said, by the training split's or the gate's loading.
         said = config.publish.gate or data.held_out > 0
         test = unseen(asked, config, data, quiet=said)
+        others = prepare(config, test, device=device, say=say, beside=data)
     except NoTestPictures:
-        return None
-    others = prepare(config, test, device=device, say=say, beside=data)
+        others = None
     return HeldOut(config, lesson.objective, seen=lesson.inputs, unseen=others, device=device)

@@ -15,6 +15,7 @@ from models.manifest import Manifest
 from models.unet import UNet
 from training.__main__ import main
 from training.config import load_config
+from training.metrics import append, curve, read_metrics
 from training.pictures.data import load_alike
 from training.pictures.mixture import Asked
 from training.run.growth import CLASS_TABLE
@@ -208,8 +209,36 @@ def test_pictures_are_held_out_by_the_classes_that_are_trained_on(
     assert "6 test pictures in" in said
     assert "nothing is trained on that has their class, bee, cow" in said
     arguments = ["train", "pets.toml", "--data", "own", "--name", "own", "--until", "1"]
-    assert main([*arguments, "--set", "train.report_every=1"]) == 0
+    often = ["--set", "train.report_every=1"]
+    assert main([*arguments, *often]) == 0
     assert "their class, bee, cow" in capsys.readouterr().err
+    folder = Path("checkpoints/own")
+    assert "<td>held out<td>the data&#x27;s own split" in (folder / "report.html").read_text()
+    # With other pictures, what was measured before is no measure; with the same it is.
+    low = {"seen": 99.0, "unseen": 1e-9, "seen_levels": [99.0], "unseen_levels": [1e-9]}
+    append(folder, {"step": 1, "held_out": low})
+    draw(own, "train/cat", 1, 9)
+    arguments[-1] = "2"
+    assert main([*arguments, *often, "--resume"]) == 0
+    said = capsys.readouterr().err
+    assert "the pictures have changed: 1 added" in said
+    assert "held-out loss rises" not in said
+    append(folder, {"step": 2, "held_out": low})
+    arguments[-1] = "3"
+    assert main([*arguments, *often, "--resume"]) == 0
+    assert "held-out loss rises (0.0000 at step 2, " in capsys.readouterr().err
+    assert "held-out loss rises" in (folder / "report.html").read_text()
+
+
+def test_loss_by_noise_level_is_there_where_nothing_is_held_out(pets: Path) -> None:
+    arguments = ["train", "pets.toml", "--data", str(pets), "--name", "whole", "--until", "2"]
+    assert main([*arguments, "--set", "train.report_every=1"]) == 0
+    page = Path("checkpoints/whole/report.html").read_text()
+    assert "loss by noise level" in page
+    assert "<td>held out<td>none" in page
+    lines = read_metrics(Path("checkpoints/whole"))
+    assert [step for step, _ in curve(lines, "held_out", "seen")] == [1, 2]
+    assert not curve(lines, "held_out", "unseen")
 
 
 @pytest.mark.parametrize(
