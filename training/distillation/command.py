@@ -15,11 +15,10 @@ from training.distillation.learn import learn
 from training.distillation.levels import find
 from training.distillation.options import Distillation, Method, distilled_by, load_distillation
 from training.distillation.teacher import Teacher
-from training.pictures.data import Pictures
+from training.pictures.data import Pictures, has_grown
 from training.run.attention import use_plain_attention
 from training.run.job import carry_out
 from training.run.lesson import Lesson
-from training.run.lineage import LINEAGE
 from training.run.objective import Objective
 
 _OBJECTIVES = {"guidance": GuidanceObjective, "consistency": ConsistencyObjective}
@@ -81,8 +80,7 @@ def teach(arguments: argparse.Namespace) -> None:
     def lesson(_data: Pictures, device: torch.device) -> Lesson:
         return student(method, folder, manifest, run, device=device)
 
-    # Of a model that began from another, the pictures may be of some classes only.
-    known = manifest.classes if LINEAGE in manifest.training else ()
+    known = manifest.classes if has_grown(manifest) else ()
     carry_out(run, arguments.data, lesson, arguments, known=known)
 
 

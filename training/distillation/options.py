@@ -15,6 +15,7 @@ from models.guidance import WHOLE, needs_null_class
 from models.manifest import Manifest
 from training.config import Run, build_sections, read_toml
 from training.errors import TrainingError
+from training.pictures.data import has_grown
 from training.sections import Data, Publish, Train
 
 Method = Literal["guidance", "consistency"]
@@ -177,7 +178,7 @@ def _data(teacher: Manifest) -> Data:
     return Data(
         size=teacher.network.size,
         channels=teacher.network.channels,
-        class_names=teacher.classes,
+        class_names=tuple(config.get("class_names", ())) if has_grown(teacher) else teacher.classes,
         label=str(config.get("label", "label")),
         resize="squash" if facts.get("data", {}).get("resize") == "squash" else "crop",
         flip=bool(config.get("flip", False)),

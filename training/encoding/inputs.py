@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,17 @@ def network_shape(config: Config, classes: int) -> UNetConfig:
 
 
 def prepare(
-    config: Config, data: Pictures, *, device: torch.device, say: Callable[[str], None]
+    config: Config,
+    data: Pictures,
+    *,
+    device: torch.device,
+    say: Callable[[str], None],
+    beside: Pictures | None = None,
 ) -> Inputs:
     """Encode a data set as the configuration says; what is in the cache is not done again.
+
+    Args:
+        beside: the pictures that the network learns from, if others: encoders are fitted to those.
 
     Raises:
         TrainingError: an encoder cannot be used, or the cache cannot be written.
@@ -89,12 +98,16 @@ def prepare(
     facts: dict[str, Any] = {}
     if config.latent is not None:
         folder = Path(config.latent.autoencoder)
-        found = latents.encoded(data, folder, flip=config.data.flip, device=device, say=say)
+        encode = partial(
+            latents.encoded, folder=folder, flip=config.data.flip, device=device, say=say
+        )
+        found = encode(data, scale=encode(beside).latent.scale if beside is not None else None)
         images, latent = found.values, found.latent
         companions |= autoencoder_files(folder)
         facts["autoencoder"] = file_sha256(folder / AUTOENCODER_WEIGHTS)
     if config.text is not None:
-        states = texts.encoded(data.captions, config.text, device=device, say=say)
+        fitted = beside.captions if beside is not None else None
+        states = texts.encoded(data.captions, config.text, device=device, say=say, fitted=fitted)
         companions |= states.files
         facts["text_encoder"] = dict(states.facts)
     return Inputs(

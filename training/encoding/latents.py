@@ -47,15 +47,26 @@ def open_autoencoder(folder: Path, *, device: torch.device) -> Autoencoder:
 
 
 def encoded(
-    data: Pictures, folder: Path, *, flip: bool, device: torch.device, say: Callable[[str], None]
+    data: Pictures,
+    folder: Path,
+    *,
+    flip: bool,
+    device: torch.device,
+    say: Callable[[str], None],
+    scale: float | None = None,
 ) -> Latents:
     """The pictures' latents, encoded now if they are not in the cache.
+
+    Args:
+        scale: of other pictures' latents, beside which these stand; None: their own.
 
     Raises:
         TrainingError: the autoencoder cannot be used, or the cache cannot be written.
     """
     digests = [file_sha256(folder / name) for name in (CONFIG, AUTOENCODER_WEIGHTS)]
     text = f"{_VERSION} {data.fingerprint} {flip} {' '.join(digests)}"
+    if scale is not None:
+        text += f" {scale}"
     key = hashlib.sha256(text.encode()).hexdigest()[:24]
     parent = cache_folder() / "latents"
     try:
@@ -64,7 +75,7 @@ def encoded(
             say(f"encoding {len(data)} pictures (once, cached in {parent})")
             autoencoder = open_autoencoder(folder, device=device)
             with fresh_folder(parent, key) as fresh:
-                _encode_all(data, autoencoder, fresh, flip=flip, device=device)
+                _encode_all(data, autoencoder, fresh, flip=flip, device=device, scale=scale)
         facts = json.loads((parent / key / "facts.json").read_bytes())
         values = np.load(parent / key / "latents.npy", mmap_mode="r")
     except OSError as error:
@@ -83,7 +94,13 @@ def encoded(
 
 
 def _encode_all(
-    data: Pictures, autoencoder: Autoencoder, fresh: Path, *, flip: bool, device: torch.device
+    data: Pictures,
+    autoencoder: Autoencoder,
+    fresh: Path,
+    *,
+    flip: bool,
+    device: torch.device,
+    scale: float | None,
 ) -> None:
     def encode(pixels: npt.NDArray[np.uint8]) -> Tensor:
         x = torch.from_numpy(np.array(pixels)).to(device).float() / 127.5 - 1
@@ -98,7 +115,7 @@ def _encode_all(
     )
     if not bool(torch.isfinite(measured).all()) or float(measured.std()) == 0:
         raise TrainingError("the autoencoder's latents are no numbers, or all the same")
-    autoencoder.scale = 1 / float(measured.std())
+    autoencoder.scale = scale or 1 / float(measured.std())
     preview = fit_preview(
         measured * autoencoder.scale, torch.from_numpy(pixels).float() / 127.5 - 1
     )

@@ -77,8 +77,12 @@ def encoded(
     *,
     device: torch.device,
     say: Callable[[str], None],
+    fitted: Sequence[str] | None = None,
 ) -> States:
     """The captions' states, encoded now if they are not in the cache.
+
+    Args:
+        fitted: captions that a compact encoder is made small for; None: these.
 
     Raises:
         TrainingError: the encoder cannot be used or does not take a caption, or the cache cannot
@@ -86,7 +90,7 @@ def encoded(
     """
     encoder, tokenizer = folders(section)
     if section.compact:
-        encoder = tokenizer = compacted(encoder, tokenizer, captions, say=say)
+        encoder = tokenizer = compacted(encoder, tokenizer, fitted or captions, say=say)
     by_reference = section.store == "reference"
     files = encoder_files(encoder, name=section.encoder if by_reference else ENCODER)
     files |= tokenizer_files(tokenizer)

@@ -3,8 +3,10 @@
 Nothing is unpacked onto the disk, and nothing here knows what the files mean.
 """
 
+import contextlib
 import gzip
 import os
+import posixpath
 import tarfile
 import tempfile
 import weakref
@@ -19,6 +21,7 @@ from training.pictures.decode import Unreadable
 
 TARS = (".tar", ".tar.gz", ".tgz")
 _MOST_BYTES = 1 << 26  # of one picture's file
+MOST_WORDS = 1 << 30  # of a file that speaks of pictures
 _SUSPICIOUS_RATIO = 200  # pictures hardly compress; what unpacks to this much more is a bomb
 
 
@@ -45,8 +48,8 @@ class Files(Protocol):
         """What a person should know of the whole."""
         ...
 
-    def read(self, name: str) -> bytes:
-        """A file's bytes; Unreadable where they cannot be had or are too many."""
+    def read(self, name: str, most: int = _MOST_BYTES) -> bytes:
+        """A file's bytes; Unreadable where they cannot be had or are over ``most``."""
         ...
 
 
@@ -77,8 +80,8 @@ class Folder:
                 self.sizes[key] = about.st_size
                 self.identities[key] = f"{about.st_size} {about.st_mtime_ns}"
 
-    def read(self, name: str) -> bytes:
-        _require_small(self.sizes[name])
+    def read(self, name: str, most: int = _MOST_BYTES) -> bytes:
+        _require_small(self.sizes[name], most)
         try:
             return (self._path / name).read_bytes()
         except OSError as error:
@@ -109,20 +112,20 @@ class Zip:
             name: f"{info.file_size} {info.CRC}" for name, info in self._infos.items()
         }
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int = _MOST_BYTES) -> bytes:
         info = self._infos[name]
         ratio = info.file_size / max(1, info.compress_size)
-        if info.file_size > _MOST_BYTES or (info.file_size > 1 << 20 and ratio > _SUSPICIOUS_RATIO):
+        if info.file_size > most or (info.file_size > 1 << 20 and ratio > _SUSPICIOUS_RATIO):
             raise Unreadable(f"unpacks from {info.compress_size} to {info.file_size} bytes")
         try:
             with self._zip.open(info) as file:
-                return file.read(_MOST_BYTES + 1)
+                return file.read(most + 1)
         except Exception as error:  # damage surfaces as zlib, struct and other errors
             raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
 class Tar:
-    """Regular files in a tar, by their names; the archive stays open.
+    """Files in a tar, by their names, also where links to them lie; the archive stays open.
 
     A gzipped one is unpacked into a nameless temporary file, where any of it can be read.
     """
@@ -137,6 +140,7 @@ class Tar:
         end = self._file.seek(0, os.SEEK_END)
         self._file.seek(0)
         self._places: dict[str, tuple[int, int]] = {}
+        links: dict[str, str] = {}
         folders: list[str] = []
         for member in _members(self._file, path, remarks):
             name = member.name.removeprefix("./").rstrip("/")
@@ -146,15 +150,26 @@ class Tar:
                 folders.append(name)
             elif member.isreg():
                 self._places[name] = (member.offset_data, member.size)
+            elif member.islnk() or member.issym():
+                beside = "" if member.islnk() else posixpath.dirname(name)
+                links[name] = posixpath.normpath(posixpath.join(beside, member.linkname))
+        self._places |= {
+            name: self._places[target] for name, target in links.items() if target in self._places
+        }
+        if lost := sorted(set(links) - set(self._places)):
+            remarks.append(
+                f"{len(lost)} links in {path} lead to no file in it and are passed over, for "
+                f"example {lost[0]}"
+            )
         self._end = end
         self.remarks: Sequence[str] = tuple(remarks)
         self.folders = sorted(folders)
         self.sizes = {name: self._places[name][1] for name in sorted(self._places)}
         self.identities = {name: f"{whole} {self._places[name]}" for name in self.sizes}
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int = _MOST_BYTES) -> bytes:
         start, size = self._places[name]
-        _require_small(size)
+        _require_small(size, most)
         if start + size > self._end:
             raise Unreadable(f"the archive ends after {max(0, self._end - start)} of {size} bytes")
         return os.pread(self._file.fileno(), size, start)
@@ -188,10 +203,18 @@ def _unpacked(path: Path, remarks: list[str]) -> BinaryIO:
     file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - is kept
     try:
         with gzip.open(path) as packed:
-            while file.tell() <= most and (part := packed.read(1 << 20)):
+            while file.tell() <= most and (part := packed.read1(1 << 20)):
                 file.write(part)
+        file.flush()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         remarks.append(f"{path} is cut off: {error}")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            file.close()
+        raise TrainingError(
+            f"{path} cannot be unpacked in {tempfile.gettempdir()}: {error}; free some space, or "
+            "set TMPDIR to a folder that has it"
+        ) from error
     if file.tell() > most:
         raise TrainingError(f"{path} unpacks to over {_SUSPICIOUS_RATIO} times its size; unpack it")
     return file
@@ -210,15 +233,15 @@ class Shards:
         self.sizes = {key: tar.sizes[name] for key, (tar, name) in self._where.items()}
         self.identities = {key: tar.identities[name] for key, (tar, name) in self._where.items()}
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int = _MOST_BYTES) -> bytes:
         tar, inner = self._where[name]
-        return tar.read(inner)
+        return tar.read(inner, most)
 
 
 def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 
-def _require_small(size: int) -> None:
-    if size > _MOST_BYTES:
-        raise Unreadable(f"{size} bytes are over {_MOST_BYTES}")
+def _require_small(size: int, most: int) -> None:
+    if size > most:
+        raise Unreadable(f"{size} bytes are over {most}")

@@ -18,7 +18,7 @@ from training.errors import NoTestPictures, TrainingError
 from training.pictures.cache import decoded
 from training.pictures.captions import captions_of
 from training.pictures.decode import Resize
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming
 from training.pictures.mixture import Asked, open_all
 from training.pictures.source import Source, Split
 
@@ -37,6 +37,7 @@ class Pictures:
         unreadable: files that were left out because they could not be read.
         held_out: share of the data that is kept out of training, where it has no test split of its
             own; else 0.
+        own_split: whether some of the data has a test split of its own.
         captions: each once; where there are some, ``labels`` says which is each picture's, and
             there are no classes.
         weights: (N,) how often each is shown for once that others are; None: all alike.
@@ -49,6 +50,7 @@ class Pictures:
     fingerprint: str
     unreadable: int = 0
     held_out: float = 0.0
+    own_split: bool = False
     captions: tuple[str, ...] = ()
     weights: npt.NDArray[np.float64] | None = None
     rejects: Path | None = None
@@ -65,6 +67,7 @@ def load_pictures(
     channels: int,
     class_names: tuple[str, ...] = (),
     label: str = "label",
+    known: tuple[str, ...] = (),
     extend: bool = False,
     resize: Resize = "crop",
     hold_out: float = HOLD_OUT,
@@ -80,8 +83,9 @@ def load_pictures(
         path: a data set, or several with their weights.
         class_names: names in label order; empty: the data's own.
         label: the field of the data's metadata that names classes.
-        extend: whether the data may lack some of ``class_names``, and have others, which come
-            after them.
+        known: classes that come first; unlike ``class_names`` they are not what numbers mean.
+        extend: whether the data may lack some of these classes, and have others, which come
+            after; the test split's pictures of others are left out, for nothing knows them.
         hold_out: share that is kept out of training where the data has no test split, and is the
             test split then; 0: all is trained on, and there is no test split.
         caption: a template for captions of the metadata's fields, which take the classes' place;
@@ -95,9 +99,11 @@ def load_pictures(
     """
     asked = (Asked(path),) if isinstance(path, Path) else tuple(path)
     where = " and ".join(str(one.path) for one in asked)
-    naming = Naming(class_names, label)
+    naming = Naming(class_names, label, known)
     source = open_all(asked, split=split, naming=naming, extend=extend)
     say = _silence if quiet else _say
+    if split == "test" and known:
+        source = _of_known(source, known, where)
     captions: tuple[str, ...] = ()
     if caption is not None:
         source, captions = _captioned(source, caption, caption_group)
@@ -149,10 +155,27 @@ def load_pictures(
         fingerprint,
         cached.unreadable,
         held_out,
+        not all(source.whole),
         captions,
         cached.weights,
         cached.report if cached.unreadable else None,
     )
+
+
+def _of_known(source: Source, known: tuple[str, ...], where: str) -> Source:
+    """The pictures of classes that are trained on, and a remark of the others."""
+    others = source.classes[len(known) :]
+    if not others:
+        return source
+    chosen = [index for index, label in enumerate(source.labels) if label < len(known)]
+    if not chosen:
+        raise NoTestPictures(f"{where} has test pictures of no class that is trained on")
+    remark = (
+        f"{len(source) - len(chosen)} test pictures in {where} are left out: nothing is trained "
+        f"on that has their class, {', '.join(others[:3])}"
+    )
+    source = dataclasses.replace(source.only(chosen), classes=known)
+    return dataclasses.replace(source, remarks=[*source.remarks, remark])
 
 
 def _captioned(source: Source, template: str, group: str | None) -> tuple[Source, tuple[str, ...]]:
@@ -185,21 +208,32 @@ def load_alike(path: Path | Sequence[Asked], manifest: Manifest, *, split: Split
         TrainingError: as `load_pictures`.
     """
     trained = manifest.training.get("data", {})
-    told = manifest.training.get("config", {}).get("text") or {}
+    config = manifest.training.get("config", {})
+    asked, told = config.get("data", {}), config.get("text") or {}
     channels, height, width = manifest.picture_shape
     return load_pictures(
         path,
         split=split,
         size=(height, width),
         channels=channels,
-        class_names=manifest.classes,
-        label=manifest.training.get("config", {}).get("data", {}).get("label", "label"),
-        extend="lineage" in manifest.training,  # of its first model's classes it may have none
+        class_names=tuple(asked.get("class_names", manifest.classes)),
+        known=manifest.classes,
+        label=asked.get("label", "label"),
+        extend=has_grown(manifest),
         resize="squash" if trained.get("resize") == "squash" else "crop",
         caption=told.get("caption"),
         caption_group=told.get("group"),
         hold_out=float(trained.get("held_out", 0)),
     )
+
+
+def has_grown(manifest: Manifest) -> bool:
+    """Whether a model's data may lack some of its classes.
+
+    It may where the model began from another, or went on with other pictures.
+    """
+    facts = manifest.training
+    return "lineage" in facts or bool(facts.get("data", {}).get("changes"))
 
 
 def _say(text: str) -> None:

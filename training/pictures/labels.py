@@ -5,6 +5,7 @@ Works on names and text alone; nothing is read here.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,21 @@ from training.pictures.metadata import Fields
 LABELS_FILE = "dataset.json"
 _MOST_CLASSES = 100_000
 Labels = tuple[list[int], tuple[str, ...]]  # the class of each picture; the classes' names
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How classes are told.
+
+    Attributes:
+        class_names: names in label order, which numbers mean; empty: the data's own.
+        field: of the metadata, that names classes.
+        known: classes that come first, a model's or another split's; they name no numbers.
+    """
+
+    class_names: tuple[str, ...] = ()
+    field: str = "label"
+    known: tuple[str, ...] = ()
 
 
 def common_folder(names: list[str], pictures: list[str]) -> str:
@@ -52,7 +68,7 @@ def from_folders(names: list[str], folders: list[str], path: Path) -> Labels:
 
 
 def from_fields(
-    about: Sequence[Fields | None], field: str, path: Path, class_names: tuple[str, ...]
+    about: Sequence[Fields | None], path: Path, naming: Naming
 ) -> tuple[Labels, Mapping[int, str]] | None:
     """Labels from a field of the metadata; None where no picture has it.
 
@@ -64,6 +80,7 @@ def from_fields(
     Raises:
         TrainingError: some labels are names and some are numbers, or a number is no class's.
     """
+    field = naming.field
     values = [fields.get(field) if fields else None for fields in about]
     # Hugging Face's tables say -1 where there is no label.
     texts = ["" if value in (None, -1) else str(value).strip() for value in values]
@@ -80,9 +97,9 @@ def from_fields(
     known = [text for text in texts if text]
     numbers = [text for text in known if text.isdecimal() and text.isascii()]
     if len(numbers) == len(known):
-        found, classes = numbered([int(text or 0) for text in texts], path, class_names)
+        found, classes = numbered([int(text or 0) for text in texts], path, naming)
         return (found, classes), without
-    if numbers and not set(numbers) <= set(class_names):
+    if numbers and not set(numbers) <= set(naming.class_names):
         other = next(text for text in known if text not in numbers)
         raise TrainingError(
             f"{path}: {field} is a number for some pictures ({numbers[0]}) and a name for others "
@@ -92,7 +109,7 @@ def from_fields(
     return ([order.get(text, 0) for text in texts], tuple(order)), without
 
 
-def from_json(text: bytes, names: list[str], path: Path, class_names: tuple[str, ...]) -> Labels:
+def from_json(text: bytes, names: list[str], path: Path, naming: Naming) -> Labels:
     """Labels from EDM's `dataset.json`; null instead of the list means no classes.
 
     Raises:
@@ -116,19 +133,25 @@ def from_json(text: bytes, names: list[str], path: Path, class_names: tuple[str,
                 f"{path}: {LABELS_FILE} gives {name} the label {label!r}; expected 0, 1, ..."
             )
         found.append(label)
-    return numbered(found, path, class_names)
+    return numbered(found, path, naming)
 
 
-def numbered(labels: list[int], path: Path, class_names: tuple[str, ...]) -> Labels:
+def numbered(labels: list[int], path: Path, naming: Naming) -> Labels:
     """Labels that are numbers already; their classes are named by number unless named.
 
     Raises:
-        TrainingError: there are more numbers than names.
+        TrainingError: there are more numbers than names; or none is named, and the known classes
+            are, so that they would become classes beside these.
     """
     highest = max(labels)
     if highest >= _MOST_CLASSES:
         raise TrainingError(f"{path} has label {highest}; at most {_MOST_CLASSES} classes are read")
-    classes = class_names or tuple(str(label) for label in range(highest + 1))
+    classes = naming.class_names or tuple(str(label) for label in range(highest + 1))
+    if naming.known and not naming.class_names and not set(classes) & set(naming.known):
+        raise TrainingError(
+            f"{path} has its classes by number, 0 to {highest}, and the model's have names, "
+            f"{naming.known[0]!r} the first: name those of the data in data.class_names"
+        )
     if highest >= len(classes):
         raise TrainingError(
             f"{path} has label {highest}, but data.class_names names only {len(classes)}"
@@ -141,10 +164,10 @@ def arranged(
     classes: tuple[str, ...],
     *,
     path: Path,
-    class_names: tuple[str, ...],
+    naming: Naming,
     extend: bool,
 ) -> Labels:
-    """The same labels in the order of ``class_names``.
+    """The same labels in the order of the known classes, else of ``class_names``.
 
     Args:
         extend: whether the data may lack some of these classes, and have others, which come after.
@@ -159,6 +182,7 @@ def arranged(
                 f"{path} has the classes {other!r} and {name!r}, which differ only in upper case, "
                 "and a request could mean either; rename one, or make them one"
             )
+    class_names = naming.known or naming.class_names
     if not class_names or not classes:
         return list(labels), classes
     if extend:

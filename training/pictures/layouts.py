@@ -5,15 +5,15 @@ Names, and the few files that speak of pictures, are read; nothing is decoded.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from training.errors import TrainingError
-from training.pictures.archives import Files
+from training.pictures.archives import MOST_WORDS, Files
 from training.pictures.decode import SUFFIXES, Unreadable
 from training.pictures.labels import (
     LABELS_FILE,
     Labels,
+    Naming,
     common_folder,
     from_fields,
     from_folders,
@@ -23,31 +23,35 @@ from training.pictures.metadata import fields_of, is_metadata, sidecars_of
 from training.pictures.source import HELD_OUT, Source, Split
 
 
-@dataclass(frozen=True)
-class Naming:
-    """How classes are told: their names in label order (empty: the data's own), and their field."""
-
-    class_names: tuple[str, ...] = ()
-    field: str = "label"
-
-
 def is_picture(name: str) -> bool:
     """Whether a file's suffix is a picture's."""
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def root_of(names: Sequence[str], pictures: list[str], split: Split) -> tuple[str, bool]:
+def root_of(
+    names: Sequence[str], pictures: list[str], path: Path, split: Split
+) -> tuple[str, bool]:
     """The folder that a split's pictures are in, with its slash; and whether there are no splits.
 
     A folder `train` alone is no class, nor is a folder `test`.
+
+    Raises:
+        TrainingError: both are there, and others beside them.
     """
     root = common_folder(list(names), pictures)
     tops = {name.removeprefix(root).split("/")[0] for name in pictures} - {""}
-    held_out = [name for name in HELD_OUT if name in tops]
-    if held_out and tops == {"train", *held_out}:
-        return root + ("train/" if split == "train" else f"{held_out[0]}/"), False
+    splits = {top.lower(): top for top in tops if top.lower() in ("train", *HELD_OUT)}
+    held_out = [splits[name] for name in HELD_OUT if name in splits]
+    others = tops - set(splits.values())
+    if "train" in splits and held_out:
+        if others:
+            raise TrainingError(
+                f"{path} has {min(others)} beside the folders {splits['train']} and {held_out[0]}: "
+                "if these are splits, move it into one of them; if they are classes, rename one"
+            )
+        return f"{root}{splits['train'] if split == 'train' else held_out[0]}/", False
     only = next(iter(tops)) if len(tops) == 1 else ""
-    if only in ("train", *HELD_OUT) and all("/" in name.removeprefix(root) for name in pictures):
+    if only in splits.values() and all("/" in name.removeprefix(root) for name in pictures):
         return f"{root}{only}/", True
     return root, True
 
@@ -90,9 +94,9 @@ def source_of(
     short = short or (lambda name: name.removeprefix(root))
     names = [short(name) for name in found]
     unusable: Mapping[int, str] = {}
-    by_field = from_fields(about, naming.field, path, naming.class_names)
+    by_field = from_fields(about, path, naming)
     if labels_file in files.sizes:
-        labels, classes = from_json(_read(files, labels_file), names, path, naming.class_names)
+        labels, classes = from_json(_read(files, labels_file), names, path, naming)
     elif by_field is not None:
         (labels, classes), unusable = by_field
     else:
@@ -130,6 +134,6 @@ def _speaks_of(metadata: str, root: str) -> bool:
 
 def _read(files: Files, name: str) -> bytes:
     try:
-        return files.read(name)
+        return files.read(name, MOST_WORDS)
     except Unreadable as error:
         raise TrainingError(f"{name} cannot be read: {error}") from error

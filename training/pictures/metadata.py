@@ -73,11 +73,16 @@ def fields_of(
     for name, picture in sidecars.items():
         beside.setdefault(picture, {}).update(_sidecar(name, read(name)))
     lines: dict[str, Fields] = {}
+    differ: dict[str, str] = {}
     for where in metadata:
         folder = PurePosixPath(where).parent
         parse = _csv if where.endswith(".csv") else _jsonl
         for name, fields in parse(where, read(where)):
-            lines[(folder / name).as_posix()] = fields
+            picture = (folder / name).as_posix()
+            before = lines.get(picture, {})
+            if any(str(before.get(key, value)) != str(value) for key, value in fields.items()):
+                differ[picture] = where
+            lines[picture] = {**before, **fields}
     said: list[Fields | None] = []
     for name in pictures:
         own, line = beside.get(name), lines.get(name)
@@ -88,6 +93,12 @@ def fields_of(
         remarks.append(
             f"{metadata[0]} speaks of {len(absent)} pictures that are not there, for example "
             f"{absent[0]}"
+        )
+    if differ:
+        picture, where = next(iter(differ.items()))
+        remarks.append(
+            f"{len(differ)} pictures have several lines that say different things, of which the "
+            f"last counts, for example {picture} in {where}"
         )
     return said, remarks
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from training.errors import TrainingError
-from training.pictures.labels import arranged
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming, arranged
 from training.pictures.source import Source, Split
 from training.pictures.sources import open_source
 
@@ -66,7 +65,7 @@ def open_all(
             f"{asked[with_classes.index(False)].path} has none: put its pictures into a folder "
             "that is named after their class"
         )
-    named = naming.class_names if any(with_classes) else ()
+    named = (naming.known or naming.class_names) if any(with_classes) else ()
     others = {name for part in parts for name in part.classes} - set(named)
     classes = (*named, *sorted(others, key=_numbers_first))
     order = {name: label for label, name in enumerate(classes)}
@@ -75,7 +74,7 @@ def open_all(
         labels,
         classes,
         path=Path(" and ".join(str(one.path) for one in asked)),
-        class_names=naming.class_names,
+        naming=naming,
         extend=extend,
     )
     return replace(_joined(parts, asked), labels=labels, classes=classes)

@@ -4,6 +4,7 @@ pyarrow is an extra of training, imported when a parquet file is opened. Rows ar
 at a time, and the few that were read last are kept.
 """
 
+import dataclasses
 import hashlib
 import json
 import threading
@@ -15,8 +16,7 @@ from typing import Any
 
 from training.errors import TrainingError
 from training.pictures.decode import Unreadable
-from training.pictures.labels import from_fields
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming, from_fields
 from training.pictures.metadata import Fields
 from training.pictures.source import Source
 
@@ -44,8 +44,22 @@ def read_parquet(files: Sequence[Path], path: Path, naming: Naming, *, whole: bo
     ]
     if not names:
         raise TrainingError(f"{path} has no rows")
-    class_names = naming.class_names or table.class_names(naming.field)
-    by_field = from_fields(about, naming.field, path, class_names)
+    remarks = []
+    if others := table.passed_over():
+        remarks.append(
+            f"{path}: the columns {', '.join(others)} are neither text nor numbers and are passed "
+            "over"
+        )
+    own = table.class_names(naming.field)
+    renamed = len(own) == len(naming.class_names) and set(own) != set(naming.class_names)
+    if own and renamed:
+        remarks.append(
+            f"{path} calls its classes {', '.join(own[:3])} ...; data.class_names calls them "
+            f"{', '.join(naming.class_names[:3])} ..., in this order"
+        )
+    elif own:  # data.class_names says their order at most
+        naming = dataclasses.replace(naming, class_names=own)
+    by_field = from_fields(about, path, naming)
     (labels, classes), unusable = by_field or (([0] * len(names), ()), {})
     stamps = [f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
     return Source(
@@ -57,6 +71,7 @@ def read_parquet(files: Sequence[Path], path: Path, naming: Naming, *, whole: bo
         whole=[whole] * len(names),
         about=about,
         unusable=unusable,
+        remarks=remarks,
     )
 
 
@@ -130,22 +145,29 @@ class _Table:
 
     def fields(self) -> list[Fields | None]:
         """What each row says beside its picture, as far as it is text or numbers."""
-        types = self._types
-        plain = [
-            field.name
-            for field in self._schema
-            if types.is_string(field.type)
-            or types.is_large_string(field.type)
-            or types.is_integer(field.type)
-            or types.is_floating(field.type)
-            or types.is_boolean(field.type)
-        ]
+        plain = [field.name for field in self._schema if self._is_plain(field.type)]
         if not plain:
             return [{} for _ in range(sum(self.rows))]
         found: list[Fields | None] = []
         for file in self._files:
             found += file.read(columns=plain).to_pylist()
         return found
+
+    def passed_over(self) -> list[str]:
+        """Columns that are neither text nor numbers, nor the pictures."""
+        return [
+            field.name
+            for field in self._schema
+            if field.name != self.column and not self._is_plain(field.type)
+        ]
+
+    def _is_plain(self, kind: Any) -> bool:
+        types = self._types
+        if types.is_dictionary(kind):  # pandas' categories
+            kind = kind.value_type
+        text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+        number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+        return bool(text or number)
 
     def read(self, index: int) -> bytes:
         """A row's picture."""

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from training.errors import TrainingError
 from training.pictures.archives import TARS, Files, Folder, Shards, Tar, Zip
 from training.pictures.idx import read_idx
-from training.pictures.labels import LABELS_FILE, arranged, numbered
-from training.pictures.layouts import Naming, is_picture, root_of, source_of
+from training.pictures.labels import LABELS_FILE, Naming, arranged, numbered
+from training.pictures.layouts import is_picture, root_of, source_of
 from training.pictures.parquet import PARQUET, read_parquet
 from training.pictures.source import HELD_OUT, Source, Split
 
@@ -45,7 +45,7 @@ def open_source(
         source.labels,
         source.classes,
         path=path,
-        class_names=naming.class_names,
+        naming=naming,
         extend=extend,
     )
     return dataclasses.replace(source, labels=labels, classes=classes)
@@ -75,7 +75,7 @@ def _open(path: Path, split: Split, naming: Naming) -> Source:
 def _folder(path: Path, split: Split, naming: Naming) -> Source:
     if any(path.glob("*-idx[13]-ubyte*")):
         whole = not any(path.glob(f"{_IDX_PREFIX['test']}-*-idx[13]-ubyte*"))
-        return _idx(path, "train" if whole else split, naming.class_names, whole=whole)
+        return _idx(path, "train" if whole else split, naming, whole=whole)
     files = Folder(path)
     if not any(is_picture(name) for name in files.sizes):
         tables = [name for name in files.sizes if name.endswith(PARQUET)]
@@ -97,7 +97,7 @@ def _shards(path: Path, names: Sequence[str], naming: Naming, *, whole: bool) ->
 
 
 def _of_split(names: Sequence[str], split: Split) -> tuple[list[str], bool]:
-    """Those files whose names or folders say that they are of a split, and whether none does.
+    """Those files whose names or folders say that they are of a split; and whether all are in none.
 
     As Hugging Face has it: `data/train-00000-of-00002.parquet`, `test/0000.tar`.
     """
@@ -109,15 +109,18 @@ def _of_split(names: Sequence[str], split: Split) -> tuple[list[str], bool]:
     held_out = next((word for word in HELD_OUT if word in told), None)
     if held_out is None:
         return sorted(names), True
+    trained = sorted(name for name in names if not words(name) & set(HELD_OUT))
+    if not trained:  # a test split alone is data like other data
+        return sorted(names), True
     if split == "test":
         return sorted(name for name in names if held_out in words(name)), False
-    return sorted(name for name in names if not words(name) & set(HELD_OUT)), False
+    return trained, False
 
 
 def _files(files: Files, path: Path, split: Split, naming: Naming) -> Source:
     found = [name for name in files.sizes if is_picture(name)]
     lists = [name for name in files.sizes if PurePosixPath(name).name == LABELS_FILE]
-    root, whole = root_of([*found, *lists, *files.folders], found, split)
+    root, whole = root_of([*found, *lists, *files.folders], found, path, split)
     if whole and (sibling := _sibling(path)) is not None:
         if split == "test":
             test = _open(sibling, "train", naming)
@@ -132,7 +135,7 @@ def _sibling(path: Path) -> Path | None:
     return sibling if sibling != path and sibling.exists() else None
 
 
-def _idx(path: Path, split: Split, class_names: tuple[str, ...], *, whole: bool) -> Source:
+def _idx(path: Path, split: Split, naming: Naming, *, whole: bool) -> Source:
     prefix = _IDX_PREFIX[split]
     images_file = _find(path, f"{prefix}-images-idx3-ubyte")
     labels_file = _find(path, f"{prefix}-labels-idx1-ubyte")
@@ -142,7 +145,7 @@ def _idx(path: Path, split: Split, class_names: tuple[str, ...], *, whole: bool)
             f"{path}: {images_file.name} has shape {images.shape} and its labels {labels.shape}; "
             "expected (N, H, W) and (N,) with the same N > 0"
         )
-    numbers, classes = numbered(labels.tolist(), path, class_names)
+    numbers, classes = numbered(labels.tolist(), path, naming)
     digest = hashlib.sha256(f"{images.shape}".encode())
     digest.update(images.data)
     digest.update(labels.data)

@@ -7,7 +7,7 @@ import numpy as np
 
 from training.errors import TrainingError
 from training.pictures.decode import Unreadable, open_picture
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming
 from training.pictures.mixture import Asked, open_all
 
 _GLANCED = 64

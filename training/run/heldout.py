@@ -1,4 +1,4 @@
-"""The loss on pictures that are not trained on, beside that on as many that are.
+"""The loss on pictures that are not trained on, beside that on as many that are, or that alone.
 
 Both are measured alike: the same timesteps and noise each time, spread evenly over all noise
 levels, and the weights that would be served. What the two do together says whether a network
@@ -28,26 +28,33 @@ class Measured:
     """Mean squared errors of what the network predicts.
 
     Attributes:
-        seen, unseen: over all noise levels, of training pictures and of others.
+        seen, unseen: over all noise levels, of training pictures and of others; None: no others.
         seen_levels, unseen_levels: in `BINS` equal parts of the timesteps, least noise first.
     """
 
     step: int
     seen: float
-    unseen: float
+    unseen: float | None
     seen_levels: tuple[float, ...]
-    unseen_levels: tuple[float, ...]
+    unseen_levels: tuple[float, ...] = ()
 
 
 class HeldOut:
     """Measures a network on some pictures of both kinds."""
 
     def __init__(
-        self, run: Run, objective: Objective, *, seen: Inputs, unseen: Inputs, device: torch.device
+        self,
+        run: Run,
+        objective: Objective,
+        *,
+        seen: Inputs,
+        unseen: Inputs | None,
+        device: torch.device,
     ) -> None:
         self._run, self._objective, self._device = run, objective, device
-        count = min(_MOST, len(seen), len(unseen))
-        self._parts = [self._chosen(inputs, count) for inputs in (seen, unseen)]
+        kinds = [seen] if unseen is None else [seen, unseen]
+        count = min(_MOST, *map(len, kinds))
+        self._parts = [self._chosen(inputs, count) for inputs in kinds]
         self._t = (np.arange(count) * run.diffusion.timesteps) // count
         generator = torch.Generator().manual_seed(run.train.seed)
         self._noise = torch.randn((count, *seen.shape), generator=generator)
@@ -60,14 +67,14 @@ class HeldOut:
 
     @torch.inference_mode()
     def measure(self, step: int, network: UNet) -> Measured:
-        """Both losses of a network in eval mode, after so many steps."""
-        seen, unseen = (self._errors(network, *part) for part in self._parts)
+        """The losses of a network in eval mode, after so many steps."""
+        seen, *others = (self._errors(network, *part) for part in self._parts)
         return Measured(
             step=step,
             seen=float(seen.mean()),
-            unseen=float(unseen.mean()),
+            unseen=float(others[0].mean()) if others else None,
             seen_levels=self._by_level(seen),
-            unseen_levels=self._by_level(unseen),
+            unseen_levels=self._by_level(others[0]) if others else (),
         )
 
     def _errors(self, network: UNet, pixels: Tensor, labels: Tensor) -> Tensor:
@@ -109,12 +116,15 @@ def copying(history: Sequence[Measured]) -> str:
     It has where the loss on unseen pictures rises above its lowest, while that on training
     pictures falls below what it was then.
     """
-    best = min(history, key=lambda one: one.unseen)
-    last = history[-1]
-    if last.unseen < _RISEN * best.unseen or last.seen > _FALLEN * best.seen:
+    unseen = [(one.unseen, one) for one in history if one.unseen is not None]
+    if not unseen:
+        return ""
+    lowest, best = min(unseen, key=lambda one: one[0])
+    now, last = unseen[-1]
+    if now < _RISEN * lowest or last.seen > _FALLEN * best.seen:
         return ""
     return (
-        f"held-out loss rises ({best.unseen:.4f} at step {best.step}, {last.unseen:.4f} now) while "
+        f"held-out loss rises ({lowest:.4f} at step {best.step}, {now:.4f} now) while "
         f"that on training pictures falls ({best.seen:.4f}, {last.seen:.4f}): the network begins "
         "to copy its pictures; add pictures, or drop more (network.dropout), or keep the "
         f"checkpoint near step {best.step}"

@@ -50,7 +50,8 @@ def load_split(
         split=split,
         size=config.data.size,
         channels=config.data.channels,
-        class_names=known or config.data.class_names,
+        class_names=config.data.class_names,
+        known=known,
         extend=bool(known),
         label=config.data.label,
         resize=config.data.resize,
@@ -61,11 +62,16 @@ def load_split(
     )
 
 
+def unseen(asked: Path | Sequence[Asked], config: Run, data: Pictures, *, quiet: bool) -> Pictures:
+    """The test split, with the classes of the training data in their order."""
+    return load_split(asked, config, "test", known=data.classes, quiet=quiet)
+
+
 def gate_for(
     asked: Path | Sequence[Asked], config: Run, data: Pictures, device: torch.device
 ) -> AgreementGate:
     """What judges checkpoints before they are published."""
-    test = load_split(asked, config, "test", quiet=False)
+    test = unseen(asked, config, data, quiet=False)
     return AgreementGate(data, test, images=config.publish.gate_images, device=device)
 
 
@@ -78,12 +84,14 @@ def held_out_for(
     *,
     say: Callable[[str], None],
 ) -> HeldOut | None:
-    """What measures unseen pictures; None where there are none, or the loss is a teacher's."""
+    """What measures the loss on pictures of both kinds; None where it is a teacher's."""
     if not isinstance(config, Config) or lesson.inputs is None:
         return None
     try:
-        test = load_split(asked, config, "test", known=data.classes, quiet=True)
+        # What is to be said of these files is said, by the training split's or the gate's loading.
+        said = config.publish.gate or data.held_out > 0
+        test = unseen(asked, config, data, quiet=said)
+        others = prepare(config, test, device=device, say=say, beside=data)
     except NoTestPictures:
-        return None
-    unseen = prepare(config, test, device=device, say=say)
-    return HeldOut(config, lesson.objective, seen=lesson.inputs, unseen=unseen, device=device)
+        others = None
+    return HeldOut(config, lesson.objective, seen=lesson.inputs, unseen=others, device=device)

@@ -94,8 +94,8 @@ def by_level(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Line]
     for name, lines in runs.items():
         last = next((one["held_out"] for one in reversed(lines) if "held_out" in one), None)
         for key, called in (("seen_levels", "training"), ("unseen_levels", "held out")):
-            if last:
-                values = last[key]
+            values = last.get(key, ()) if last else ()
+            if values:
                 share = [(index + 0.5) / len(values) for index in range(len(values))]
                 found[" ".join(filter(None, (name, called)))] = list(
                     zip(share, values, strict=True)
@@ -142,8 +142,8 @@ def _heading(manifest: Manifest, data: Pictures, lines: Sequence[Mapping[str, An
         told = f"{len(data.captions)} captions"
     now = f"; loss {loss[-1][1]:.4f}" if loss else ""
     return (
-        f"{len(data)} pictures of {height}x{width}x{channels}, {told}; step {manifest.step}, "
-        f"{manifest.training.get('pictures_seen', 0)} pictures seen{now}"
+        f"{len(data)} pictures of {width}x{height} pixels in {channels} channels, {told}; "
+        f"step {manifest.step}, {manifest.training.get('pictures_seen', 0)} pictures seen{now}"
     )
 
 
@@ -165,9 +165,11 @@ def _quality(quality: Mapping[int, Mapping[str, Any]]) -> str:
 
 def _data(manifest: Manifest, data: Pictures) -> str:
     noted = manifest.training.get("data", {})
+    held_out = [f"{data.held_out:.0%} by hash"] if data.held_out else []
+    held_out += ["the data's own split"] if data.own_split else []
     rows = [
         ("pictures trained on", str(len(data))),
-        ("held out", f"{data.held_out:.0%} by hash" if data.held_out else "the data's own split"),
+        ("held out", " and ".join(held_out) or "none"),
         ("files left out", str(data.unreadable)),
         ("made to fit by", str(noted.get("resize"))),
         ("sha256 of pixels and labels", data.fingerprint),

@@ -7,6 +7,7 @@ what a first run's patience allows, at the speed that is measured here.
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -55,7 +56,8 @@ def plan(
     for override in overrides:
         apply_override(chosen, override)
     seen = glance(asked, str(chosen.get("data", {}).get("label", "label")))
-    raw = _begun(seen, device) if parent is None else _inherited(parent, seen)
+    size = _asked_size(chosen)
+    raw = _begun(seen, device, size) if parent is None else _inherited(parent, seen, size)
     raw["data"]["paths"] = [f"{one.path}={one.weight:g}" for one in asked]
     raw["train"] = {
         "steps": 1000,
@@ -98,13 +100,23 @@ def step_seconds(config: Config, classes: int, device: torch.device) -> float:
         learner.close()
 
 
-def _begun(seen: Glance, device: torch.device) -> dict[str, Any]:
+def _asked_size(chosen: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The (height, width) that a person has chosen; None where it was not, or is none."""
+    match chosen.get("data", {}).get("size"):
+        case int(side):
+            return side, side
+        case [int(height), int(width)]:
+            return height, width
+    return None
+
+
+def _begun(seen: Glance, device: torch.device, size: tuple[int, int] | None) -> dict[str, Any]:
     """Size, network and process of a model that begins at random."""
     on_gpu = device.type != "cpu"
     most = 64 if on_gpu or (os.cpu_count() or 1) >= 8 else 32
-    height, width = _size(seen, most)
-    levels = 4 if not (height % 8 or width % 8) else 3
-    multipliers = [1, 2, 4, 4][:levels]
+    height, width = size or _size(seen, most)
+    multipliers = [1, 2, 4, 4][: _levels(height, width)]
+    levels = len(multipliers)
     heights = [height // 2**level for level in range(levels)]
     return {
         "data": {
@@ -116,7 +128,7 @@ def _begun(seen: Glance, device: torch.device) -> dict[str, Any]:
             "base": 64 if on_gpu else 32,
             "multipliers": multipliers,
             "blocks_per_level": 2 if on_gpu else 1,
-            "attention": [h for h in heights if h <= 16][:1] if on_gpu else [heights[-2]],
+            "attention": [h for h in heights if h <= 16][:1] if on_gpu else heights[-2:][:1],
             "norm_groups": 16,
             "dropout": 0.1 if seen.pictures < _FEW else 0.0,
         },
@@ -136,8 +148,18 @@ def _size(seen: Glance, most: int) -> tuple[int, int]:
     return side, side
 
 
-def _inherited(parent: Parent, seen: Glance) -> dict[str, Any]:
-    """The same of a model that begins from another."""
+def _levels(height: int, width: int) -> int:
+    """Up to four, as long as both sides can be halved and two pixels are left."""
+    levels = 1
+    while levels < 4 and not (
+        height % 2**levels or width % 2**levels or height < 2 ** (levels + 1)
+    ):
+        levels += 1
+    return levels
+
+
+def _inherited(parent: Parent, seen: Glance, asked: tuple[int, int] | None) -> dict[str, Any]:
+    """The same of a model that begins from another; attention stays on the levels that have it."""
     manifest = parent.manifest
     before: Mapping[str, Any] = manifest.training.get("config", {})
     channels, height, width = manifest.picture_shape
@@ -146,6 +168,10 @@ def _inherited(parent: Parent, seen: Glance) -> dict[str, Any]:
             f"{manifest.version} works with text or latents: give its configuration, too "
             "(python -m training train CONFIG --init-from ...)"
         )
+    try:
+        network = replace(manifest.network, size=asked or (height, width))
+    except ValueError as error:
+        raise TrainingError(f"data.size for {manifest.version}: {error}") from error
     defaults = manifest.defaults
     plain = defaults.sampler in SAMPLERS
     diffusion = {
@@ -154,21 +180,20 @@ def _inherited(parent: Parent, seen: Glance) -> dict[str, Any]:
     was = before.get("data", {})
     return {
         "data": {
-            "size": [height, width],
+            "size": list(network.size),
             "channels": channels,
             "flip": was.get("flip", seen.channels == 3),
             "resize": was.get("resize", "crop"),
         },
         "network": {
-            key: value
-            for key, value in vars(Network.of(manifest.network)).items()
-            if value is not None
+            key: value for key, value in vars(Network.of(network)).items() if value is not None
         },
         "diffusion": diffusion,
         "publish": {
             "sampler": defaults.sampler if plain else "dpmpp_2m",
             "steps": defaults.steps if plain else 20,
             "guidance_scale": defaults.guidance_scale if manifest.classes else 1.0,
+            "license": before.get("publish", {}).get("license", "unknown"),
         },
     }
 
@@ -204,7 +229,7 @@ def _in_words(
     colour = {1: "grey", 3: "colour", 4: "colour with transparency"}[config.data.channels]
     shorter = f"{min(map(min, seen.sizes))} to {max(map(min, seen.sizes))}"
     first = (
-        f"pictures: {height}x{width} {colour}, of {seen.pictures} whose shorter side has {shorter} "
+        f"pictures: {width}x{height} {colour}, of {seen.pictures} whose shorter side has {shorter} "
         f"pixels{', mirrored at random' if config.data.flip else ''}"
     )
     network = (

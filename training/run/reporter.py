@@ -35,7 +35,7 @@ class Reporter:
 
     Args:
         folder: the model's.
-        held_out: measures pictures that are not trained on; None where there are none.
+        held_out: measures the loss on both kinds of pictures; None: it is not measured.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Reporter:
         save_png(scroll(sequence, scale=scale, show=show), path)
         if scalars is not None:
             scalars.show(step, path)
-            self._measure(step, network, scalars, say)
+            self._measure(manifest, network, scalars, say)
             write_page(
                 self._folder,
                 manifest,
@@ -133,15 +133,19 @@ class Reporter:
         return [f"{k} of {steps}" for k in strip_steps(steps, _FRAMES)]
 
     def _measure(
-        self, step: int, network: UNet, scalars: Scalars, say: Callable[[str], None]
+        self, manifest: Manifest, network: UNet, scalars: Scalars, say: Callable[[str], None]
     ) -> None:
         """Note the loss on both kinds of pictures, and say when the network begins to copy."""
         if self._held_out is None:
             return
+        step = manifest.step
         found = self._held_out.measure(step, network)
         scalars.note(step, held_out={k: v for k, v in asdict(found).items() if k != "step"})
-        scalars.add(step, held_out_loss=found.unseen, training_loss=found.seen)
-        self._said = copying(history(self._folder))
+        held_out = {} if found.unseen is None else {"held_out_loss": found.unseen}
+        scalars.add(step, **held_out, training_loss=found.seen)
+        # Other pictures have another loss: what was measured on those before says nothing of it.
+        changes = manifest.training.get("data", {}).get("changes", [])
+        self._said = copying(history(self._folder, after=changes[-1]["step"] if changes else -1))
         if self._said:
             say(f"warning: {self._said}; the nearest training pictures stand in report.html")
 
@@ -155,10 +159,10 @@ class Reporter:
         return torch.cat([pixels[:, None], theirs], dim=1)
 
 
-def history(folder: Path) -> list[Measured]:
-    """What was measured at each report of a run."""
+def history(folder: Path, *, after: int) -> list[Measured]:
+    """What was measured at each report of a run after a step."""
     return [
         Measured(line["step"], **line["held_out"])
         for line in read_metrics(folder)
-        if isinstance(line.get("held_out"), dict)
+        if isinstance(line.get("held_out"), dict) and line["step"] > after
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.errors import TrainingError
 from training.pictures.data import HOLD_OUT
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming
 from training.pictures.mixture import Asked
 from training.sheets import save_png
 from training.survey.look import survey

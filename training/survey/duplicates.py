@@ -15,7 +15,7 @@ from PIL import Image
 Hashes = npt.NDArray[np.uint64]
 NEAR_BITS = 3  # that may differ: crops and other pictures of one thing differ in more
 _BANDS = NEAR_BITS + 1  # of 16 bits; what differs in 3 bits agrees in one band at least
-_MOST_ALIKE = 2000  # in one band; there are not more ways to be nearly the same
+_COMPARED = 1 << 22  # pairs at once
 
 
 def can_hash() -> bool:
@@ -40,7 +40,9 @@ def same(keys: Sequence[bytes]) -> list[list[int]]:
 
 def nearly_same(hashes: Hashes) -> list[list[int]]:
     """Groups of indices whose hashes differ in at most `NEAR_BITS`, linked one to another."""
-    leader = list(range(len(hashes)))
+    # The same hash many times over, of blank pages for one, is one node.
+    different, of = np.unique(hashes, return_inverse=True)
+    leader = list(range(len(different)))
 
     def find(index: int) -> int:
         while leader[index] != index:
@@ -48,16 +50,19 @@ def nearly_same(hashes: Hashes) -> list[list[int]]:
         return index
 
     for band in range(_BANDS):
-        part = (hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+        part = (different >> np.uint64(16 * band)) & np.uint64(0xFFFF)
         order = np.argsort(part, kind="stable")
         edges = np.flatnonzero(np.diff(part[order])) + 1
         for group in np.split(order, edges):
-            if not 1 < len(group) <= _MOST_ALIKE:
+            if len(group) < 2:
                 continue
-            apart = np.bitwise_count(hashes[group][:, None] ^ hashes[group][None])
-            for one, other in np.argwhere(np.triu(apart <= NEAR_BITS, 1)):
-                leader[find(int(group[other]))] = find(int(group[one]))
+            rows = max(1, _COMPARED // len(group))
+            for start in range(0, len(group), rows):
+                rest = group[start:]
+                apart = np.bitwise_count(different[rest[:rows]][:, None] ^ different[rest][None])
+                for one, other in np.argwhere(np.triu(apart <= NEAR_BITS, 1)):
+                    leader[find(int(rest[other]))] = find(int(rest[one]))
     groups: dict[int, list[int]] = {}
-    for index in range(len(hashes)):
-        groups.setdefault(find(index), []).append(index)
+    for index, node in enumerate(of.tolist()):
+        groups.setdefault(find(node), []).append(index)
     return [group for group in groups.values() if len(group) > 1]

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from training.pictures.cache import bombs_are_errors
 from training.pictures.captions import captions_of
 from training.pictures.decode import Unreadable, open_picture, plain
 from training.pictures.holdout import held_out, is_low
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming
 from training.pictures.mixture import Asked, open_all
 from training.pictures.source import Source, Split
 from training.survey.duplicates import can_hash, nearly_same, perceptual_hash, same
@@ -100,7 +100,7 @@ def survey(
     parts: list[tuple[Split, Source]] = [("train", train)]
     if not all(train.whole):
         test = open_all(
-            asked, split="test", naming=Naming(train.classes, naming.field), extend=True
+            asked, split="test", naming=replace(naming, known=train.classes), extend=True
         )
         own = test.only([index for index in range(len(test)) if not test.whole[index]])
         parts.append(("test", own))

@@ -1,5 +1,6 @@
 """Training in an autoencoder's latents: encoded once, scaled, previewed, carried along."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from models.sample import draw
 from tests.companions import write_autoencoder, write_text_checkpoint
 from tests.training.encoding.data import trainer
 from training.__main__ import main
+from training.config import Config
+from training.encoding.inputs import prepare
 from training.errors import TrainingError
 from training.judging.drawing import draw_pictures
 from training.pictures.data import load_alike
@@ -51,6 +54,28 @@ def test_latents_have_unit_variance_and_are_those_of_the_pictures(
     again = trainer(tmp_path, *overrides).lesson.inputs
     assert again is not None
     assert again.latent == inputs.latent
+
+
+def test_held_out_pictures_are_scaled_as_those_that_are_trained_on(
+    tmp_path: Path, vae: Path
+) -> None:
+    run = trainer(tmp_path, f"latent.autoencoder={vae}", *SETTINGS)
+    ours = run.lesson.inputs
+    assert isinstance(run.config, Config)
+    assert ours is not None
+    assert ours.latent is not None
+    images = run.data.images[:32] // 4  # darker, and less of a spread
+    data = replace(run.data, images=images, labels=run.data.labels[:32], fingerprint="dark")
+    cpu = torch.device("cpu")
+    alone = prepare(run.config, data, device=cpu, say=print)
+    beside = prepare(run.config, data, device=cpu, say=print, beside=run.data)
+    assert alone.latent is not None
+    assert beside.latent is not None
+    assert beside.latent.scale == ours.latent.scale != alone.latent.scale
+    x = torch.from_numpy(images).float() / 127.5 - 1
+    expected = load_autoencoder(vae, scale=ours.latent.scale).encode(x)
+    got = torch.from_numpy(np.array(beside.images[:, 0])).float()
+    torch.testing.assert_close(got, expected, atol=5e-3, rtol=5e-3)
 
 
 def test_a_mirrored_picture_has_its_own_latents(tmp_path: Path, vae: Path) -> None:

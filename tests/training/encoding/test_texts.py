@@ -1,6 +1,7 @@
 """Training on captions: what is said is what is drawn."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from tests.support import write_checkpoint
 from tests.training.encoding.data import COLOURS, trainer, write_squares
 from training.__main__ import main
 from training.autoencoder.settings import load_settings
-from training.config import load_config
+from training.config import Config, load_config
 from training.encoding.compact import compacted
-from training.encoding.inputs import network_shape
+from training.encoding.inputs import network_shape, prepare
 from training.errors import TrainingError
 from training.pictures.captions import captions_of
 from training.pictures.data import load_pictures
@@ -271,6 +272,23 @@ def test_the_presets_that_need_encoders_are_whole(tmp_path: Path) -> None:
 def _millions(shape: UNetConfig) -> float:
     with torch.device("meta"):
         return sum(p.numel() for p in UNet(shape).parameters()) / 1e6
+
+
+def test_held_out_captions_are_told_by_the_encoder_that_is_made_for_the_others(
+    tmp_path: Path,
+) -> None:
+    run = trainer(tmp_path, "text.compact=true")
+    ours = run.lesson.inputs
+    assert isinstance(run.config, Config)
+    assert ours is not None
+    assert ours.states is not None
+    data = replace(run.data, captions=("a red square", "a small square"))
+    cpu = torch.device("cpu")
+    theirs = prepare(run.config, data, device=cpu, say=print, beside=run.data)
+    assert theirs.states is not None
+    red = run.data.captions.index("a red square")
+    assert np.array_equal(theirs.states[0], ours.states[red])
+    assert theirs.facts == ours.facts
 
 
 def test_a_compact_encoder_says_nearly_the_same_of_the_captions_in_less(tmp_path: Path) -> None:

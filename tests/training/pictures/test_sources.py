@@ -107,9 +107,9 @@ def test_a_split_is_a_folder_or_a_sibling(tmp_path: Path) -> None:
         load(write(tmp_path / "x", CATS_AND_DOGS), split="test")
 
 
-@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+@pytest.mark.parametrize("name", ["val", "valid", "Test", "validation"])
 def test_a_validation_folder_serves_as_the_test_split(tmp_path: Path, name: str) -> None:
-    both = write(tmp_path, {"train/cat/1.png": png(1), f"{name}/cat/2.png": png(2)})
+    both = write(tmp_path, {"Train/cat/1.png": png(1), f"{name}/cat/2.png": png(2)})
     assert levels(load(both)) == [(1, "cat")]
     assert levels(load(both, split="test")) == [(2, "cat")]
 
@@ -225,6 +225,10 @@ def test_a_picture_that_unpacks_two_hundredfold_is_left_out(tmp_path: Path) -> N
     [
         ({"notes.txt": b"?"}, "holds no pictures"),
         (CATS_AND_DOGS | {"bird/": b""}, "the class 'bird' has no pictures"),
+        (
+            {f"{name}/1.png": png(1) for name in ("train", "test", "extra")},
+            "has extra beside the folders train and test: if these are splits, move it",
+        ),
         (CATS_AND_DOGS | {"4.png": png(4)}, "pictures beside its class folders, for example 4.png"),
         ({"a.png": png(1), "dataset.json": b"[]"}, "is not of the form"),
         ({"a.png": png(1), "dataset.json": b'{"labels": [["a.png", 0.5]]}'}, "the label 0.5"),

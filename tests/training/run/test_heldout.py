@@ -1,6 +1,5 @@
 """The loss on pictures that are not trained on, and when it says that a network copies."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,21 +39,15 @@ def test_a_network_that_learns_by_heart_is_told_from_one_that_learns(tmp_path: P
     overrides = ["train.steps=200", "train.learning_rate=1e-2"]
     _, learner, held_out = run_on(tmp_path, 4, *overrides)
     history = []
-    for step in range(121):
-        if step % 40 == 0:
+    for step in range(61):
+        if step % 20 == 0:
             history.append(held_out.measure(step, learner.network.eval()))
             learner.network.train()
         learner.advance()
     learner.close()
-    assert history[-1].seen < 0.8 * history[-1].unseen
-    assert copying(history[:1]) == ""
-    assert "the network begins to copy" in copying([*history, _risen(history)])
-
-
-def _risen(history: list[Measured]) -> Measured:
-    """A later report at which unseen pictures fare worse."""
-    best = min(one.unseen for one in history)
-    return replace(history[-1], step=999, unseen=1.1 * best, seen=0.5 * history[0].seen)
+    assert copying(history[:2]) == ""  # both have fallen
+    assert "at step 20" in (said := copying(history))
+    assert "the network begins to copy" in said
 
 
 def test_it_measures_the_same_each_time_and_leaves_training_alone(tmp_path: Path) -> None:

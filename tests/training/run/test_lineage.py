@@ -1,5 +1,7 @@
 """A run that begins from another model, or goes on with more pictures; new classes extend it."""
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,11 @@ from models.manifest import Manifest
 from models.unet import UNet
 from training.__main__ import main
 from training.config import load_config
+from training.metrics import append, curve, read_metrics
+from training.pictures.data import load_alike
+from training.pictures.mixture import Asked
 from training.run.growth import CLASS_TABLE
+from training.run.material import load_split, unseen
 
 CONFIG = """
 [data]
@@ -26,6 +32,7 @@ base = 8
 multipliers = [1, 2]
 blocks_per_level = 1
 norm_groups = 4
+attention = [4]
 
 [diffusion]
 schedule = "cosine"
@@ -42,6 +49,7 @@ bf16 = false
 [publish]
 steps = 4
 keep_minutes = 0
+license = "cc-by-4.0"
 """
 
 
@@ -92,6 +100,9 @@ def test_added_pictures_continue_the_run_and_a_new_class_extends_the_table(
     # The average still moves towards the network's weights a little.
     for row, expected in zip(after, (cat, dog, null, null), strict=True):
         assert torch.allclose(row, expected, atol=1e-2)
+    # A class may go again: its pictures are judged by what is left, in the model's order.
+    shutil.rmtree(pets / "cat")
+    assert load_alike(pets, manifest, split="train").classes == manifest.classes
 
 
 def test_the_same_pictures_are_no_change(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +144,9 @@ def test_fine_tuning_keeps_what_fits_and_names_the_rest(
     assert read_manifest(resolve(Path("checkpoints/pandas"))).training["lineage"] == [lineage]
 
 
-def test_fine_tuning_without_a_configuration_keeps_the_model_s_own(pets: Path) -> None:
+def test_fine_tuning_without_a_configuration_keeps_the_model_s_own(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     draw(pets.parent / "new", "panda", 6, 5)
     arguments = ["train", "--init-from", "checkpoints/pets", "--data", "new", "--until", "1"]
     assert main([*arguments, "--set", "data.hold_out=0"]) == 0
@@ -141,7 +154,22 @@ def test_fine_tuning_without_a_configuration_keeps_the_model_s_own(pets: Path) -
     parent = read_manifest(resolve(Path("checkpoints/pets")))
     assert model.manifest.diffusion == parent.diffusion
     assert model.manifest.network.block_channels == parent.network.block_channels
-    assert load_config(Path("checkpoints/new/new.toml")).data.size == (8, 8)
+    config = load_config(Path("checkpoints/new/new.toml"))
+    assert (config.data.size, config.publish.license) == ((8, 8), "cc-by-4.0")
+    # Attention stays on its level, at another size too, and all weights fit.
+    capsys.readouterr()
+    larger = ["--name", "larger", "--set", "data.size=12", "--set", "train.batch_size=5"]
+    assert main([*arguments, *larger, "--set", "data.hold_out=0"]) == 0
+    said = capsys.readouterr().err
+    kept, of = re.findall(r"begins from pets@0000003: (\d+) of (\d+) tensors", said)[0]
+    assert (kept, "new: the class 'panda'\n" in said) == (of, True)
+    config = load_config(Path("checkpoints/larger/larger.toml"))
+    assert (config.data.size, config.network.attention) == ((12, 12), (6,))
+    assert config.train.batch_size == 5
+    assert main([*arguments, "--name", "odd", "--set", "data.size=13"]) == 2
+    assert "data.size for pets@0000003: size 13x13 is not divisible by 2" in (
+        capsys.readouterr().err
+    )
 
 
 def test_weights_of_other_conventions_are_fine_tuned_as_they_are(pets: Path) -> None:
@@ -164,6 +192,53 @@ def test_weights_of_other_conventions_are_fine_tuned_as_they_are(pets: Path) -> 
     network = load_model(Path("checkpoints/both")).manifest.network
     assert (network.downsample_padding, network.freq_shift, network.norm_eps) == (0, 1.0, 1e-6)
     assert network.num_class_embeds == 3
+
+
+def test_pictures_are_held_out_by_the_classes_that_are_trained_on(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = pets.parent / "own"
+    for seed, name in enumerate(["train/ant", "train/cat", "test/ant", "test/bee", "test/cow"]):
+        draw(own, name, 3, seed)
+    config, asked = load_config(Path("pets.toml")), [Asked(own)]
+    data = load_split(asked, config, "train", known=("dog", "cat"), quiet=True)
+    test = unseen(asked, config, data, quiet=False)
+    assert data.classes == test.classes == ("dog", "cat", "ant")
+    assert test.labels.tolist() == [2, 2, 2]
+    said = capsys.readouterr().err
+    assert "6 test pictures in" in said
+    assert "nothing is trained on that has their class, bee, cow" in said
+    arguments = ["train", "pets.toml", "--data", "own", "--name", "own", "--until", "1"]
+    often = ["--set", "train.report_every=1"]
+    assert main([*arguments, *often]) == 0
+    assert "their class, bee, cow" in capsys.readouterr().err
+    folder = Path("checkpoints/own")
+    assert "<td>held out<td>the data&#x27;s own split" in (folder / "report.html").read_text()
+    # With other pictures, what was measured before is no measure; with the same it is.
+    low = {"seen": 99.0, "unseen": 1e-9, "seen_levels": [99.0], "unseen_levels": [1e-9]}
+    append(folder, {"step": 1, "held_out": low})
+    draw(own, "train/cat", 1, 9)
+    arguments[-1] = "2"
+    assert main([*arguments, *often, "--resume"]) == 0
+    said = capsys.readouterr().err
+    assert "the pictures have changed: 1 added" in said
+    assert "held-out loss rises" not in said
+    append(folder, {"step": 2, "held_out": low})
+    arguments[-1] = "3"
+    assert main([*arguments, *often, "--resume"]) == 0
+    assert "held-out loss rises (0.0000 at step 2, " in capsys.readouterr().err
+    assert "held-out loss rises" in (folder / "report.html").read_text()
+
+
+def test_loss_by_noise_level_is_there_where_nothing_is_held_out(pets: Path) -> None:
+    arguments = ["train", "pets.toml", "--data", str(pets), "--name", "whole", "--until", "2"]
+    assert main([*arguments, "--set", "train.report_every=1"]) == 0
+    page = Path("checkpoints/whole/report.html").read_text()
+    assert "loss by noise level" in page
+    assert "<td>held out<td>none" in page
+    lines = read_metrics(Path("checkpoints/whole"))
+    assert [step for step, _ in curve(lines, "held_out", "seen")] == [1, 2]
+    assert not curve(lines, "held_out", "unseen")
 
 
 @pytest.mark.parametrize(

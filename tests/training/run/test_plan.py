@@ -78,6 +78,20 @@ def test_the_size_is_the_pictures_own_or_a_square_that_they_fill(
     assert config.data.size == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "multipliers", "attention"),
+    [("24", (1, 2, 4, 4), 6), ("[28, 20]", (1, 2, 4), 14), ("6", (1, 2), 6), ("5", (1,), 5)],
+)
+def test_the_network_has_the_levels_that_a_chosen_size_allows(
+    tmp_path: Path, size: str, multipliers: tuple[int, ...], attention: int
+) -> None:
+    asked = [Asked(photos(tmp_path / "data", count=3, size=(300, 300)))]
+    small = ["network.base=4", "network.norm_groups=4", "train.batch_size=2"]
+    overrides = [*small, f"data.size={size}"]
+    config, _ = plan(asked, name="x", device=torch.device("cpu"), overrides=overrides)
+    assert (config.network.multipliers, config.network.attention) == (multipliers, (attention,))
+
+
 def test_grey_pictures_have_one_channel_and_are_not_mirrored(tmp_path: Path) -> None:
     path = tmp_path / "data"
     path.mkdir()

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.training.data import write_idx
 from tests.training.pictures.test_sources import load, png, write
 from training.__main__ import main
-from training.pictures.layouts import Naming
+from training.pictures.labels import Naming
 from training.pictures.mixture import Asked
 from training.survey.duplicates import nearly_same
 from training.survey.look import Survey, survey
@@ -94,6 +94,17 @@ def test_pictures_that_hardly_differ_are_found_and_others_are_not() -> None:
     far = hashes[9] ^ np.uint64(0b1111)
     all_of_them = np.concatenate([hashes, np.array([near, linked, far], dtype=np.uint64)])
     assert nearly_same(all_of_them) == [[7, 500, 501]]
+
+
+def test_any_number_of_pictures_may_be_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    blank = np.zeros(5000, dtype=np.uint64)
+    assert [len(group) for group in nearly_same(blank)] == [5000]
+    # All agree in two bands; the two that are near differ in the others.
+    apart = np.arange(0, 3000 * 16, 16, dtype=np.uint64) * np.uint64(0x11111)
+    pair = apart[[2999]] ^ np.uint64(1 << 16 | 1)
+    monkeypatch.setattr("training.survey.duplicates._COMPARED", 1 << 16)
+    (group,) = (g for g in nearly_same(np.concatenate([apart, pair])) if 3000 in g)
+    assert 2999 in group
 
 
 def test_near_duplicates_are_left_out_and_said_so_without_their_package(
