@@ -174,6 +174,8 @@ class _PageFiles(StaticFiles):
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         answer = super().file_response(*args, **kwargs)
         answer.headers["Cache-Control"] = "no-cache"
+        # Nobody frames a script or posts to one: the short policy saves each visit 2 kB.
+        answer.headers["Content-Security-Policy"] = "default-src 'none'"
         for name in (
             "Last-Modified",
             "Accept-Ranges",

@@ -1,7 +1,5 @@
 // What the history is narrowed to: the filter's fields as the query of a list.
 
-const DAY_MS = 24 * 3600 * 1000;
-
 export class Filter {
   /** `onChange()` is called when there is something else to look for. */
   constructor(element, { onChange }) {
@@ -32,8 +30,8 @@ export class Filter {
       model: model.value.trim(),
       class: class_.value.trim(),
       seed: seed.value.trim(),
-      created_after: moment(from.value, 0),
-      created_before: moment(to.value, DAY_MS), // the day itself, too
+      created_after: moment(from.value),
+      created_before: moment(to.value, 1), // the day itself, too
     };
     return new URLSearchParams(Object.entries(asked).filter(([, value]) => value));
   }
@@ -68,7 +66,10 @@ function fill(list, values) {
   list.replaceChildren(...values.map((value) => new Option(value, value)));
 }
 
-/** The beginning of a day here, in the world's time. */
-function moment(day, later) {
-  return day && new Date(new Date(`${day}T00:00`).getTime() + later).toISOString();
+/** The beginning of a day here, or of one some days later, in the world's time. */
+function moment(day, later = 0) {
+  if (!day) return "";
+  const begins = new Date(`${day}T00:00`);
+  begins.setDate(begins.getDate() + later); // a day may have 23 hours, or 25
+  return begins.toISOString();
 }

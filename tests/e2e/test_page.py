@@ -40,6 +40,8 @@ def test_a_class_and_a_seed_become_pictures(tab: Tab, client: httpx.Client) -> N
     expect(tab.stage.get_by_role("heading")).to_have_text("Square, 3 pictures")
     expect(tab.status).to_contain_text("Drawn by tiny@0000002 in")
     expect(tab.tiles).to_have_count(3)
+    expect(tab.tiles).to_have_text([f"Squareseed {seed}" for seed in (11, 12, 13)])
+    expect(tab.page.locator("#stage-brief")).to_have_text("5 steps · DDIM · guidance 1.5")
     expect(tab.page.locator("#announcer")).to_contain_text("Drawn by tiny")
     shown = tab.tiles.nth(2).locator("canvas").evaluate(_GREY_LEVELS)
     png = client.get(drawn["images"][2]["url"]).content

@@ -110,7 +110,7 @@ def test_it_is_narrowed_by_model_class_seed_and_day(api: httpx.Client, view: Ope
     boots = drawn(api, **{"class": "Ankle boot"}, seed=5)
     drawn(api, **{"class": "Circle"}, seed=6)
     drawn(api, model="plain", seed=7)
-    with view() as tab:
+    with view(timezone_id="Europe/Berlin") as tab:
         entries = tab.page.locator("#gallery li")
         expect(entries).to_have_count(3)
         tab.page.get_by_text("Filter", exact=True).click()
@@ -131,6 +131,9 @@ def test_it_is_narrowed_by_model_class_seed_and_day(api: httpx.Client, view: Ope
         narrow("Seed", "5", 1)
         narrow("From", "2020-01-01", 1)
         narrow("To", "2020-01-31", 0)
+        with tab.page.expect_request(lambda request: "created_before=2020" in request.url) as day:
+            narrow("To", "2020-03-29", 0)  # a day of 23 hours
+        assert "created_before=2020-03-29T22%3A00%3A00.000Z" in day.value.url
         tab.button("Show all").click()
         expect(entries).to_have_count(3)
         expect(note).to_be_hidden()

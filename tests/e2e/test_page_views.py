@@ -2,18 +2,24 @@
 
 import io
 import re
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
+from redis import Redis
 
 from tests.e2e.page import REFUSED, Tab, opened
 from tests.e2e.service import Service
-from tests.support import eventually
+from tests.support import eventually, fresh_record
+from wire import keys
+from wire.record import Record
+from wire.schemas import Status
 
 LONG = {"model": "tiny", "steps": 1000, "batch": 64}
 MEASURED = {
@@ -47,6 +53,8 @@ def test_the_queue_shows_what_runs_and_what_waits_and_cancels_it(
         expect(words).to_have_text("Nothing is under way.")
         running = api.post("/v1/generations", json=LONG | {"class": "Circle"}).json()
         low = api.post("/v1/generations", json=LONG | {"priority": "low"}).json()
+        with service.connection() as redis:
+            ended_since(redis, running["id"], count=1001)
         expect(rows).to_have_count(2)
         expect(words).to_have_text(re.compile(r"\d running, \d waiting"))
         first = rows.filter(has_text="Circle, 64 pictures")
@@ -55,8 +63,8 @@ def test_the_queue_shows_what_runs_and_what_waits_and_cancels_it(
         bar = first.get_by_role("progressbar", name="Circle, 64 pictures: drawn so far")
         before = bar.evaluate("bar => bar.value")
         eventually(lambda: bar.evaluate("bar => bar.value") > before)
-        # Only as far back as something may still be under way.
-        eventually(lambda: any("created_after=2" in request.url for request in tab.requests))
+        tab.page.reload()  # however much has ended since
+        expect(rows).to_have_count(2)
         first.get_by_role("button", name="Cancel Circle, 64 pictures").click()
         expect(first).to_have_count(0)
         expect(tab.page.get_by_role("heading", name="Queue")).to_be_focused()
@@ -67,45 +75,71 @@ def test_the_queue_shows_what_runs_and_what_waits_and_cancels_it(
         api.post(low["urls"]["cancel"])
         tab.page.go_back()
         expect(words).to_have_text("Nothing is under way.")
+        with tab.page.expect_request(lambda request: "created_after=2" in request.url):
+            pass  # from now on only as far back as something may still be under way
+
+
+def ended_since(redis: Redis, id_: str, *, count: int) -> None:
+    """So many generations of the same key that were created after this one, and have ended."""
+    first = Record.from_hash(redis.hgetall(keys.generation(id_)))
+    with redis.pipeline(transaction=False) as pipe:
+        for i in range(count):
+            record = fresh_record(owner=first.owner)
+            record.created, record.status = time.time() + i * 1e-6, Status.CANCELED
+            pipe.hset(keys.generation(record.id), mapping=record.to_hash())
+            pipe.expire(keys.generation(record.id), 600)
+            pipe.zadd(keys.history(first.owner), {record.history_member: 0})
+        pipe.execute()
 
 
 def test_the_queue_says_how_long_what_waits_will_wait(
     browser: Browser, service: Service, client: httpx.Client
 ) -> None:
+    asked = {"model": "tiny", "steps": 2}
+    drawn = client.post("/v1/generations", json=asked, headers={"Prefer": "wait=60"}).json()
     waiting = [
-        client.post("/v1/generations", json={"model": "tiny", "steps": 2, "batch": n}).json()
-        for n in (1, 2)
+        drawn
+        | {"id": f"{place:032x}", "status": "queued", "finished_at": None}
+        | {"urls": drawn["urls"] | {"cancel": f"{service.url}/v1/generations/{place}/cancel"}}
+        | {"progress": drawn["progress"] | {"queue_position": place, "eta_seconds": 50 * place}}
+        for place in range(4, 134)
     ]
-    for place, generation in enumerate(waiting):
-        generation["status"] = "queued"
-        generation["finished_at"] = None
-        generation["progress"] |= {"queue_position": place + 4, "eta_seconds": 200, "step": 0}
-    canceled: list[str] = []
+    canceled: set[str] = set()
 
     with opened(browser, service.url) as tab:
 
         def answer(route: Any) -> None:
             if route.request.method == "POST":
-                canceled.append(route.request.url)
+                canceled.add(route.request.url)
                 route.fulfill(json={})
                 return
-            queued = "status=queued" in route.request.url
-            data = waiting[::-1] if queued and not canceled else []
-            route.fulfill(json={"data": data, "next_cursor": None})
+            asked = parse_qs(urlsplit(route.request.url).query)
+            below = int(asked.get("cursor", ["134"])[0])
+            left = [
+                one
+                for one in waiting[below - 5 :: -1]
+                if asked["status"] == ["queued"] and one["urls"]["cancel"] not in canceled
+            ]
+            last = left[99]["progress"]["queue_position"] if len(left) > 100 else None
+            route.fulfill(json={"data": left[:100], "next_cursor": last and str(last)})
 
         tab.page.route("**/v1/generations?*", answer)
         tab.page.route("**/cancel", answer)
         tab.page.route("**/readyz", lambda route: route.fulfill(status=503, json={}))
         tab.page.get_by_role("link", name="Queue").click()
-        expect(tab.page.locator("#queue-words")).to_contain_text("0 running, 2 waiting")
+        expect(tab.page.locator("#queue-words")).to_contain_text(
+            "0 running, 130 waiting, the next 100 of them shown."
+        )
         expect(tab.page.locator("#queue-words")).to_contain_text("No worker is there")
         rows = tab.page.locator("#queue li")
+        expect(rows).to_have_count(100)
+        expect(rows.last).to_contain_text("number 103")
         expect(rows.first).to_contain_text("Waiting, number 4 in the queue; no worker is there")
         tab.page.unroute("**/readyz")
         expect(rows.first).to_contain_text("Waiting, number 4 in the queue, about 3 min left")
         tab.button("Cancel all that wait").click()
         expect(rows).to_have_count(0)
-        assert len(canceled) == 2
+        assert len(canceled) == 130
         tab.complaints[:] = [text for text in tab.complaints if "503" not in text]
 
 

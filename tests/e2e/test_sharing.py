@@ -1,5 +1,6 @@
 """Nothing one caller does reaches another, and nobody waits for what will not come."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import httpx
 from tests.e2e.service import Service, running
 from tests.support import eventually, write_checkpoint
 from wire import keys
+from wire.life.queueing import OVERCOMMIT
 
 KEYS = {"EMAKI_API_KEYS": "greedy,modest"}
 
@@ -175,3 +177,42 @@ def test_after_a_kill_only_what_was_in_the_last_step_is_isolated(tmp_path: Path)
         with service.connection() as redis:
             suspected = [redis.hexists(keys.generation(id_), "suspected") for id_ in ids]
         assert 0 < sum(suspected) <= 16, "places of a batch"
+
+
+def test_priority_orders_a_key_s_own_requests(service: Service) -> None:
+    """While nothing can begin their places and estimates tell it; then how they are drawn does."""
+    headers = {"Authorization": "Bearer ranks"}
+    with (
+        service.another_api(EMAKI_API_KEYS="ranks") as url,
+        httpx.Client(base_url=url, headers=headers, timeout=60) as client,
+    ):
+
+        def ranked(**batches: int) -> list[str]:
+            """As they are asked for; given back the highest first."""
+            ids = {
+                name: submit(client, steps=12, guidance_scale=1, batch=batch, priority=name)
+                for name, batch in batches.items()
+            }
+            return [ids[name] for name in ("high", "normal", "low")]
+
+        others = [submit(client, steps=1000, batch=16) for _ in range(OVERCOMMIT + 2)]
+        eventually(lambda: look(client, others[-1])["progress"]["eta_seconds"])
+        worker = service.processes[0]
+        worker.send_signal(signal.SIGSTOP)
+        try:
+            alike = ranked(normal=16, low=16, high=16)
+            progress = [look(client, id_)["progress"] for id_ in alike]
+            for name in ("queue_position", "eta_seconds"):
+                values = [each[name] for each in progress]
+                assert values == sorted(set(values))
+            # By equal shares the one that wants most would be the last.
+            wanted = ranked(normal=32, low=16, high=64)
+            for id_ in others + alike:
+                client.delete(f"/v1/generations/{id_}").raise_for_status()
+        finally:
+            worker.send_signal(signal.SIGCONT)
+        drawn = [ended(client, id_) for id_ in wanted]
+        assert [body["status"] for body in drawn] == ["succeeded"] * 3
+        for name in ("started_at", "finished_at"):
+            moments = [body[name] for body in drawn]
+            assert moments == sorted(moments)

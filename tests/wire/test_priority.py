@@ -49,6 +49,16 @@ def test_a_low_one_moves_up_with_age(world: World, age: float, first: str) -> No
     assert world.take() == records[first].id
 
 
+def test_a_low_one_does_not_starve_behind_a_stream_of_high_ones(world: World) -> None:
+    low = accepted(world, "low")
+    accepted(world, "high")
+    for minute in range(1, 60):
+        accepted(world, "high", age=-60 * minute)  # one more each minute, and one is taken
+        if world.take() == low.id:
+            break
+    assert 20 <= minute <= 21, "the twenty minutes that lie between the two priorities"
+
+
 def test_position_and_estimate_follow_the_priority(world: World) -> None:
     first = [accepted(world, "normal") for _ in range(OVERCOMMIT + 8)]
     low, normal, high = (accepted(world, name) for name in ("low", "normal", "high"))
