@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis.exceptions import RedisError
 
 from app.addresses import public_url
@@ -175,7 +176,7 @@ async def answer(
 def wanted_of(
     asked: ImagesRequest, card: ModelCard, *, strength: float | None = None
 ) -> GenerationRequest:
-    """What OpenAI's fields mean here."""
+    """What OpenAI's fields mean here; RequestValidationError where that cannot be asked for."""
     steps = min(asked.steps or card.defaults.steps, card.timesteps)  # more is refused later
     partial = asked.partial_images or 0
     chosen = {
@@ -191,7 +192,10 @@ def wanted_of(
         "strength": strength,
         "preview_every": -(-steps // (partial + 1)) if asked.stream and partial else None,
     }
-    return GenerationRequest.model_validate({k: v for k, v in chosen.items() if v is not None})
+    try:
+        return GenerationRequest.model_validate({k: v for k, v in chosen.items() if v is not None})
+    except ValidationError as error:  # OpenAI's prompts may be longer than ours
+        raise RequestValidationError(error.errors()) from error
 
 
 async def _while_connected(request: Request, service: Service, record: Record) -> Record:

@@ -15,6 +15,7 @@ from models.checkpoint import load_model
 from models.manifest import Manifest
 from models.sample import draw, to_uint8
 from tests.e2e.service import Service
+from tests.e2e.test_beginnings import file
 from tests.support import eventually
 from tests.training.conversion.test_stable import write_pipeline
 from training.conversion.folders import convert
@@ -150,6 +151,21 @@ def test_openais_prompt_goes_to_the_words(client: httpx.Client) -> None:
     plain = drawn(client, prompt="a b", seed=3, steps=3)
     png = base64.b64decode(answer.json()["data"][0]["b64_json"])
     assert png == client.get(plain["images"][0]["url"]).content
+
+
+@pytest.mark.usefixtures("manifest")
+def test_what_openais_prompt_may_be_and_ours_may_not_is_a_400(client: httpx.Client) -> None:
+    asked = {"model": "words", "prompt": "a" * 1001}
+    image = {"image": file(np.zeros((16, 16, 3), np.uint8))}
+    for answer in (
+        client.post("/v1/images/generations", json=asked),
+        client.post("/v1/images/edits", data=asked, files=image),
+        client.post("/v1/images/variations", data=asked, files=image),
+    ):
+        assert answer.status_code == 400, answer.text
+        error = answer.json()["error"]
+        assert error["param"] == "prompt"
+        assert "at most 1000 characters" in error["message"]
 
 
 @pytest.mark.usefixtures("manifest")
