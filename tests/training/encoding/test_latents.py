@@ -67,7 +67,7 @@ def test_a_mirrored_picture_has_its_own_latents(tmp_path: Path, vae: Path) -> No
 
 
 def test_a_checkpoint_carries_the_autoencoder_and_draws_pictures(tmp_path: Path, vae: Path) -> None:
-    run = trainer(tmp_path, f"latent.autoencoder={vae}", *SETTINGS)
+    run = trainer(tmp_path, f"latent.autoencoder={vae}", "train.snapshot_every=1", *SETTINGS)
     run.run(until=2)
     model = load_model(run.folder)
     manifest, autoencoder = model.manifest, model.autoencoder
@@ -90,6 +90,10 @@ def test_a_checkpoint_carries_the_autoencoder_and_draws_pictures(tmp_path: Path,
         frame = (8 + 2) * 4  # latents are shown as large as their pictures would be
         assert image.size == (3 * frame - 8, 10 * frame - 8)
         assert image.mode == "RGB"
+    assert main(["average", str(run.folder), "0.1", "--name", "averaged"]) == 0
+    averaged = load_model(run.folder.parent / "averaged")
+    assert averaged.autoencoder is not None
+    assert averaged.encoder is not None
 
 
 def test_what_is_judged_is_decoded_and_drawn_from_the_datas_captions(
