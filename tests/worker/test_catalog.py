@@ -11,6 +11,7 @@ import torch
 
 from models.checkpoint import MANIFEST, WEIGHTS, publish, read_manifest, write_manifest
 from models.unet import UNet
+from tests.companions import write_text_checkpoint
 from tests.support import eventually, write_checkpoint
 from worker.catalog import Catalog, Loaded, Loading
 from worker.engine.precision import Plan, plan
@@ -104,17 +105,20 @@ class Readings:
         self.count += event == "open" and str(arguments[0]) == self.path
 
 
-def test_a_damaged_checkpoint_is_read_again_when_it_changes_and_not_before(tmp_path: Path) -> None:
-    weights = write_checkpoint(tmp_path) / WEIGHTS
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    readings, models = Readings(weights), catalog(tmp_path)
+@pytest.mark.parametrize("name", [WEIGHTS, "text_encoder/model.safetensors"])
+def test_a_damaged_checkpoint_is_read_again_when_it_changes_and_not_before(
+    tmp_path: Path, name: str
+) -> None:
+    file = write_text_checkpoint(tmp_path) / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    readings, models = Readings(file), catalog(tmp_path)
     for _ in range(3):
         models.refresh()
     assert (models.names, readings.count) == ([], 1)
-    weights.write_bytes(whole)
+    file.write_bytes(whole)
     models.refresh()
-    assert models.names == ["tiny"]
+    assert models.names == ["words"]
 
 
 def test_an_older_version_that_turns_out_damaged_leaves_the_card(tmp_path: Path) -> None:
