@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import emaki
+from app.results import expected_bytes
 from models.checkpoint import load_model
 from models.manifest import Manifest
 from models.sample import draw, to_uint8
@@ -19,6 +20,9 @@ from tests.e2e.test_beginnings import file
 from tests.support import eventually
 from tests.training.conversion.test_stable import write_pipeline
 from training.conversion.folders import convert
+from wire import keys
+from wire.record import Record
+from wire.schemas import ModelCard
 from worker.engine.precision import choose, plan
 
 CPU = torch.device("cpu")
@@ -131,6 +135,22 @@ def test_a_prompt_that_does_not_fit_is_drawn_and_said(client: httpx.Client) -> N
     assert drawn(client, prompt="a b", steps=2)["warnings"] == []
     (warning,) = drawn(client, prompt="a " * 400, steps=2)["warnings"]
     assert "the prompt of image 0 is longer than" in warning
+
+
+@pytest.mark.usefixtures("manifest")
+def test_long_prompts_are_counted_among_what_results_take(
+    client: httpx.Client, service: Service
+) -> None:
+    prompts = ["\N{ARTIST PALETTE}" * 1000] * 3 + ["\N{ARTIST PALETTE}" * 999]
+    body = drawn(client, prompt=prompts, negative_prompt=prompts[0], batch=4, steps=1, strip=2)
+    card = ModelCard.model_validate_json(client.get("/v1/models/words").content)
+    with service.connection() as redis:
+        record = redis.hgetall(keys.generation(body["id"]))
+        stored = [*record.values(), *redis.hvals(keys.images(body["id"]))]
+        for _, event in redis.xrange(keys.events(body["id"])):
+            stored += event.values()
+    taken, expected = sum(map(len, stored)), expected_bytes(Record.from_hash(record).request, card)
+    assert 20 * 4000 < taken <= expected < 3 * taken
 
 
 @pytest.mark.usefixtures("manifest")
