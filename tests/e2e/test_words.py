@@ -113,6 +113,9 @@ def test_what_was_asked_for_is_reported_and_draws_the_same_again(client: httpx.C
     ("fields", "field", "says"),
     [
         ({"class": "Circle"}, "class", "send prompt"),
+        ({"class": "Circle", "prompt": "a"}, "class", "has no classes; leave it out"),
+        ({"negative_class": 0, "negative_prompt": "a"}, "negative_class", "leave it out"),
+        ({"model": "tiny", "class": 0, "prompt": "a"}, "prompt", "not draw from words; leave it"),
         ({"prompt": ["a"], "batch": 2}, "prompt", "1 entries for a batch of 2"),
         ({"prompt": []}, "prompt", "0 entries for a batch of 1"),
         ({"prompt": "a" * 1001}, "prompt", "1000 characters"),
