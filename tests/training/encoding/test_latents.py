@@ -13,9 +13,12 @@ from models.sample import draw
 from tests.companions import write_autoencoder, write_text_checkpoint
 from tests.training.encoding.data import trainer
 from training.__main__ import main
+from training.config import Config
 from training.errors import TrainingError
 from training.judging.drawing import draw_pictures
 from training.pictures.data import load_alike
+from training.run.lesson import denoising
+from training.run.lineage import Parent
 
 
 @pytest.fixture
@@ -127,8 +130,15 @@ def test_another_autoencoder_is_another_run(tmp_path: Path, vae: Path) -> None:
     assert read_manifest(resolve(run.folder)).latent is not None
     torch.manual_seed(1)
     other = write_autoencoder(tmp_path / "other", layers_per_block=2)
+    foreign = trainer(tmp_path, f"latent.autoencoder={other}", *SETTINGS)
     with pytest.raises(TrainingError, match="was trained with autoencoder"):
-        trainer(tmp_path, f"latent.autoencoder={other}", *SETTINGS).resume()
+        foreign.resume()
+    parent = Parent.load(run.folder)
+    assert isinstance(run.config, Config)
+    assert isinstance(foreign.config, Config)
+    assert denoising(run.config, run.data, run.device, parent=parent).weights is not None
+    with pytest.raises(TrainingError, match="give the folder vae of that checkpoint"):
+        denoising(foreign.config, foreign.data, run.device, parent=parent)
 
 
 @pytest.mark.parametrize(
