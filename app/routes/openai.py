@@ -28,6 +28,7 @@ from app.prompts import class_of
 from app.resolve import split_version
 from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, all_images, until_finished
+from app.warned import DESCRIBED, warning_headers
 from wire.record import Record
 from wire.schemas import (
     MAX_BATCH,
@@ -111,7 +112,11 @@ async def place_for_a_stream(
     operation_id="create_images",
     response_model=ImagesAnswer,
     responses={
-        200: {"content": {"text/event-stream": {}}, "description": "The pictures, or the stream."},
+        200: {
+            "content": {"text/event-stream": {}},
+            "description": "The pictures, or the stream.",
+            "headers": DESCRIBED,
+        },
         **{
             status: {"model": OpenAIError}
             for status in (400, 401, 404, 408, 409, 413, 415, 421, 429, 500, 503)
@@ -170,7 +175,7 @@ async def answer(
         for entry, png in zip(entries, pictures, strict=True)
     ]
     images = ImagesAnswer(created=int(record.created), data=data, size=_size(record))
-    return JSONResponse(images.model_dump(exclude_none=True))
+    return JSONResponse(images.model_dump(exclude_none=True), headers=warning_headers(record))
 
 
 def wanted_of(

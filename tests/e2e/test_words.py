@@ -136,8 +136,18 @@ def test_what_cannot_be_is_a_422(
 @pytest.mark.usefixtures("manifest")
 def test_a_prompt_that_does_not_fit_is_drawn_and_said(client: httpx.Client) -> None:
     assert drawn(client, prompt="a b", steps=2)["warnings"] == []
-    (warning,) = drawn(client, prompt="a " * 400, steps=2)["warnings"]
+    asked: dict[str, Any] = {"model": "words", "prompt": "a " * 400, "steps": 2}
+    (warning,) = drawn(client, **asked)["warnings"]
     assert "the prompt of image 0 is longer than" in warning
+    headers = {"Prefer": "wait=60", "Accept": "image/png"}
+    picture = client.post("/v1/generations", json=asked, headers=headers)
+    images = client.post("/v1/images/generations", json=asked)
+    many = client.post("/v1/images/generations", json={**asked, "n": 6})
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.headers["emaki-warning"] == images.headers["emaki-warning"] == warning
+    assert many.headers["emaki-warning"].endswith("; and 2 more")
+    short = client.post("/v1/images/generations", json={**asked, "prompt": "a b"})
+    assert "emaki-warning" not in short.headers
 
 
 @pytest.mark.usefixtures("manifest")
