@@ -64,7 +64,7 @@ _LARGER_BODIES = {
     "/v1/images/variations": _UPLOAD_BYTES + _MOST_BODY_BYTES,
 }
 _EXPOSED = (
-    *("ETag", "Location", "Preference-Applied", "Retry-After", "X-Request-ID"),
+    *("ETag", "Location", "Preference-Applied", "Retry-After", "X-Request-ID", "Emaki-Warning"),
     *("RateLimit", "RateLimit-Policy"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
 )

@@ -15,6 +15,12 @@ from wire.picture import last_steps
 from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
 from wire.webhook import WebhookView
 
+_COUNTERPARTS = {
+    "class": "prompt",
+    "prompt": "class",
+    "negative_class": "negative_prompt",
+    "negative_prompt": "negative_class",
+}
 _CHOSEN_SEEDS = 2**53  # what JavaScript's numbers hold exactly
 
 
@@ -113,7 +119,7 @@ def _prompts(request: GenerationRequest, card: ModelCard) -> list[str | None]:
     if card.conditioning != "text":
         for field in ("prompt", "negative_prompt"):
             if getattr(request, field) is not None:
-                instead = "send class" if card.classes else "leave it out"
+                instead = _instead(field, request, card)
                 raise InvalidField(field, f"{card.id} does not draw from words; {instead}")
         return []
     if not isinstance(request.prompt, list):
@@ -136,16 +142,16 @@ def _classes(request: GenerationRequest, card: ModelCard) -> list[int | None]:
                 f"the list has {len(wanted)} entries for a batch of {request.batch}; give one per "
                 "image",
             )
-        return [_class_or_none(entry, card) for entry in wanted]
-    return [_class_or_none(wanted, card)] * request.batch
+        return [_class_or_none(entry, request, card) for entry in wanted]
+    return [_class_or_none(wanted, request, card)] * request.batch
 
 
-def _class_or_none(wanted: ClassRef, card: ModelCard) -> int | None:
+def _class_or_none(wanted: ClassRef, request: GenerationRequest, card: ModelCard) -> int | None:
     if wanted is None and not card.null_class:
         raise InvalidField(
             "class", f"{card.id} cannot draw without a class; send one of {_some(card.classes)}"
         )
-    return None if wanted is None else _class(wanted, card)
+    return None if wanted is None else _class(wanted, request, card)
 
 
 def _negative(request: GenerationRequest, card: ModelCard) -> str | None:
@@ -158,14 +164,14 @@ def _negative(request: GenerationRequest, card: ModelCard) -> str | None:
             f"the weights of {card.id} hold guidance, which leads away from nothing else; leave it "
             "out",
         )
-    return card.classes[_class(request.negative_class, card, field="negative_class")]
+    return card.classes[_class(request.negative_class, request, card, field="negative_class")]
 
 
-def _class(wanted: str | int, card: ModelCard, *, field: str = "class") -> int:
+def _class(
+    wanted: str | int, request: GenerationRequest, card: ModelCard, *, field: str = "class"
+) -> int:
     if not card.classes:
-        instead = "leave it out"
-        if card.conditioning == "text":
-            instead = "send prompt" if field == "class" else "send negative_prompt"
+        instead = _instead(field, request, card)
         raise InvalidField(field, f"{card.id} has no classes; {instead}")
     if isinstance(wanted, int):
         if not 0 <= wanted < len(card.classes):
@@ -184,6 +190,14 @@ def _class(wanted: str | int, card: ModelCard, *, field: str = "class") -> int:
         f"{wanted[:60]!r} is not a class of {card.id}; {hint} "
         f"{'All: ' if suggestions else ''}{_some(card.classes)}",
     )
+
+
+def _instead(field: str, request: GenerationRequest, card: ModelCard) -> str:
+    """What to do about a field that the model does not take: send the one that it does, or not."""
+    other = _COUNTERPARTS[field]
+    sent = request.class_ if other == "class" else getattr(request, other)
+    takes = card.conditioning == "text" or card.classes
+    return f"send {other}" if takes and sent is None else "leave it out"
 
 
 def _require_guidable(request: GenerationRequest, card: ModelCard) -> None:

@@ -1,9 +1,12 @@
 """How many bytes a request's results may take, before they are drawn. Pure."""
 
+import json
+
 from wire.schemas import ModelCard, ResolvedRequest
 
 _PNG = 400  # signature, header, text
 _RECORD = 6_000  # the record, and events without previews
+_COPIES = 5  # of prompts: the record, its two events that have them, a kept answer, the strip
 _MOST_PREVIEWS = 256
 _BASE64 = 4 / 3
 
@@ -16,13 +19,24 @@ def expected_bytes(request: ResolvedRequest, card: ModelCard) -> int:
     """
     values = card.height * card.width * card.channels
     picture = _enlarged(values, request.scale) + _PNG
-    total = request.batch * (picture + _PNG) + _RECORD
+    total = request.batch * (picture + _PNG) + _RECORD + _words(request)
     if request.strip:
         total += _enlarged(request.batch * request.strip * values, request.scale)
     if request.preview_every:
         shown = request.batch * request.drawn_steps // request.preview_every
         total += int(min(shown, _MOST_PREVIEWS) * (values + _PNG) * _BASE64)
     return total
+
+
+def _words(request: ResolvedRequest) -> int:
+    """What prompts take, each of them in its own picture, too."""
+    own = sum(_written(text) for text in request.prompts if text)
+    negative = _written(request.negative_prompt) if request.negative_prompt else 0
+    return _COPIES * (own + negative) + own + request.batch * negative
+
+
+def _written(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 def _enlarged(values: int, scale: int) -> int:

@@ -6,7 +6,7 @@ import torch
 
 from models.autoencoder import Autoencoder, AutoencoderError, load_autoencoder
 from models.companions import AUTOENCODER, locate
-from models.encoder import EncoderError, TextEncoder, load_encoder
+from models.encoder import EncoderError, TextEncoder, TextError, load_encoder
 from models.manifest import CheckpointError, Manifest
 
 
@@ -42,8 +42,11 @@ def load_companions(
                     f"{find(folder, text.encoder)} gives {encoder.width} channels; the network "
                     f"takes {network.text.width}"
                 )
+            encoder.encode("")  # what is drawn without words: it must be numbers
     except (AutoencoderError, EncoderError) as error:
         raise CheckpointError(str(error)) from error
+    except TextError as error:
+        raise CheckpointError(f"{folder}: {error}; fetch its encoder again") from error
     return autoencoder, encoder
 
 

@@ -7,11 +7,13 @@ when it is asked for.
 """
 
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +24,6 @@ from torch import Tensor
 from models.autoencoder import preview
 from models.checkpoint import (
     LATEST,
-    MANIFEST,
     WEIGHTS,
     Model,
     check_size,
@@ -49,7 +50,7 @@ _TRY_AGAIN = 60.0  # seconds until what may pass by itself (no memory, no access
 # Whatever a folder on disk can raise on its way into memory; none of it ends the worker.
 _UNUSABLE = (CheckpointError, OSError, RuntimeError, ArithmeticError, ValueError, MemoryError)
 
-_Stamp = tuple[tuple[int, int, int] | None, ...]
+_Stamp = frozenset[tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -308,15 +309,14 @@ def load(folder: Path, *, device: torch.device, plan: Plan, cores: Cores) -> Loa
 
 
 def _stamp(folder: Path) -> _Stamp:
-    """What changes when a checkpoint's files do."""
-    stamp: list[tuple[int, int, int] | None] = []
-    for name in (MANIFEST, WEIGHTS):
-        try:
-            stat = (folder / name).stat()
-            stamp.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
-        except OSError:
-            stamp.append(None)
-    return tuple(stamp)
+    """What changes when a checkpoint's files do: those of an encoder's folder in it, too."""
+    stamp = set()
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            with suppress(OSError):  # gone meanwhile
+                stat = Path(parent, name).stat()
+                stamp.add((stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return frozenset(stamp)
 
 
 def card_of(manifest: Manifest, steps: list[int], *, created: int) -> ModelCard:

@@ -17,6 +17,7 @@ from app.queue import Idempotency
 from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, idempotency, picture, until_finished
 from app.wakes import Wakes
+from app.warned import DESCRIBED, warning_headers
 from wire.record import Record
 from wire.schemas import (
     Generation,
@@ -63,6 +64,7 @@ Found = Annotated[Record, Depends(find_record)]
             "model": Generation,
             "description": "Finished while `Prefer: wait` held; or the picture.",
             "content": {"image/png": {"schema": BINARY}},
+            "headers": DESCRIBED,
             "links": _LINKS,
         },
         202: {"links": _LINKS},
@@ -118,6 +120,7 @@ async def submit(
             view = record.generation(now=time.time())
         return _accepted(placed(view, base), headers)
     if wants_png(accept_):
+        headers |= warning_headers(record)
         return Response(await picture(service, record), 200, headers, media_type="image/png")
     view = placed(await service.store.view(record), base)
     return Response(view.model_dump_json(), 200, headers, media_type=_JSON)

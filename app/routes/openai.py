@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis.exceptions import RedisError
 
 from app.addresses import public_url
@@ -27,6 +28,7 @@ from app.prompts import class_of
 from app.resolve import split_version
 from app.state import RequestId, Service, ServiceDep, TraceParent
 from app.submission import accept, all_images, until_finished
+from app.warned import DESCRIBED, warning_headers
 from wire.record import Record
 from wire.schemas import (
     MAX_BATCH,
@@ -110,7 +112,11 @@ async def place_for_a_stream(
     operation_id="create_images",
     response_model=ImagesAnswer,
     responses={
-        200: {"content": {"text/event-stream": {}}, "description": "The pictures, or the stream."},
+        200: {
+            "content": {"text/event-stream": {}},
+            "description": "The pictures, or the stream.",
+            "headers": DESCRIBED,
+        },
         **{
             status: {"model": OpenAIError}
             for status in (400, 401, 404, 408, 409, 413, 415, 421, 429, 500, 503)
@@ -169,13 +175,13 @@ async def answer(
         for entry, png in zip(entries, pictures, strict=True)
     ]
     images = ImagesAnswer(created=int(record.created), data=data, size=_size(record))
-    return JSONResponse(images.model_dump(exclude_none=True))
+    return JSONResponse(images.model_dump(exclude_none=True), headers=warning_headers(record))
 
 
 def wanted_of(
     asked: ImagesRequest, card: ModelCard, *, strength: float | None = None
 ) -> GenerationRequest:
-    """What OpenAI's fields mean here."""
+    """What OpenAI's fields mean here; RequestValidationError where that cannot be asked for."""
     steps = min(asked.steps or card.defaults.steps, card.timesteps)  # more is refused later
     partial = asked.partial_images or 0
     chosen = {
@@ -191,7 +197,10 @@ def wanted_of(
         "strength": strength,
         "preview_every": -(-steps // (partial + 1)) if asked.stream and partial else None,
     }
-    return GenerationRequest.model_validate({k: v for k, v in chosen.items() if v is not None})
+    try:
+        return GenerationRequest.model_validate({k: v for k, v in chosen.items() if v is not None})
+    except ValidationError as error:  # OpenAI's prompts may be longer than ours
+        raise RequestValidationError(error.errors()) from error
 
 
 async def _while_connected(request: Request, service: Service, record: Record) -> Record:

@@ -24,6 +24,7 @@ from app.routes.openai import (
 )
 from app.state import RequestId, Service, ServiceDep, traceparent
 from app.submission import accept
+from app.warned import DESCRIBED
 from wire.schemas import MAX_BATCH, MAX_SEED, MODEL_PATTERN, Sampler
 
 router = APIRouter(prefix="/v1/images", tags=["openai"])
@@ -31,7 +32,11 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": OpenAIError}
     for status in (400, 401, 404, 408, 409, 413, 415, 421, 429, 500, 503)
 }
-_EVENTS = {"content": {"text/event-stream": {}}, "description": "The pictures, or the stream."}
+_EVENTS = {
+    "content": {"text/event-stream": {}},
+    "description": "The pictures, or the stream.",
+    "headers": DESCRIBED,
+}
 
 
 class Wishes(ImagesRequest):
@@ -111,7 +116,10 @@ async def edit(
 
 
 @router.post(
-    "/variations", name="vary", response_model=ImagesAnswer, responses={200: {}, **_ERRORS}
+    "/variations",
+    name="vary",
+    response_model=ImagesAnswer,
+    responses={200: {"headers": DESCRIBED}, **_ERRORS},
 )
 async def vary(
     request: Request,

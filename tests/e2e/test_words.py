@@ -11,13 +11,18 @@ import torch
 from PIL import Image
 
 import emaki
+from app.results import expected_bytes
 from models.checkpoint import load_model
 from models.manifest import Manifest
 from models.sample import draw, to_uint8
 from tests.e2e.service import Service
+from tests.e2e.test_beginnings import file
 from tests.support import eventually
 from tests.training.conversion.test_stable import write_pipeline
 from training.conversion.folders import convert
+from wire import keys
+from wire.record import Record
+from wire.schemas import ModelCard
 from worker.engine.precision import choose, plan
 
 CPU = torch.device("cpu")
@@ -108,6 +113,9 @@ def test_what_was_asked_for_is_reported_and_draws_the_same_again(client: httpx.C
     ("fields", "field", "says"),
     [
         ({"class": "Circle"}, "class", "send prompt"),
+        ({"class": "Circle", "prompt": "a"}, "class", "has no classes; leave it out"),
+        ({"negative_class": 0, "negative_prompt": "a"}, "negative_class", "leave it out"),
+        ({"model": "tiny", "class": 0, "prompt": "a"}, "prompt", "not draw from words; leave it"),
         ({"prompt": ["a"], "batch": 2}, "prompt", "1 entries for a batch of 2"),
         ({"prompt": []}, "prompt", "0 entries for a batch of 1"),
         ({"prompt": "a" * 1001}, "prompt", "1000 characters"),
@@ -128,8 +136,34 @@ def test_what_cannot_be_is_a_422(
 @pytest.mark.usefixtures("manifest")
 def test_a_prompt_that_does_not_fit_is_drawn_and_said(client: httpx.Client) -> None:
     assert drawn(client, prompt="a b", steps=2)["warnings"] == []
-    (warning,) = drawn(client, prompt="a " * 400, steps=2)["warnings"]
+    asked: dict[str, Any] = {"model": "words", "prompt": "a " * 400, "steps": 2}
+    (warning,) = drawn(client, **asked)["warnings"]
     assert "the prompt of image 0 is longer than" in warning
+    headers = {"Prefer": "wait=60", "Accept": "image/png"}
+    picture = client.post("/v1/generations", json=asked, headers=headers)
+    images = client.post("/v1/images/generations", json=asked)
+    many = client.post("/v1/images/generations", json={**asked, "n": 6})
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.headers["emaki-warning"] == images.headers["emaki-warning"] == warning
+    assert many.headers["emaki-warning"].endswith("; and 2 more")
+    short = client.post("/v1/images/generations", json={**asked, "prompt": "a b"})
+    assert "emaki-warning" not in short.headers
+
+
+@pytest.mark.usefixtures("manifest")
+def test_long_prompts_are_counted_among_what_results_take(
+    client: httpx.Client, service: Service
+) -> None:
+    prompts = ["\N{ARTIST PALETTE}" * 1000] * 3 + ["\N{ARTIST PALETTE}" * 999]
+    body = drawn(client, prompt=prompts, negative_prompt=prompts[0], batch=4, steps=1, strip=2)
+    card = ModelCard.model_validate_json(client.get("/v1/models/words").content)
+    with service.connection() as redis:
+        record = redis.hgetall(keys.generation(body["id"]))
+        stored = [*record.values(), *redis.hvals(keys.images(body["id"]))]
+        for _, event in redis.xrange(keys.events(body["id"])):
+            stored += event.values()
+    taken, expected = sum(map(len, stored)), expected_bytes(Record.from_hash(record).request, card)
+    assert 20 * 4000 < taken <= expected < 3 * taken
 
 
 @pytest.mark.usefixtures("manifest")
@@ -150,6 +184,21 @@ def test_openais_prompt_goes_to_the_words(client: httpx.Client) -> None:
     plain = drawn(client, prompt="a b", seed=3, steps=3)
     png = base64.b64decode(answer.json()["data"][0]["b64_json"])
     assert png == client.get(plain["images"][0]["url"]).content
+
+
+@pytest.mark.usefixtures("manifest")
+def test_what_openais_prompt_may_be_and_ours_may_not_is_a_400(client: httpx.Client) -> None:
+    asked = {"model": "words", "prompt": "a" * 1001}
+    image = {"image": file(np.zeros((16, 16, 3), np.uint8))}
+    for answer in (
+        client.post("/v1/images/generations", json=asked),
+        client.post("/v1/images/edits", data=asked, files=image),
+        client.post("/v1/images/variations", data=asked, files=image),
+    ):
+        assert answer.status_code == 400, answer.text
+        error = answer.json()["error"]
+        assert error["param"] == "prompt"
+        assert "at most 1000 characters" in error["message"]
 
 
 @pytest.mark.usefixtures("manifest")

@@ -1,16 +1,31 @@
 """The catalog: what a worker does with good, bad and changing checkpoints."""
 
 import logging
+import re
+import shutil
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from models.checkpoint import MANIFEST, WEIGHTS, publish, read_manifest, write_manifest
+from models.checkpoint import (
+    LATEST,
+    MANIFEST,
+    WEIGHTS,
+    publish,
+    read_manifest,
+    save_checkpoint,
+    write_manifest,
+)
+from models.companions import AUTOENCODER, CONFIG, ENCODER, ENCODER_WEIGHTS
+from models.manifest import CheckpointError
 from models.unet import UNet
+from tests.companions import write_autoencoder, write_text_checkpoint
 from tests.support import eventually, write_checkpoint
 from worker.catalog import Catalog, Loaded, Loading
 from worker.engine.precision import Plan, plan
@@ -93,6 +108,68 @@ def test_a_bad_checkpoint_is_one_line_and_the_old_one_goes_on(
     assert models.find("tiny@0000002") is None
 
 
+def foreign_encoder(folder: Path) -> None:
+    config = folder / ENCODER / CONFIG
+    config.write_text(config.read_text().replace('"bert"', '"t5"'))
+
+
+def no_safetensors(folder: Path) -> None:
+    (folder / ENCODER / ENCODER_WEIGHTS).unlink()
+
+
+def no_numbers(folder: Path) -> None:
+    weights = load_file(folder / ENCODER / ENCODER_WEIGHTS)
+    weights["encoder.layer.1.output.LayerNorm.bias"].fill_(float("nan"))
+    save_file(weights, folder / ENCODER / ENCODER_WEIGHTS, metadata={"format": "pt"})
+
+
+def another_factor(folder: Path) -> None:
+    write_autoencoder(folder / AUTOENCODER, kind="tiny")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (foreign_encoder, "model_type = 't5' is not supported"),
+        (no_safetensors, "only whole safetensors are read"),
+        (no_numbers, "0000002: the text encoder gave states that are no numbers"),
+        (another_factor, "at 1/4 of the size; the manifest says 4 of 3 at 1/2"),
+    ],
+)
+def test_an_encoder_that_cannot_be_used_is_one_line_and_the_old_version_goes_on(
+    tmp_path: Path,
+    spoil: Callable[[Path], None],
+    says: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first, folder = write_text_checkpoint(tmp_path, latent=True), tmp_path / ".spoilt"
+    models = catalog(tmp_path)
+    models.refresh()
+    shutil.copytree(first, folder)
+    spoil(folder)
+    manifest = read_manifest(first)
+    save_checkpoint(
+        tmp_path,
+        replace(manifest, step=2),
+        weights=load_file(first / WEIGHTS),
+        companions={
+            name: folder / name
+            for name in manifest.files
+            if name != WEIGHTS and (folder / name).is_file()
+        },
+    )
+    with pytest.raises(CheckpointError, match=re.escape(says)):
+        publish(tmp_path, "words", 2)
+    (tmp_path / "words" / LATEST).write_text("0000002")
+    with caplog.at_level(logging.ERROR):
+        models.refresh()
+        models.refresh()
+    (line,) = caplog.messages
+    assert says in line
+    assert line.endswith("; still serving words@0000001")
+    assert [card.versions for card in models.cards()] == [["words@0000001"]]
+
+
 class Readings:
     """How often a file is opened, as Python's audit events tell it."""
 
@@ -104,17 +181,20 @@ class Readings:
         self.count += event == "open" and str(arguments[0]) == self.path
 
 
-def test_a_damaged_checkpoint_is_read_again_when_it_changes_and_not_before(tmp_path: Path) -> None:
-    weights = write_checkpoint(tmp_path) / WEIGHTS
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    readings, models = Readings(weights), catalog(tmp_path)
+@pytest.mark.parametrize("name", [WEIGHTS, "text_encoder/model.safetensors"])
+def test_a_damaged_checkpoint_is_read_again_when_it_changes_and_not_before(
+    tmp_path: Path, name: str
+) -> None:
+    file = write_text_checkpoint(tmp_path) / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    readings, models = Readings(file), catalog(tmp_path)
     for _ in range(3):
         models.refresh()
     assert (models.names, readings.count) == ([], 1)
-    weights.write_bytes(whole)
+    file.write_bytes(whole)
     models.refresh()
-    assert models.names == ["tiny"]
+    assert models.names == ["words"]
 
 
 def test_an_older_version_that_turns_out_damaged_leaves_the_card(tmp_path: Path) -> None:

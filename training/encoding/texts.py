@@ -32,6 +32,7 @@ from training.sections import Texts
 
 _VERSION = 1
 _EXAMPLES = 8
+_LONGEST_EXAMPLE = 1000  # characters, as many as a request's prompt may have
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def encoded(
             f"the captions' states cannot be kept in {path.parent}: {error}; free some space, or "
             "set XDG_CACHE_HOME to a folder that has it"
         ) from error
-    some = np.linspace(0, len(captions) - 1, min(len(captions), _EXAMPLES)).astype(int)
+    short = [caption for caption in captions if len(caption) <= _LONGEST_EXAMPLE]
+    some = np.linspace(0, len(short) - 1, min(len(short), _EXAMPLES)).astype(int)
     return States(
         values=values[1:],
         null=values[0],
@@ -122,7 +124,7 @@ def encoded(
             tokens=section.tokens,
             encoder=section.encoder if by_reference else ENCODER,
             tokenizer=TOKENIZER,
-            examples=section.examples or tuple(captions[i] for i in some),
+            examples=section.examples or tuple(short[i] for i in some),
         ),
         files=files,
         facts={name.rsplit("/")[-1]: digest for name, digest in sorted(digests.items())},

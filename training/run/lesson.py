@@ -63,7 +63,7 @@ def denoising(
     )
     if parent is None:
         return Lesson(shape, objective, inputs, facts=inputs.facts)
-    parent.require_alike(config, data)
+    parent.require_alike(config, data, autoencoder=inputs.facts.get("autoencoder"))
     inherited = parent.weights_for(shape, data.classes, config.train.seed)
     say(summary(parent, inherited))
     facts = {**inputs.facts, **parent.facts()}

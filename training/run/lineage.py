@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import WEIGHTS, Model, load_model
+from models.companions import AUTOENCODER, AUTOENCODER_WEIGHTS
 from models.manifest import Manifest
 from models.unet import UNet, UNetConfig
 from training.config import Run
@@ -63,11 +64,15 @@ class Parent:
         }
         return {LINEAGE: [*manifest.training.get(LINEAGE, []), own]}
 
-    def require_alike(self, config: Run, data: Pictures) -> None:
+    def require_alike(self, config: Run, data: Pictures, *, autoencoder: str | None) -> None:
         """Refuse a child that would read the parent's outputs as something else.
 
+        Args:
+            autoencoder: the digest of the one whose latents the child learns; None: pixels.
+
         Raises:
-            TrainingError: it predicts something else, or has classes where the pictures have none.
+            TrainingError: it predicts something else, in other latents, or has classes where the
+                pictures have none.
         """
         theirs, ours = self.manifest.diffusion, config.diffusion
         for name in ("prediction", "schedule", "timesteps", "beta_range"):
@@ -77,6 +82,16 @@ class Parent:
                     f"{getattr(theirs, name)!r}, the configuration {getattr(ours, name)!r}: its "
                     "weights would mean something else; give the same"
                 )
+        encoded = self.manifest.files.get(f"{AUTOENCODER}/{AUTOENCODER_WEIGHTS}")
+        if autoencoder != (None if encoded is None else encoded.sha256):
+            instead = "leave it out"
+            if encoded is not None:
+                instead = f"give the folder {AUTOENCODER} of that checkpoint"
+            raise TrainingError(
+                f"--init-from {self.manifest.version} does not draw what the configuration's "
+                "[latent] autoencoder makes of pictures: its weights would mean something else; "
+                + instead
+            )
         if self.manifest.classes and not (data.classes or data.captions):
             raise TrainingError(
                 f"{self.manifest.version} has classes, and the pictures have none: put them into a "

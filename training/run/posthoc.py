@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.checkpoint import latest_step, publish, read_manifest, save_checkpoint
+from models.checkpoint import (
+    RESUME,
+    WEIGHTS,
+    latest_step,
+    publish,
+    read_manifest,
+    save_checkpoint,
+)
+from models.loading import find
 from models.manifest import step_name
 from training.errors import TrainingError
 from training.run.averages import PowerAverages, combine
@@ -39,7 +47,8 @@ def average(arguments: argparse.Namespace) -> None:
         raise TrainingError(
             f"{folder} has no snapshots to average; train with train.snapshot_every = 250, say"
         )
-    manifest = read_manifest(folder / step_name(latest_step(folder)))
+    latest = folder / step_name(latest_step(folder))
+    manifest = read_manifest(latest)
     name = arguments.name or f"{manifest.name}-ema-{std:g}"
     snapshots = [(step, load_file(_path(folder, step))) for step in steps]
     try:
@@ -58,6 +67,9 @@ def average(arguments: argparse.Namespace) -> None:
         out,
         replace(manifest, name=name, step=steps[-1], training=facts, quality={}),
         weights={key: value.to(dtype) for key, value in weights.items()},
+        companions={
+            name: find(latest, name) for name in manifest.files if name not in (WEIGHTS, RESUME)
+        },
     )
     publish(out, name, steps[-1])
     print(f"{written}: an average of relative length {std:g} from {len(steps)} snapshots")

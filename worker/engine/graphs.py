@@ -10,8 +10,8 @@ Where there is no CUDA the same code runs with plain calls in place of graphs: t
 tested. Shapes: R = B = the chunk's size, rows and positions; else as in `batch`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from models.noise import normal
 from worker.engine.batch import Batch, Moved, Outcome, Shown, as_pixels, hold
 from worker.engine.chunks import Cut
 from worker.engine.staging import Staged
-from worker.engine.weights import Weights
+from worker.engine.weights import Show, Weights
 from worker.engine.work import Row
 
 _SPARE = 0  # the slot of rows that are not there
@@ -71,31 +71,35 @@ class GraphBatch(Batch):
         """What people wanted to see, on its way to the host."""
         pieces: list[Tensor] = []
         places: list[list[int | None]] = [[None] * 3 for _ in wanted]
-        count = 0
+        failed: dict[int, Exception] = {}
         for part, images in enumerate((moved.before, moved.x, moved.estimate)):
             rows = [i for i, want in enumerate(wanted) if want[part]]
             if rows:
                 index = torch.tensor(rows, pin_memory=self._cuda)
                 index = index.to(images.device, non_blocking=True)
-                pieces.append(self._seen(images[index], final=part == _FINAL))
-                for i in rows:
-                    places[i][part], count = count, count + 1
+                seen = self._seen(images[index], final=part == _FINAL)
+                for i, pixels in zip(rows, seen, strict=True):
+                    if isinstance(pixels, Exception):
+                        failed[i] = pixels
+                    else:
+                        places[i][part] = len(pieces)
+                        pieces.append(pixels)
         if not pieces:
             host.mark()
-            return _Leaving(places, torch.empty(0), None)
-        pixels = torch.cat(pieces)
+            return _Leaving(places, failed, torch.empty(0), None)
+        stacked = torch.stack(pieces)
         if not self._cuda:
-            return _Leaving(places, pixels, None)
-        there = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=True)
-        there.copy_(pixels, non_blocking=True)
-        return _Leaving(places, there, host.mark())
+            return _Leaving(places, failed, stacked, None)
+        there = torch.empty(stacked.shape, dtype=torch.uint8, pin_memory=True)
+        there.copy_(stacked, non_blocking=True)
+        return _Leaving(places, failed, there, host.mark())
 
-    def _seen(self, images: Tensor, *, final: bool) -> Tensor:
+    def _seen(self, images: Tensor, *, final: bool) -> Sequence[Tensor | Exception]:
         """Pixels of rows: latents decoded one by one, or guessed at."""
         w = self._weights
         if final and w.decode is not None:
-            return torch.cat([as_pixels(w.decode(image[None])) for image in images])
-        return as_pixels(images if w.preview is None else w.preview(images))
+            return [_decoded(w.decode, image) for image in images]
+        return as_pixels(images if w.preview is None else w.preview(images)).unbind()
 
     def _grow(self, missing: int) -> None:
         """More slots; the graphs know the old ones, so they are captured anew."""
@@ -135,6 +139,20 @@ class GraphBatch(Batch):
         if self._cuda:
             x = x.contiguous(memory_format=torch.channels_last)
         return self._weights.forward(x, t, conditions)
+
+
+def _decoded(decode: Show, latent: Tensor) -> Tensor | Exception:
+    """A latent's pixels, or why there are none: no reason to make the step, which is made, again.
+
+    Raises:
+        AcceleratorError: the device is broken for this process.
+    """
+    try:
+        return as_pixels(decode(latent[None]))[0]
+    except torch.AcceleratorError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this picture's
+        return error
 
 
 class _Graph:
@@ -193,15 +211,21 @@ class _Host:
 
 
 class _Leaving(Outcome):
-    """Pixels on their way to the host: which row's frame, picture and preview is which."""
+    """Pixels on their way to the host: which row's frame, picture and preview is which.
+
+    Args:
+        failed: rows whose picture could not be decoded, and why.
+    """
 
     def __init__(
         self,
         places: list[list[int | None]],
+        failed: Mapping[int, Exception],
         pixels: Tensor,
         there: torch.cuda.Event | None,
     ) -> None:
-        self._places, self._pixels, self._there = places, pixels, there
+        self._places, self._failed = places, failed
+        self._pixels, self._there = pixels, there
 
     @property
     def ready(self) -> bool:
@@ -211,7 +235,10 @@ class _Leaving(Outcome):
         if self._there is not None:
             self._there.synchronize()
         pixels = self._pixels.numpy()
-        return [
+        shown = [
             Shown(*(None if i is None else pixels[i].copy() for i in places))
             for places in self._places
         ]
+        for i, error in self._failed.items():
+            shown[i] = replace(shown[i], picture=error)
+        return shown

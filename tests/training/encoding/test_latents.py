@@ -19,6 +19,8 @@ from training.encoding.inputs import prepare
 from training.errors import TrainingError
 from training.judging.drawing import draw_pictures
 from training.pictures.data import load_alike
+from training.run.lesson import denoising
+from training.run.lineage import Parent
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_a_mirrored_picture_has_its_own_latents(tmp_path: Path, vae: Path) -> No
 
 
 def test_a_checkpoint_carries_the_autoencoder_and_draws_pictures(tmp_path: Path, vae: Path) -> None:
-    run = trainer(tmp_path, f"latent.autoencoder={vae}", *SETTINGS)
+    run = trainer(tmp_path, f"latent.autoencoder={vae}", "train.snapshot_every=1", *SETTINGS)
     run.run(until=2)
     model = load_model(run.folder)
     manifest, autoencoder = model.manifest, model.autoencoder
@@ -115,6 +117,10 @@ def test_a_checkpoint_carries_the_autoencoder_and_draws_pictures(tmp_path: Path,
         frame = (8 + 2) * 4  # latents are shown as large as their pictures would be
         assert image.size == (3 * frame - 8, 10 * frame - 8)
         assert image.mode == "RGB"
+    assert main(["average", str(run.folder), "0.1", "--name", "averaged"]) == 0
+    averaged = load_model(run.folder.parent / "averaged")
+    assert averaged.autoencoder is not None
+    assert averaged.encoder is not None
 
 
 def test_what_is_judged_is_decoded_and_drawn_from_the_datas_captions(
@@ -148,8 +154,15 @@ def test_another_autoencoder_is_another_run(tmp_path: Path, vae: Path) -> None:
     assert read_manifest(resolve(run.folder)).latent is not None
     torch.manual_seed(1)
     other = write_autoencoder(tmp_path / "other", layers_per_block=2)
+    foreign = trainer(tmp_path, f"latent.autoencoder={other}", *SETTINGS)
     with pytest.raises(TrainingError, match="was trained with autoencoder"):
-        trainer(tmp_path, f"latent.autoencoder={other}", *SETTINGS).resume()
+        foreign.resume()
+    parent = Parent.load(run.folder)
+    assert isinstance(run.config, Config)
+    assert isinstance(foreign.config, Config)
+    assert denoising(run.config, run.data, run.device, parent=parent).weights is not None
+    with pytest.raises(TrainingError, match="give the folder vae of that checkpoint"):
+        denoising(foreign.config, foreign.data, run.device, parent=parent)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,13 @@ def test_captions_are_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert np.array_equal(first.states, again.states)
 
 
+def test_a_caption_that_no_request_may_have_is_no_example(tmp_path: Path) -> None:
+    inputs = trainer(tmp_path, f"text.caption={'{text}' * 300}").lesson.inputs
+    assert inputs is not None
+    assert inputs.text is not None
+    assert inputs.text.examples == ("red" * 300,)  # and "blue" is too long
+
+
 def test_a_dropped_caption_is_the_empty_text(tmp_path: Path) -> None:
     run = trainer(tmp_path, "train.label_dropout=0.5")
     inputs, objective = run.lesson.inputs, run.lesson.objective

@@ -72,7 +72,8 @@ def test_a_slow_decoder_holds_no_other_model_up() -> None:
     assert ("slow", 0) in pictures(run(engine))
 
 
-def test_a_picture_that_cannot_be_decoded_fails_its_own_request() -> None:
+@pytest.mark.parametrize("graphs", [False, True], ids=["plain", "graphs"])
+def test_a_picture_that_cannot_be_decoded_fails_its_own_request(*, graphs: bool) -> None:
     broken = alone(work("w", fake_weights(), seeds=(13,)))["w", 0]
 
     def choosy(latents: Tensor) -> Tensor:
@@ -83,10 +84,12 @@ def test_a_picture_that_cannot_be_decoded_fails_its_own_request() -> None:
         return whole
 
     weights = latent_weights(decode=choosy)
-    engine = Engine(Plan((8,)))
+    good = work("good", weights, seeds=(1, 2), labels=(0, 1), steps=7)  # two are still to be made
+    engine = Engine(Plan((8,), graphs=graphs))
     engine.add(work("bad", weights, seeds=(13, 14), labels=(0, 0)))
-    engine.add(work("good", weights, seeds=(1, 2), labels=(0, 1)))
+    engine.add(good)
     events = run(engine)
     (failed,) = [event for event in events if isinstance(event, WorkFailed)]
     assert (failed.id, str(failed.error)) == ("bad", "no memory for this one")
-    assert {key for key in pictures(events) if key[0] == "good"} == {("good", 0), ("good", 1)}
+    drawn = pictures(events)
+    assert {key: drawn[key] for key in drawn if key[0] == "good"} == alone(good)
