@@ -16,12 +16,19 @@ from training.distillation.levels import find
 from training.distillation.options import Distillation, Method, distilled_by, load_distillation
 from training.distillation.teacher import Teacher
 from training.pictures.data import Pictures, has_grown
+from training.pictures.mixture import Asked
 from training.run.attention import use_plain_attention
 from training.run.job import carry_out
 from training.run.lesson import Lesson
 from training.run.objective import Objective
 
 _OBJECTIVES = {"guidance": GuidanceObjective, "consistency": ConsistencyObjective}
+_DATA: dict[str, Any] = {
+    "action": "append",
+    "required": True,
+    "metavar": "PATH[=WEIGHT]",
+    "help": "what it was trained on; as train's",
+}
 _HELP = {
     "guidance": "one evaluation a guided step instead of two",
     "consistency": "one to four evaluations a picture",
@@ -35,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     for method in get_args(Method):
         parser = methods.add_parser(method, help=_HELP[method])
         parser.add_argument("model", type=Path, help="the teacher: a model's folder or a step's")
-        parser.add_argument("--data", type=Path, required=True, help="what it was trained on")
+        parser.add_argument("--data", **_DATA)
         parser.add_argument("--name", required=True, help="the new model's name")
         parser.add_argument("--config", type=Path, help="a TOML file: [train] [publish] [distill]")
         parser.add_argument("--guidance-scale", type=float, help="default: the teacher's")
@@ -58,7 +65,7 @@ def add_parser(subparsers: Any) -> None:
     tables.set_defaults(run=learn)
     levels = methods.add_parser("levels", help="a consistency model's levels, found by drawing")
     levels.add_argument("model", type=Path, help="a consistency model's folder or a step's")
-    levels.add_argument("--data", type=Path, required=True, help="what it was trained on")
+    levels.add_argument("--data", **_DATA)
     levels.add_argument("--images", type=int, default=2000, help="to draw each time")
     levels.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     levels.set_defaults(run=find)
@@ -81,7 +88,8 @@ def teach(arguments: argparse.Namespace) -> None:
         return student(method, folder, manifest, run, device=device)
 
     known = manifest.classes if has_grown(manifest) else ()
-    carry_out(run, arguments.data, lesson, arguments, known=known)
+    asked = [Asked.parse(text) for text in arguments.data]
+    carry_out(run, asked, lesson, arguments, known=known)
 
 
 def student(

@@ -17,6 +17,7 @@ from training.devices import pick_device
 from training.errors import TrainingError
 from training.judging.judge import appoint_judge
 from training.pictures.data import load_alike
+from training.pictures.mixture import Asked
 from training.pictures.source import SPLITS
 
 Levels = tuple[float, ...]
@@ -34,7 +35,8 @@ def find(arguments: argparse.Namespace) -> None:
             f"{model.manifest.version} is no consistency model and has no levels to search for; "
             "make one of it with distill consistency"
         )
-    train, test = (load_alike(arguments.data, model.manifest, split=split) for split in SPLITS)
+    asked = [Asked.parse(text) for text in arguments.data]
+    train, test = (load_alike(asked, model.manifest, split=split) for split in SPLITS)
     judge = appoint_judge(
         train,
         test,

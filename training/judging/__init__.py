@@ -13,5 +13,6 @@ classifier   who judges classes: trained once per data set, cached
 results      what was found, as a manifest keeps it
 figures      the same, in words
 report       the same, as a page
+history      figures over time, and where they are kept
 gate         whether a new checkpoint may be published
 """

@@ -1,7 +1,6 @@
 """`evaluate MODEL`: from a command line to a table, JSON, a page, and figures in the manifest."""
 
 import argparse
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -9,17 +8,18 @@ from typing import Any
 
 import torch
 
-from models.checkpoint import MANIFEST, load_model, resolve, write_manifest
+from models.checkpoint import MANIFEST, load_model, resolve
 from models.manifest import Manifest
-from training import metrics
 from training.devices import pick_device
 from training.judging.drawing import add_settings, asked_settings
 from training.judging.features import FROM_FILE, NAMES
 from training.judging.figures import table
+from training.judging.history import note
 from training.judging.judge import DEFAULT_IMAGES, METRICS, appoint_judge, default_metrics
 from training.judging.report import write_report
 from training.judging.results import MEASURED, VARYING, Evaluation
 from training.pictures.data import load_alike
+from training.pictures.mixture import Asked
 from training.pictures.source import SPLITS
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -31,7 +31,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "evaluate", help="measure a model; at its defaults, note the figures in its manifest"
     )
     parser.add_argument("model", type=Path, help="a model's folder or one checkpoint's")
-    parser.add_argument("--data", type=Path, required=True, help="the data it was trained on")
+    parser.add_argument(
+        "--data",
+        action="append",
+        required=True,
+        metavar="PATH[=WEIGHT]",
+        help="the data it was trained on; as train's",
+    )
     parser.add_argument(
         "--images",
         type=int,
@@ -64,7 +70,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     model = load_model(folder, device=device, dtype=_DTYPES[arguments.dtype])
     manifest = model.manifest
     settings = asked_settings(manifest, arguments)
-    train, test = (load_alike(arguments.data, manifest, split=split) for split in SPLITS)
+    asked = [Asked.parse(text) for text in arguments.data]
+    train, test = (load_alike(asked, manifest, split=split) for split in SPLITS)
     judge = appoint_judge(
         train,
         test,
@@ -105,10 +112,7 @@ def _note(folder: Path, manifest: Manifest, found: Evaluation) -> None:
         features = {**(kept.pop("features", None) or {}), **measured.pop("features")}
         others = {name: value or kept.get(name) for name, value in measured.items()}
         fresh["evaluation"] = {**new, "features": features, **others}
-    write_manifest(folder, dataclasses.replace(manifest, quality={**manifest.quality, **fresh}))
-    if (folder.parent / metrics.METRICS).is_file():  # the run's page shows it beside its curves
-        quality = {**manifest.quality, **fresh}
-        metrics.append(folder.parent, {"step": manifest.step, "quality": quality})
+    note(folder, manifest, fresh)
     _say(f"noted in {folder / MANIFEST}")
 
 

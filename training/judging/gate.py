@@ -3,15 +3,15 @@
 Off unless `publish.gate` is true. It judges by class agreement.
 """
 
-import dataclasses
 import sys
 from pathlib import Path
 
 import torch
 
-from models.checkpoint import load_model, read_manifest, write_manifest
+from models.checkpoint import load_model, read_manifest
 from training.errors import TrainingError
 from training.judging.agreement import conditions, measure_agreement
+from training.judging.history import note
 from training.pictures.data import Pictures
 
 
@@ -50,8 +50,7 @@ class AgreementGate:
             images=self._images,
             say=_say,
         )
-        quality = {**manifest.quality, "class_agreement": agreement.to_json()}
-        write_manifest(folder, dataclasses.replace(manifest, quality=quality))
+        note(folder, manifest, {"class_agreement": agreement.to_json()})
         return agreement.drawn
 
 

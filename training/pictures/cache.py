@@ -32,7 +32,7 @@ from training.pictures.source import Source, Split
 
 _VERSION = 1  # changes whenever decoding does
 _CHUNK = 1024
-_MOST_UNREADABLE = 0.2
+MOST_UNREADABLE = 0.2  # of a split; more are refused
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _decode_all(
                 else:
                     images[len(good)] = result
                     good.append(index)
-            if len(unreadable) > _MOST_UNREADABLE * count:
+            if len(unreadable) > MOST_UNREADABLE * count:
                 break
     if unreadable:
         report.write_text("\n".join(unreadable) + "\n", encoding="utf-8", errors="replace")
@@ -162,10 +162,10 @@ def _decode_all(
 
 def _require_enough(source: Source, good: list[int], unreadable: list[str], report: Path) -> None:
     count = len(source.labels)
-    if len(unreadable) > _MOST_UNREADABLE * count:
+    if len(unreadable) > MOST_UNREADABLE * count:
         raise TrainingError(
             f"{len(unreadable)} of the first {len(unreadable) + len(good)} files cannot be read, "
-            f"more than {_MOST_UNREADABLE:.0%} of all {count}: {unreadable[0]}; {report} names them"
+            f"more than {MOST_UNREADABLE:.0%} of all {count}: {unreadable[0]}; {report} names them"
         )
     lost = set(source.labels) - {source.labels[index] for index in good}
     if lost and (source.classes or not good):

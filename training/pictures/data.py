@@ -106,7 +106,7 @@ def load_pictures(
         source = _of_known(source, known, where)
     captions: tuple[str, ...] = ()
     if caption is not None:
-        source, captions = _captioned(source, caption, caption_group)
+        source, captions = captioned(source, caption, caption_group)
     for remark in source.remarks:
         say(f"warning: {remark}")
     if source.others:
@@ -178,7 +178,7 @@ def _of_known(source: Source, known: tuple[str, ...], where: str) -> Source:
     return dataclasses.replace(source, remarks=[*source.remarks, remark])
 
 
-def _captioned(source: Source, template: str, group: str | None) -> tuple[Source, tuple[str, ...]]:
+def captioned(source: Source, template: str, group: str | None) -> tuple[Source, tuple[str, ...]]:
     """The source with captions for labels, and the captions in label order."""
     about = source.about or [None] * len(source)
     each, without = captions_of(source.names, about, template=template, group=group)

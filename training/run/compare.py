@@ -11,9 +11,10 @@ from PIL import Image
 from models.checkpoint import read_manifest, resolve
 from models.manifest import Manifest
 from training.errors import TrainingError
+from training.judging.history import figures, quality_of
 from training.metrics import METRICS, read_metrics
 from training.pages import page, picture
-from training.run.page import charts, figures, quality_of
+from training.run.page import charts
 from training.run.scalars import REPORTS
 
 

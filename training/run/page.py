@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from models.checkpoint import read_manifest, steps_of
-from models.manifest import CheckpointError, Manifest, step_name
+from models.manifest import Manifest
+from training.judging.history import REPORT, section, write_whole
 from training.metrics import curve, read_metrics
 from training.pages import page
 from training.pictures.data import Pictures
 from training.plots import Line, line_chart
 from training.run.strips import Strip, earlier, neighbours, strip_table
 
-REPORT = "report.html"
 _REJECTS = 50  # that are named
 _CLASSES = 200  # in the data sheet
 
@@ -50,15 +49,13 @@ def write_page(
         "<h2>Strip</h2>" + strip_table(strip),
         earlier(folder, strip),
         neighbours(nearest),
-        _quality(quality_of(folder, lines)),
+        section(folder),
         "<h2>Data</h2>" + _data(manifest, data),
         "<h2>Lineage</h2>" + _lineage(manifest),
         f"<h2>Configuration</h2><pre>{escape(_configuration(folder, manifest))}</pre>",
     ]
     path = folder / REPORT
-    fresh = path.with_name(f".{REPORT}.part")
-    fresh.write_text(page(manifest.version, "\n".join(parts)), encoding="utf-8")
-    fresh.replace(path)
+    write_whole(path, page(manifest.version, "\n".join(parts)))
     return path
 
 
@@ -103,33 +100,6 @@ def by_level(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Line]
     return found
 
 
-def quality_of(folder: Path, lines: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
-    """What `evaluate` found, by step: of checkpoints that are there, and as the run noted it."""
-    found = {one["step"]: one["quality"] for one in lines if isinstance(one.get("quality"), dict)}
-    for step in steps_of(folder):
-        try:
-            quality = read_manifest(folder / step_name(step)).quality
-        except CheckpointError:
-            continue
-        if quality:
-            found[step] = quality
-    return dict(sorted(found.items()))
-
-
-def figures(quality: Mapping[str, Any]) -> dict[str, float]:
-    """The few figures of an evaluation that are worth a column."""
-    found: dict[str, float] = {}
-    agreement = quality.get("class_agreement") or {}
-    if "drawn" in agreement:
-        found["class agreement"] = agreement["drawn"]
-    evaluation = quality.get("evaluation") or {}
-    for name, one in (evaluation.get("features") or {}).items():
-        for key in ("frechet", "precision", "recall"):
-            if key in one:
-                found[f"{key}, {name}"] = one[key]["drawn"]
-    return found
-
-
 def _positive(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
     return all(value > 0 for lines in runs.values() for _, value in curve(lines, "loss"))
 
@@ -145,22 +115,6 @@ def _heading(manifest: Manifest, data: Pictures, lines: Sequence[Mapping[str, An
         f"{len(data)} pictures of {width}x{height} pixels in {channels} channels, {told}; "
         f"step {manifest.step}, {manifest.training.get('pictures_seen', 0)} pictures seen{now}"
     )
-
-
-def _quality(quality: Mapping[int, Mapping[str, Any]]) -> str:
-    rows = {step: figures(one) for step, one in quality.items()}
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    if not names:
-        return (
-            '<h2>Evaluation</h2><p class="note">None yet: python -m training evaluate MODEL --data '
-            "PATH notes its figures, and they come here at the next report.</p>"
-        )
-    head = "".join(f"<th>{escape(name)}" for name in names)
-    body = "".join(
-        f"<tr><td>{step}" + "".join(f"<td>{row[n]:.4g}" if n in row else "<td>" for n in names)
-        for step, row in rows.items()
-    )
-    return f"<h2>Evaluation</h2><table><tr><th>step{head}{body}</table>"
 
 
 def _data(manifest: Manifest, data: Pictures) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from training.pictures.cache import bombs_are_errors
 from training.pictures.captions import captions_of
+from training.pictures.data import captioned
 from training.pictures.decode import Unreadable, open_picture, plain
 from training.pictures.holdout import held_out, is_low
 from training.pictures.labels import Naming
@@ -109,9 +110,10 @@ def survey(
     found: list[_One] = []
     rejected: list[tuple[str, str]] = []
     for split, source in parts:
-        looks = _look_at_all(source, share=hold_out, near=near)
+        told = source if caption is None else captioned(source, caption, None)[0]
+        looks = _look_at_all(told, share=hold_out, near=near)
         low = [not isinstance(one, str) and one.low for one in looks]
-        kept_out = held_out(source, low) if split == "train" else set()
+        kept_out = held_out(told, low) if split == "train" else set()
         for index, one in enumerate(looks):
             if isinstance(one, str):
                 rejected.append((source.names[index], one))
@@ -149,7 +151,7 @@ def _look_at_all(source: Source, *, share: float, near: bool) -> list[_One | str
                 size=(image.height, image.width),
                 kind=_kind(image),
                 digest=hashlib.sha256(data).digest(),
-                low=is_low(data, share),
+                low=is_low(source.groups[index].encode() if source.groups else data, share),
                 hashed=perceptual_hash(plain(image)) if near else 0,
             )
         except Unreadable as error:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from training.pictures.cache import MOST_UNREADABLE
 from training.pictures.source import SPLITS
 from training.survey.look import Survey
 
@@ -65,6 +66,16 @@ _USES = {"train": "train on", "test": "judge by"}
 def oddities(found: Survey) -> list[str]:
     """What training would do something else with than is meant, probably."""
     odd = []
+    count = len(found.rejected) + len(found.seen)
+    if len(found.rejected) > MOST_UNREADABLE * count:
+        odd.append(
+            f"training refuses these: {len(found.rejected)} of {count} files cannot be used, more "
+            f"than {MOST_UNREADABLE:.0%}"
+        )
+    if empty := [name for name, c in _counts(found) if not c.total()]:
+        odd.append(
+            f"training refuses these: the class {empty[0]!r} has no picture that can be used"
+        )
     if found.classes:
         few = [(name, c["train"]) for name, c in _counts(found) if c["train"] < _FEW]
         if few:

@@ -12,9 +12,9 @@ from tests.training.data import CONFIG
 from tests.training.run.test_lineage import draw
 from training.__main__ import main
 from training.card import to_card
+from training.judging.history import quality_of
 from training.metrics import append, curve, read_metrics
 from training.plots import line_chart
-from training.run.page import quality_of
 
 COMMAND = ["train", "pets.toml", "--data", "data", "--device", "cpu"]
 
@@ -149,6 +149,22 @@ def test_evaluate_s_figures_come_into_the_page(folder: Path) -> None:
     append(slower, {"step": 4, "quality": {"class_agreement": {"drawn": 0.25}}})
     found = quality_of(slower, read_metrics(slower))
     assert [found[step]["class_agreement"]["drawn"] for step in sorted(found)] == [0.25, 0.5]
+    # A run that has ended writes no page again: what evaluates does.
+    before = (slower / "report.html").read_text()
+    assert "None yet: python -m training evaluate" in before
+    draw(folder / "more", "cat", 20, 2)
+    draw(folder / "more", "dog <&>", 20, 3)
+    data = ["--data", str(folder / "data"), "--data", f"{folder / 'more'}=2"]
+    judged = ["--metrics", "agreement", "--images", "4", "--device", "cpu"]
+    assert main(["evaluate", str(slower), *data, *judged]) == 0
+    page = (slower / "report.html").read_text()
+    noted = read_manifest(resolve(slower)).quality["class_agreement"]["drawn"]
+    assert f"<table><tr><th>step<th>class agreement<tr><td>4<td>0.25<tr><td>7<td>{noted:.4g}" in (
+        page
+    )
+    assert 'font-size="13">class agreement</text>' in page
+    assert page.startswith(before.split('<section id="evaluation">')[0])
+    assert page.endswith(before.split("</section>")[1])
 
 
 def test_a_chart_leaves_out_what_cannot_be_drawn() -> None:

@@ -27,6 +27,8 @@ from tests.training.data import NAMES, write_idx
 from tests.training.run.test_loop import trainer
 from training.errors import TrainingError
 from training.judging.gate import AgreementGate
+from training.judging.history import quality_of
+from training.metrics import read_metrics
 from training.pictures.data import load_pictures
 from training.run.loop import Trainer
 
@@ -154,6 +156,12 @@ def test_the_gate_keeps_a_worse_checkpoint_from_being_published(
     assert "not published: class agreement" in good.saver.verdict
     spoilt = read_manifest(good.folder / "0000101").quality["class_agreement"]["drawn"]
     assert spoilt < learnt
+    shutil.rmtree(good.folder / "0000101")  # its figure stays, for the run's page
+    found = quality_of(good.folder, read_metrics(good.folder))
+    assert {step: one["class_agreement"]["drawn"] for step, one in found.items()} == {
+        100: learnt,
+        101: spoilt,
+    }
     assert latest_step(good.folder) == 100
 
     # What was noted under the same conditions is not measured again.

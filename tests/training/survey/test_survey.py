@@ -12,11 +12,12 @@ from PIL import Image
 from tests.training.data import write_idx
 from tests.training.pictures.test_sources import load, png, write
 from training.__main__ import main
+from training.errors import TrainingError
 from training.pictures.labels import Naming
 from training.pictures.mixture import Asked
 from training.survey.duplicates import nearly_same
 from training.survey.look import Survey, survey
-from training.survey.words import oddities
+from training.survey.words import oddities, sentences, to_json
 
 
 def scene(seed: int, *, size: int = 64, kind: str = "PNG", quality: int = 90) -> bytes:
@@ -83,6 +84,8 @@ def test_counts_are_those_that_training_finds(pets: Path) -> None:
     for split in ("train", "test"):
         data = load(pets, split=split, hold_out=0.1, size=(8, 8), channels=3)
         assert sum(one.split == split for one in found.seen) == len(data)
+        counts = np.bincount(data.labels, minlength=2).tolist()
+        assert [one[split] for one in to_json(found)["classes"].values()] == counts
     assert found.classes == ("cat", "dog")
 
 
@@ -122,7 +125,33 @@ def test_captions_are_counted(tmp_path: Path) -> None:
     files = {f"{i}.png": png(i) for i in range(4)}
     files["metadata.jsonl"] = "\n".join(map(json.dumps, lines)).encode()
     path = write(tmp_path, files)
-    assert check(path).captions == ["x", "xx", "xxx", ""]
+    found = check(path)
+    assert found.captions == ["x", "xx", "xxx", ""]
+    assert "captions of 1 to 3 (median 2) characters, 3 different; 1 pictures have none" in (
+        sentences(found)
+    )
+
+
+def test_captions_are_held_out_as_training_does(tmp_path: Path) -> None:
+    lines = [{"file_name": f"{i}.png", "text": f"kind {i % 7}"} for i in range(39)]
+    files = {f"{i}.png": png(i) for i in range(40)}
+    files["metadata.jsonl"] = "\n".join(map(json.dumps, lines)).encode()
+    path = write(tmp_path, files)
+    found = check(path, caption="a {text}", hold_out=0.5)
+    assert [name for name, _ in found.rejected] == ["39.png"]
+    for split in ("train", "test"):
+        data = load(path, split=split, hold_out=0.5, caption="a {text}")
+        assert sum(one.split == split for one in found.seen) == len(data)
+
+
+def test_what_training_refuses_is_said(tmp_path: Path) -> None:
+    files = {f"cat/{i}.png": png(i) for i in range(3)} | {"dog/1.png": b""}
+    path = write(tmp_path, files)
+    said = oddities(check(path))
+    assert "training refuses these: 1 of 4 files cannot be used, more than 20%" in said
+    assert "training refuses these: the class 'dog' has no picture that can be used" in said
+    with pytest.raises(TrainingError):
+        load(path)
 
 
 def test_everything_is_json_for_programs(
