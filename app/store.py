@@ -129,6 +129,16 @@ class Store:
         """Generations that wait to be told to a webhook's receiver."""
         return int(await self._redis.zcard(keys.due(receiver)))
 
+    async def untold(self) -> tuple[int, int]:
+        """Generations that wait to be told to webhooks; of these, whose time has come."""
+        receivers: Any = await self._redis.smembers(keys.RECEIVERS)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for receiver in receivers:
+                pipe.zcard(keys.due(receiver.decode()))
+                pipe.zcount(keys.due(receiver.decode()), "-inf", time.time())
+            counts = await pipe.execute()
+        return sum(counts[::2]), sum(counts[1::2])
+
     async def dead_messages(self, owner: str, limit: int) -> list[Delivery]:
         """An owner's messages that were given up, newest first."""
         ids: Any = await self._redis.zrange(keys.died(owner), 0, limit - 1, desc=True)
