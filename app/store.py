@@ -139,11 +139,25 @@ class Store:
             counts = await pipe.execute()
         return sum(counts[::2]), sum(counts[1::2])
 
-    async def dead_messages(self, owner: str, limit: int) -> list[Delivery]:
-        """An owner's messages that were given up, newest first."""
-        ids: Any = await self._redis.zrange(keys.died(owner), 0, limit - 1, desc=True)
-        found: Any = await self._redis.hmget(keys.dead(owner), ids) if ids else []
-        return [Delivery.read(text) for text in found if text is not None]
+    async def dead_messages(
+        self, owner: str, *, after: str | None, limit: int
+    ) -> tuple[list[Delivery], str | None]:
+        """Some of an owner's messages that were given up, newest first, and where the next begin.
+
+        Args:
+            after: such a place, "<when> <id>"; None: the newest. That message may be gone by now.
+        """
+        died: Any = await self._redis.zrange(keys.died(owner), 0, -1, desc=True, withscores=True)
+        places = [(when, id_.decode()) for id_, when in died]  # a thousand at most
+        if after is not None:
+            when, _, id_ = after.partition(" ")
+            places = [place for place in places if place < (float(when), id_)]
+        page = places[:limit]
+        found: Any = []
+        if page:
+            found = await self._redis.hmget(keys.dead(owner), [id_ for _, id_ in page])
+        more = f"{page[-1][0]!r} {page[-1][1]}" if len(places) > limit else None
+        return [Delivery.read(text) for text in found if text is not None], more
 
     async def resend(self, owner: str, message: str) -> bool:
         """Try a message again that was given up; whether there was such a one."""
