@@ -1,4 +1,4 @@
-"""The opaque cursor of a list: where in an owner's history a page ended, and whose that is."""
+"""The opaque cursor of a list: where in an owner's list a page ended, and whose that is."""
 
 import base64
 import binascii
@@ -7,38 +7,39 @@ import re
 
 from app.exceptions import InvalidField
 
-_MEMBER = re.compile(r"[0-9a-f]{48}")
 _MARK_DIGITS = 12
+HISTORY = re.compile(r"[0-9a-f]{48}")
+DEAD = re.compile(r"\d{1,12}(\.\d{1,9})? [\w.-]{1,80}")
 
 
-def encode(member: str, owner: str) -> str:
-    """A history member as a client sees it."""
-    return base64.urlsafe_b64encode(bytes.fromhex(member + _mark(member, owner))).decode()
+def encode(place: str, owner: str) -> str:
+    """A place in a list as a client sees it."""
+    return base64.urlsafe_b64encode((_mark(place, owner) + place).encode()).decode()
 
 
-def decode(cursor: str, owner: str) -> str:
-    """The history member that a cursor stands for.
+def decode(cursor: str, owner: str, form: re.Pattern[str]) -> str:
+    """The place that a cursor stands for; ``form``: of this list's places.
 
     Raises:
         InvalidField: this server gave no such cursor, or not to this owner.
     """
     try:
-        text = base64.urlsafe_b64decode(cursor.encode("ascii")).hex()
-    except (binascii.Error, UnicodeEncodeError):
+        text = base64.urlsafe_b64decode(cursor.encode("ascii")).decode("ascii")
+    except (binascii.Error, UnicodeError):
         text = ""
-    member, mark = text[:-_MARK_DIGITS], text[-_MARK_DIGITS:]
-    if not _MEMBER.fullmatch(member):
+    mark, place = text[:_MARK_DIGITS], text[_MARK_DIGITS:]
+    if not form.fullmatch(place):
         raise InvalidField(
             "cursor", f"{cursor[:60]!r} is no cursor; send a page's `next_cursor`, or none"
         )
-    if mark != _mark(member, owner):
+    if mark != _mark(place, owner):
         raise InvalidField(
             "cursor",
             f"{cursor[:60]!r} is of another API key's list; begin your own without a cursor",
         )
-    return member
+    return place
 
 
-def _mark(member: str, owner: str) -> str:
+def _mark(place: str, owner: str) -> str:
     """Tells owners apart, and does not say who they are."""
-    return hashlib.sha256(f"{owner}:{member}".encode()).hexdigest()[:_MARK_DIGITS]
+    return hashlib.sha256(f"{owner}:{place}".encode()).hexdigest()[:_MARK_DIGITS]

@@ -192,7 +192,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "WebhookView": _HOOK,
     "Webhook": {**_HOOK, "secret": None},
     "DeadMessage": _DEAD,
-    "DeadMessages": {"data": [_DEAD]},
+    "DeadMessages": {"data": [_DEAD], "next_cursor": None},
     "OpenAIErrorBody": _OPENAI_ERROR,
     "OpenAIError": {"error": _OPENAI_ERROR},
 }

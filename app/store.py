@@ -130,11 +130,35 @@ class Store:
         """An owner's generations that wait to be told to a webhook's receiver."""
         return int(await self._redis.zcard(keys.due(queue(url, owner))))
 
-    async def dead_messages(self, owner: str, limit: int) -> list[Delivery]:
-        """An owner's messages that were given up, newest first."""
-        ids: Any = await self._redis.zrange(keys.died(owner), 0, limit - 1, desc=True)
-        found: Any = await self._redis.hmget(keys.dead(owner), ids) if ids else []
-        return [Delivery.read(text) for text in found if text is not None]
+    async def untold(self) -> tuple[int, int]:
+        """Generations that wait to be told to webhooks; of these, whose time has come."""
+        receivers: Any = await self._redis.smembers(keys.RECEIVERS)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for receiver in receivers:
+                pipe.zcard(keys.due(receiver.decode()))
+                pipe.zcount(keys.due(receiver.decode()), "-inf", time.time())
+            counts = await pipe.execute()
+        return sum(counts[::2]), sum(counts[1::2])
+
+    async def dead_messages(
+        self, owner: str, *, after: str | None, limit: int
+    ) -> tuple[list[Delivery], str | None]:
+        """Some of an owner's messages that were given up, newest first, and where the next begin.
+
+        Args:
+            after: such a place, "<when> <id>"; None: the newest. That message may be gone by now.
+        """
+        died: Any = await self._redis.zrange(keys.died(owner), 0, -1, desc=True, withscores=True)
+        places = [(when, id_.decode()) for id_, when in died]  # a thousand at most
+        if after is not None:
+            when, _, id_ = after.partition(" ")
+            places = [place for place in places if place < (float(when), id_)]
+        page = places[:limit]
+        found: Any = []
+        if page:
+            found = await self._redis.hmget(keys.dead(owner), [id_ for _, id_ in page])
+        more = f"{page[-1][0]!r} {page[-1][1]}" if len(places) > limit else None
+        return [Delivery.read(text) for text in found if text is not None], more
 
     async def resend(self, owner: str, message: str) -> bool:
         """Try a message again that was given up; whether there was such a one."""

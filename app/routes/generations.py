@@ -138,7 +138,7 @@ async def list_generations(
     ] = None,
 ) -> GenerationList:
     """Your generations, newest first. A page may hold fewer than `limit`, and not be the last."""
-    after = None if cursor is None else cursors.decode(cursor, owner)
+    after = None if cursor is None else cursors.decode(cursor, owner, cursors.HISTORY)
     records, more = await service.store.history(owner, wanted, after=after, limit=limit)
     data = [placed(await service.store.view(record), base) for record in records]
     next_cursor = None if more is None else cursors.encode(more, owner)

@@ -24,6 +24,14 @@ _LABELS = {
     "batch_places": ("used", "padded"),
     "webhooks": ("put", "delivered", "later", "dead"),
 }
+_GAUGES = {
+    "queue_requests": "Requests waiting.",
+    "queue_pictures": "Pictures accepted and not begun.",
+    "backlog_evaluations": "Network evaluations accepted and not made.",
+    "workers": "Live workers with a model.",
+    "webhooks_waiting": "Generations with messages that webhooks have not taken.",
+    "webhooks_due": "Of these, whose next try is due and not yet made.",
+}
 
 
 class _Workers(Collector):
@@ -53,17 +61,12 @@ class _Workers(Collector):
 class _Now(Collector):
     """What is there at this moment."""
 
-    def __init__(self, *, requests: int, pictures: int, evaluations: int, workers: int) -> None:
-        self._requests, self._pictures, self._workers = requests, pictures, workers
-        self._evaluations = evaluations
+    def __init__(self, values: Mapping[str, int]) -> None:
+        self._values = values
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("emaki_queue_requests", "Requests waiting.", self._requests)
-        text = "Pictures accepted and not begun."
-        yield GaugeMetricFamily("emaki_queue_pictures", text, self._pictures)
-        text = "Network evaluations accepted and not made."
-        yield GaugeMetricFamily("emaki_backlog_evaluations", text, self._evaluations)
-        yield GaugeMetricFamily("emaki_workers", "Live workers with a model.", self._workers)
+        for name, text in _GAUGES.items():
+            yield GaugeMetricFamily(f"emaki_{name}", text, self._values[name])
 
 
 @router.get(
@@ -76,10 +79,17 @@ class _Now(Collector):
 async def metrics(service: ServiceDep) -> Response:
     """Prometheus metrics."""
     requests, pictures, evaluations = await service.store.queue()
-    workers = len(await service.offers.workers())
+    waiting, due = await service.store.untold()
     registry = CollectorRegistry()
     registry.register(_Workers(await service.store.counts()))
-    now = _Now(requests=requests, pictures=pictures, evaluations=evaluations, workers=workers)
-    registry.register(now)
+    now = {
+        "queue_requests": requests,
+        "queue_pictures": pictures,
+        "backlog_evaluations": evaluations,
+        "workers": len(await service.offers.workers()),
+        "webhooks_waiting": waiting,
+        "webhooks_due": due,
+    }
+    registry.register(_Now(now))
     text: Any = generate_latest(service.telemetry.registry) + generate_latest(registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

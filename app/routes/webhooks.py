@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 
+from app import cursor as cursors
 from app.auth import Owner
 from app.exceptions import MessageNotFound
 from app.problems import errors
@@ -44,18 +45,26 @@ class DeadMessage(BaseModel):
 
 
 class DeadMessages(BaseModel):
-    """The last ones, newest first."""
+    """A page of them, newest first."""
 
     data: list[DeadMessage]
+    next_cursor: str | None = Field(description="Send it as `cursor` for the next page.")
 
 
 @router.get("/dead", responses=errors(401, 422, 429, 503))
 async def list_dead_messages(
-    service: ServiceDep, owner: Owner, limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 20
+    service: ServiceDep,
+    owner: Owner,
+    limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 20,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next_cursor` of the page before.")
+    ] = None,
 ) -> DeadMessages:
     """Your messages that were tried for a day in vain, newest first; kept for a week."""
-    letters = await service.store.dead_messages(owner, limit)
-    return DeadMessages(data=[DeadMessage.of(letter) for letter in letters])
+    after = None if cursor is None else cursors.decode(cursor, owner, cursors.DEAD)
+    letters, more = await service.store.dead_messages(owner, after=after, limit=limit)
+    next_cursor = None if more is None else cursors.encode(more, owner)
+    return DeadMessages(data=[DeadMessage.of(each) for each in letters], next_cursor=next_cursor)
 
 
 @router.post("/dead/{id}/resend", status_code=204, responses=errors(401, 404, 429, 503))

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -162,6 +163,31 @@ def test_a_cursor_of_another_keys_list_is_refused(own: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
     assert "another API key's list; begin your own without a cursor" in answer.json()["detail"]
     assert own.get(LISTED, headers=OTHER).json()["data"] == []
+
+
+def test_dead_messages_come_in_pages_without_gaps(own: httpx.Client, service: Service) -> None:
+    owner, url = hashlib.sha256(b"narrow").hexdigest()[:16], "/v1/webhooks/dead"
+    ids = [f"{i:032x}.done" for i in range(5)]
+    fields = {"event": "done", "url": "https://a.example", "to": "a", "secret": "", "data": "{}"}
+    with service.connection() as redis:
+        for i, id_ in enumerate(ids):
+            died = 1.7e9 + i // 2  # some at the same moment
+            letter = fields | {"id": id_, "generation": id_[:32], "at": 1, "since": 1, "died": died}
+            redis.hset(keys.dead(owner), id_, json.dumps(letter))
+            redis.zadd(keys.died(owner), {id_: died})
+        found: list[str] = []
+        page = own.get(url, params={"limit": 2}).json()
+        while page["next_cursor"]:
+            found += [letter["id"] for letter in page["data"]]
+            redis.zrem(keys.died(owner), found[-1])  # sent again: the next page begins there still
+            cursor = page["next_cursor"]
+            page = own.get(url, params={"limit": 2, "cursor": cursor}).json()
+        assert found + [letter["id"] for letter in page["data"]] == ids[::-1]
+        redis.delete(keys.dead(owner), keys.died(owner))
+    answer = own.get(url, params={"cursor": cursor}, headers=OTHER)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+    history = own.get(LISTED, params={"limit": 1}).json()["next_cursor"]
+    assert own.get(url, params={"cursor": history}).status_code == 422
 
 
 def test_both_clients_narrow_their_lists(own: httpx.Client) -> None:

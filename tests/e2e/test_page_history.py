@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from tests.e2e.page import REFUSED, Tab, opened
 from tests.e2e.service import Service
@@ -278,3 +278,49 @@ def test_an_entry_follows_what_happens_elsewhere(api: httpx.Client, view: Open) 
         expect(tab.entry(running)).to_contain_text("canceled")
         api.delete(running["urls"]["self"])
         eventually(lambda: api.get(running["urls"]["self"]).status_code == 404)
+
+
+def test_choosing_filter_queue_and_models_work_by_keyboard(api: httpx.Client, view: Open) -> None:
+    for seed in (1, 2):
+        drawn(api, seed=seed)
+    with view() as tab:
+        page, entries = tab.page, tab.page.locator("#gallery li")
+        expect(entries).to_have_count(2)
+
+        def press(control: Locator, key: str = "Enter") -> None:
+            """Get there by Tab alone, and press a key."""
+            for _ in range(80):
+                page.keyboard.press("Tab")
+                if control.evaluate("control => control === document.activeElement"):
+                    outline = control.evaluate("control => getComputedStyle(control).outlineStyle")
+                    assert outline != "none", "one sees where one is"
+                    page.keyboard.press(key)
+                    return
+            raise AssertionError(f"Tab never comes to {control}")
+
+        press(page.locator("#gallery-filter summary"))
+        press(page.get_by_role("form", name="Filter").get_by_label("Seed"), "2")
+        page.keyboard.press("Tab")
+        expect(entries).to_have_count(1)
+        press(tab.button("Show all"))
+        expect(entries).to_have_count(2)
+        press(tab.button("Choose several"))
+        expect(page.locator("#gallery-chosen")).to_be_visible()
+        for entry in entries.all():
+            press(entry.get_by_role("checkbox"), "Space")
+        press(tab.button("Compare two"))
+        expect(tab.dialog).to_have_accessible_name("Side by side")
+        page.keyboard.press("Escape")
+        expect(tab.button("Compare two")).to_be_focused()
+        running = api.post("/v1/generations", json={"steps": 1000, "batch": 64}).json()
+        press(page.get_by_role("link", name="Queue"))
+        row = page.locator("#queue li")
+        expect(row).to_have_count(1)
+        press(row.get_by_role("button"))
+        expect(row).to_have_count(0)
+        assert api.get(running["urls"]["self"]).json()["status"] == "canceled"
+        press(page.get_by_role("link", name="Models"))
+        press(page.locator("#models-list").get_by_role("link", name="tiny"))
+        expect(page.get_by_role("heading", name="tiny")).to_be_focused()
+        press(tab.button("Draw with it"))
+        expect(tab.control("Model")).to_be_focused()

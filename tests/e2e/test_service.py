@@ -17,6 +17,7 @@ from models.checkpoint import WEIGHTS, publish
 from serve.embedded import EmbeddedRedis
 from tests.e2e.service import Service, running
 from tests.support import eventually, free_port, write_checkpoint
+from wire import keys
 
 
 def test_models_are_listed_and_described(client: httpx.Client) -> None:
@@ -82,6 +83,29 @@ def test_metrics_count_what_the_api_and_workers_did(client: httpx.Client) -> Non
     route = 'http_requests_total{method="POST",route="/v1/generations",status="200"}'
     assert counted(route) >= 1
     assert client.get("/metrics").headers["content-type"].startswith("text/plain")
+
+
+def test_metrics_count_the_webhooks_messages_that_wait_and_that_are_due(
+    service: Service, client: httpx.Client
+) -> None:
+    def counted() -> tuple[float, float]:
+        text = client.get("/metrics").text
+        return value(text, "emaki_webhooks_waiting"), value(text, "emaki_webhooks_due")
+
+    waiting, due = counted()
+    hook = {"url": "https://receiver.example/", "events": ["done"]}
+    with service.another_api(EMAKI_WEBHOOK_SECRET="whsec_" + "A" * 44) as url:
+        answer = httpx.post(
+            f"{url}/v1/generations", json={"webhook": hook}, headers={"Prefer": "wait=30"}
+        )
+        assert answer.json()["status"] == "succeeded"
+        assert counted() == (waiting + 1, due + 1)
+        with service.connection() as redis:
+            receivers = [name.decode() for name in redis.smembers(keys.RECEIVERS)]
+            (receiver,) = [name for name in receivers if "receiver.example" in name]
+            redis.zadd(keys.due(receiver), {answer.json()["id"]: time.time() + 60})
+            assert counted() == (waiting + 1, due), "its next try is in a minute"
+            redis.delete(keys.due(receiver))
 
 
 def value(text: str, name: str) -> float:
