@@ -51,6 +51,16 @@ def test_the_same_words_are_encoded_once_and_apart_from_who_asks() -> None:
     assert words.conditions([None], "far too long").result().cut == (-1,)
 
 
+def test_as_many_words_are_kept_as_memory_is_meant_for() -> None:
+    encoder = Encoder()
+    words = Words(encoder)  # type: ignore[arg-type]
+    words.conditions(["first", *(str(i) for i in range(256))], None).result()
+    words.conditions(["255"], None).result()
+    assert len(encoder.texts) == 257, "the latest of 256 are kept"
+    words.conditions(["first"], None).result()
+    assert encoder.texts[257:] == ["first"]
+
+
 def test_an_encoder_that_fails_fails_who_asked_and_no_other() -> None:
     words = Words(Encoder())  # type: ignore[arg-type]
     bad, good = words.conditions(["\ud800"], None), words.conditions(["a"], None)
