@@ -4,11 +4,13 @@ The front matter is YAML, in which every JSON value is one. Knows no weights.
 """
 
 import json
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models.companions import PACKAGE
 from models.manifest import Manifest, step_name
 
 CARD = "README.md"
@@ -107,9 +109,12 @@ def _use(manifest: Manifest, *, diffusers: bool) -> str:
     d = manifest.defaults
     settings = f"Defaults: `{d.sampler}`, {d.steps} steps, guidance {d.guidance_scale:g}."
     if not diffusers:
+        words = ""
+        if manifest.text and manifest.text.examples:
+            words = f" --prompt {shlex.quote(manifest.text.examples[0])}"
         return (
-            f"`python -m training sample {manifest.name} --out grid.png`, or let a worker of Emaki "
-            f"serve the folder above. {settings}"
+            f"`python -m training sample {manifest.name}{words} --out grid.png`, or let a worker "
+            f"of Emaki serve the folder above. {settings}"
         )
     kind = "StableDiffusionPipeline" if manifest.text or manifest.latent else "DDPMPipeline"
     labels = (
@@ -158,12 +163,35 @@ def _training(manifest: Manifest) -> str:
         )
         + "."
     ]
+    lines += _encoders(manifest)
     parents: list[Mapping[str, Any]] = training.get("lineage", [])
     if parents:
         lines.append(
             "Begun from " + ", from ".join(one["model"] for one in reversed(parents)) + "."
         )
     return "\n\n".join(lines)
+
+
+def _encoders(manifest: Manifest) -> list[str]:
+    """What its words and its pictures are to the network, where a run of ours has noted it."""
+    config, lines = manifest.training.get("config", {}), []
+    if manifest.text and config.get("text"):
+        lines.append(
+            f"Reads {manifest.text.tokens} tokens of a caption as states of the text encoder "
+            f"`{_last(config['text']['encoder'])}`."
+        )
+    if manifest.latent and config.get("latent"):
+        height, width = manifest.network.size
+        lines.append(
+            f"Draws latents of {width}x{height}, which the autoencoder "
+            f"`{_last(config['latent']['autoencoder'])}` decodes."
+        )
+    return lines
+
+
+def _last(folder: str) -> str:
+    """A package's folder as it is, another's own name: where it lay says nothing elsewhere."""
+    return folder if folder.startswith(PACKAGE) else Path(folder).name
 
 
 def _figures(manifest: Manifest) -> str:

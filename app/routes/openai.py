@@ -1,7 +1,8 @@
 """`/v1/images/generations` as the `openai` package calls it; errors in OpenAI's envelope.
 
-A prompt names a class. Other fields of OpenAI's are accepted and ignored; `seed`, `steps`,
-`guidance_scale`, `sampler` and `scale` are Emaki's own (in the package: `extra_body`).
+A prompt names a class, or says what to draw where the model draws from words. Other fields of
+OpenAI's are accepted and ignored; `seed`, `steps`, `guidance_scale`, `sampler` and `scale` are
+Emaki's own (in the package: `extra_body`).
 """
 
 import asyncio
@@ -52,7 +53,11 @@ class ImagesRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    prompt: str = Field(max_length=32_000, description="A class, or a text that names one.")
+    prompt: str = Field(
+        max_length=32_000,
+        description="A class, or a text that names one; where the card's `conditioning` is text, "
+        "what to draw, in 1,000 characters at most.",
+    )
     model: str | None = Field(None, pattern=MODEL_PATTERN)
     n: int | None = Field(None, ge=1, le=MAX_BATCH)
     response_format: Literal["url", "b64_json"] | None = Field(None, description="Absent: both.")

@@ -1,6 +1,7 @@
 """Prompts become work: encoded apart, kept, cut where they are too long, failing alone."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +9,13 @@ import torch
 
 from models.encoder import Encoded, TextError
 from tests.companions import write_text_checkpoint
-from tests.support import fresh_record
+from tests.support import fresh_record, write_checkpoint
+from tests.worker.engine.fake import pictures, run
 from wire.record import Record
 from worker.catalog import Catalog, Loaded
 from worker.engine.engine import Engine
 from worker.engine.precision import plan
-from worker.engine.work import ImageDone
+from worker.engine.work import ImageDone, Work
 from worker.orders import Order, Undrawable, as_work
 from worker.words import Words
 
@@ -47,6 +49,16 @@ def test_the_same_words_are_encoded_once_and_apart_from_who_asks() -> None:
     assert first.negative is not None
     assert (first.cut, again.cut, again.negative) == ((), (1,), None)
     assert words.conditions([None], "far too long").result().cut == (-1,)
+
+
+def test_as_many_words_are_kept_as_memory_is_meant_for() -> None:
+    encoder = Encoder()
+    words = Words(encoder)  # type: ignore[arg-type]
+    words.conditions(["first", *(str(i) for i in range(256))], None).result()
+    words.conditions(["255"], None).result()
+    assert len(encoder.texts) == 257, "the latest of 256 are kept"
+    words.conditions(["first"], None).result()
+    assert encoder.texts[257:] == ["first"]
 
 
 def test_an_encoder_that_fails_fails_who_asked_and_no_other() -> None:
@@ -97,6 +109,43 @@ def test_other_words_draw_another_picture(loaded: Loaded) -> None:
     assert red != blue
     assert red != away
     assert drawn(loaded, prompts=["a red square"], guidance_scale=3.0)[0] == red
+
+
+def test_words_latents_and_classes_share_an_engine_and_draw_what_each_draws_alone(
+    tmp_path: Path,
+) -> None:
+    write_checkpoint(tmp_path)
+    write_text_checkpoint(tmp_path)
+    write_text_checkpoint(tmp_path, "latents", latent=True)
+    chosen = plan("exact", device=CPU, cores=1)
+    catalog = Catalog(tmp_path, device=CPU, plan=chosen)
+    catalog.refresh()
+
+    def asked(version: str, id_: str, **fields: Any) -> Work:
+        loaded = catalog.find(version)
+        assert isinstance(loaded, Loaded)
+        named = {"classes": [None], "class_names": [None], **fields}
+        one = fresh_record(model=version, guidance_scale=2.0, **named)
+        return as_work(one, loaded, Order(loaded.conditions(one.request)), id_=id_)
+
+    red: dict[str, Any] = {"prompts": ["a red square"], "negative_prompt": "grey"}
+    works = [
+        asked("words@0000001", "red", **red, seed=1, steps=9),
+        asked("words@0000001", "blue", prompts=["a blue square on grey"], seed=2, steps=4),
+        asked("latents@0000001", "latent red", **red, seed=1, steps=6),
+        asked("latents@0000001", "latent blue", prompts=["blue"], seed=1, steps=9),
+        asked("tiny@0000001", "class", classes=[1], class_names=["Square"], seed=1, steps=7),
+    ]
+    together = Engine(chosen)
+    for work in works:  # each comes a step later than the one before
+        together.add(work)
+        events = together.step()
+        assert not [event for event in events if isinstance(event, ImageDone)]
+    drawn = pictures(run(together))
+    for work in works:
+        alone = Engine(chosen)
+        alone.add(work)
+        assert pictures(run(alone)) == {(work.id, 0): drawn[work.id, 0]}
 
 
 def test_what_does_not_fit_is_left_out_and_said(loaded: Loaded) -> None:

@@ -117,6 +117,10 @@ def test_a_checkpoint_carries_the_autoencoder_and_draws_pictures(tmp_path: Path,
         frame = (8 + 2) * 4  # latents are shown as large as their pictures would be
         assert image.size == (3 * frame - 8, 10 * frame - 8)
         assert image.mode == "RGB"
+    card = (run.folder / "README.md").read_text()
+    assert "sample squares --prompt 'a blue square' --out" in card
+    assert "8 tokens of a caption as states of the text encoder `bert`" in card
+    assert "latents of 8x8, which the autoencoder `vae` decodes" in card
     assert main(["average", str(run.folder), "0.1", "--name", "averaged"]) == 0
     averaged = load_model(run.folder.parent / "averaged")
     assert averaged.autoencoder is not None
