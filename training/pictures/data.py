@@ -6,7 +6,7 @@ Shapes: N pictures of (C, H, W).
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,12 +138,8 @@ def load_pictures(
             f"{cached.unreadable} of {len(source.names)} files in {where} cannot be read and are "
             f"left out; {cached.report} names them"
         )
-    missing = set(range(len(source.classes))) - set(cached.labels.tolist())
-    if missing and split == "train" and not extend:
-        raise TrainingError(
-            f"{where}: the class {source.classes[min(missing)]!r} has no pictures; remove it from "
-            "data.class_names, or add some"
-        )
+    if split == "train":
+        _look_at_classes(source.classes, cached.labels, where, may_lack=extend, say=say)
     fingerprint = cached.fingerprint
     if captions:
         said = "\n".join([fingerprint, *captions])
@@ -160,6 +156,32 @@ def load_pictures(
         cached.weights,
         cached.report if cached.unreadable else None,
     )
+
+
+def _look_at_classes(
+    classes: tuple[str, ...],
+    labels: npt.NDArray[np.int64],
+    where: str,
+    *,
+    may_lack: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Refuse a class without pictures to train on; say which have only one."""
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
+    few = {
+        number: [name for label, name in enumerate(classes) if counts[label] == number]
+        for number in (0, 1)
+    }
+    if few[0] and not may_lack:
+        raise TrainingError(
+            f"{where}: the class {few[0][0]!r} has no pictures; remove it from data.class_names, "
+            "or add some"
+        )
+    if few[1]:
+        say(
+            f"warning: {len(few[1])} classes in {where} have one picture each, {few[1][0]!r} for "
+            "one: it will be copied rather than learned"
+        )
 
 
 def _of_known(source: Source, known: tuple[str, ...], where: str) -> Source:

@@ -134,6 +134,7 @@ def test_files_without_a_picture_s_suffix_are_counted(
     files = CATS_AND_DOGS | {"cat/4.heic": b"?", "cat/5": b"?", "dog/6.jfif": png(6)}
     assert len(load(write(tmp_path, files), quiet=False)) == 4
     said = capsys.readouterr().err
+    assert "have one picture each" not in said
     assert "2 files in" in said
     assert "no picture's suffix and are passed over, for example cat/4.heic" in said
 
@@ -190,6 +191,12 @@ def test_unreadable_files_are_named_counted_and_left_out(
     assert "1 of 9 files" in said
     report = Path(said.split("left out; ")[1].split(" names them")[0])
     assert report.read_text().startswith("cat/torn.png: ")
+
+
+def test_a_class_of_one_picture_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(write(tmp_path, CATS_AND_DOGS), quiet=False)
+    assert "1 classes in" in (said := capsys.readouterr().err)
+    assert "have one picture each, 'dog' for one: it will be copied rather than" in said
 
 
 def test_more_than_a_fifth_unreadable_is_an_error(tmp_path: Path) -> None:
