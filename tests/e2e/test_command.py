@@ -103,7 +103,16 @@ def test_every_field_of_the_api_is_an_option(typed: Typed) -> None:
 def test_a_folder_goes_on_where_ctrl_c_stopped_it(
     typed: Typed, service: Service, tmp_path: Path
 ) -> None:
-    words = ("draw", "Circle", "-n", "300", "--out", "many", "--steps", "2")
+    words = (
+        "draw",
+        "Circle",
+        "-n",
+        "300",
+        "--out",
+        "many",
+        "--steps",
+        "10",
+    )  # time to be stopped in
     first = started(*words, folder=tmp_path, url=service.url)
     eventually((tmp_path / "many/000063.png").exists)
     first.send_signal(signal.SIGINT)
