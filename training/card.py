@@ -17,6 +17,7 @@ CARD = "README.md"
 PICTURE = "strip.png"
 _CLASSES = 50  # that are named
 _UNKNOWN = "unknown"  # the Hub's word
+_CALLED = {"kernel": "kid"}  # figures by names that people know
 
 
 def write_card(folder: Path, manifest: Manifest, *, strips: Path, diffusers: bool) -> Path:
@@ -65,7 +66,7 @@ def _front_matter(manifest: Manifest, *, diffusers: bool) -> str:
         "pipeline_tag": task,
         "tags": ["diffusion", "emaki", *(["class-conditional"] if manifest.classes else [])],
     }
-    metrics = _metrics(manifest)
+    metrics = headline(manifest.quality)
     if metrics:
         result = {
             "task": {"type": task},
@@ -77,17 +78,17 @@ def _front_matter(manifest: Manifest, *, diffusers: bool) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _metrics(manifest: Manifest) -> dict[str, float]:
-    quality = manifest.quality
+def headline(quality: Mapping[str, Any]) -> dict[str, float]:
+    """The few figures of a manifest's ``quality`` that are worth a line or a column each."""
     found: dict[str, float] = {}
     agreement = quality.get("class_agreement") or {}
     if "drawn" in agreement:
         found["class agreement"] = agreement["drawn"]
     evaluation = quality.get("evaluation") or {}
     for name, one in (evaluation.get("features") or {}).items():
-        for key in ("frechet", "kid", "precision", "recall"):
+        for key in ("frechet", "kernel", "precision", "recall"):
             if key in one:
-                found[f"{key} ({name})"] = one[key]["drawn"]
+                found[f"{_CALLED.get(key, key)} ({name})"] = one[key]["drawn"]
     return found
 
 
@@ -195,7 +196,7 @@ def _last(folder: str) -> str:
 
 
 def _figures(manifest: Manifest) -> str:
-    metrics = _metrics(manifest)
+    metrics = headline(manifest.quality)
     if not metrics:
         return "None measured yet (`python -m training evaluate`)."
     evaluation = manifest.quality.get("evaluation") or manifest.quality["class_agreement"]

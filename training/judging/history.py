@@ -14,6 +14,7 @@ from typing import Any
 from models.checkpoint import read_manifest, steps_of, write_manifest
 from models.manifest import CheckpointError, Manifest, step_name
 from training import metrics
+from training.card import headline
 from training.plots import line_chart
 
 REPORT = "report.html"
@@ -45,7 +46,7 @@ def write_whole(page: Path, text: str) -> None:
 def section(folder: Path) -> str:
     """The page's section: a chart of each figure where there are several, and a table."""
     found = quality_of(folder, metrics.read_metrics(folder))
-    rows = {step: figures(one) for step, one in found.items()}
+    rows = {step: headline(one) for step, one in found.items()}
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     if not names:
         return (
@@ -74,17 +75,3 @@ def quality_of(folder: Path, lines: Sequence[Mapping[str, Any]]) -> dict[int, Ma
         if quality:
             found[step] = quality
     return dict(sorted(found.items()))
-
-
-def figures(quality: Mapping[str, Any]) -> dict[str, float]:
-    """The few figures of an evaluation that are worth a column."""
-    found: dict[str, float] = {}
-    agreement = quality.get("class_agreement") or {}
-    if "drawn" in agreement:
-        found["class agreement"] = agreement["drawn"]
-    evaluation = quality.get("evaluation") or {}
-    for name, one in (evaluation.get("features") or {}).items():
-        for key in ("frechet", "precision", "recall"):
-            if key in one:
-                found[f"{key}, {name}"] = one[key]["drawn"]
-    return found

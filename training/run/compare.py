@@ -10,8 +10,9 @@ from PIL import Image
 
 from models.checkpoint import read_manifest, resolve
 from models.manifest import Manifest
+from training.card import headline
 from training.errors import TrainingError
-from training.judging.history import figures, quality_of
+from training.judging.history import quality_of
 from training.metrics import METRICS, read_metrics
 from training.pages import page, picture
 from training.run.page import charts
@@ -72,7 +73,7 @@ def _reached(folder: Path, lines: list[dict[str, Any]]) -> dict[str, str]:
     quality = quality_of(folder, lines)
     if quality:
         newest = quality[max(quality)]
-        found |= {key: f"{value:.4g}" for key, value in figures(newest).items()}
+        found |= {key: f"{value:.4g}" for key, value in headline(newest).items()}
     return found
 
 

@@ -106,14 +106,23 @@ def test_figures_stand_in_the_card_s_index(folder: Path) -> None:
             "images": 10,
             "sampler": "ddim",
             "steps": 5,
-            "features": {"classifier": {"frechet": {"drawn": 12.5, "real": 1}}},
+            "features": {
+                "classifier": {
+                    "frechet": {"drawn": 12.5, "real": 1},
+                    "kernel": {"drawn": 0.25, "real": 0},
+                }
+            },
         },
     }
     manifest = replace(manifest, quality=quality, training={})  # of before there was a licence
     card = ModelCard(to_card(manifest, picture=None, diffusers=True))
     assert card.data.get("license") == "unknown"
     found = {one.metric_type: one.metric_value for one in card.data.get("eval_results")}
-    assert found == {"class agreement": 0.75, "frechet (classifier)": 12.5}
+    assert found == {
+        "class agreement": 0.75,
+        "frechet (classifier)": 12.5,
+        "kid (classifier)": 0.25,
+    }
     assert "Not said. Pictures have owners" in card.text
 
 
