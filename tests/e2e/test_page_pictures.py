@@ -96,6 +96,20 @@ def test_paint_is_undone_and_keys_and_fingers_paint(browser: Browser, service: S
         assert 0 < (mask == 255).sum() < 32
 
 
+def test_draw_stays_under_the_pointer_while_the_history_grows(tab: Tab) -> None:
+    hand_over(tab, "drop", file(levels(32, 32)))
+    expect(tab.page.locator("#begin-shown")).to_be_visible()
+    draw = tab.button("Draw")
+    draw.scroll_into_view_if_needed()
+    before = draw.bounding_box()
+    tab.page.locator(".work").evaluate("work => (work.style.minHeight = '4000px')")
+    assert draw.bounding_box() == before
+    tab.page.evaluate("scrollTo(0, 2000)")
+    after = draw.bounding_box()
+    assert after is not None
+    assert 0 < after["y"] < 720
+
+
 def test_what_is_no_picture_is_said_beside_its_field(tab: Tab) -> None:
     hand_over(tab, "drop", b"not a picture at all")
     expect(tab.page.locator("#init_image-error")).to_contain_text("cannot read it as a picture")
