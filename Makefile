@@ -28,7 +28,7 @@ serve: $(BIN)/.serve
 	@exec $(BIN)/python -m serve
 
 test: $(BIN)/.dev
-	$(BIN)/python -m pytest -m "not gpu and not compose" --numprocesses 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -m "not gpu and not compose" --numprocesses 3 --dist worksteal $(ARGS)
 
 test-compose: $(BIN)/.dev
 	$(BIN)/python -m pytest -m compose -v --durations=0 $(ARGS) tests/compose

@@ -103,40 +103,32 @@ def test_every_field_of_the_api_is_an_option(typed: Typed) -> None:
 def test_a_folder_goes_on_where_ctrl_c_stopped_it(
     typed: Typed, service: Service, tmp_path: Path
 ) -> None:
-    words = (
-        "draw",
-        "Circle",
-        "-n",
-        "300",
-        "--out",
-        "many",
-        "--steps",
-        "10",
-    )  # time to be stopped in
+    # More requests than are asked for at once, so that the last begin long after the first ended.
+    words = ["draw", "Circle", "-n", "640", "--out", "many", "--steps", "2"]
     first = started(*words, folder=tmp_path, url=service.url)
     eventually((tmp_path / "many/000063.png").exists)
     first.send_signal(signal.SIGINT)
     line = ended(first, code=130)
-    assert line.endswith("of 300 pictures are in many; the same command goes on")
+    assert line.endswith("of 640 pictures are in many; the same command goes on")
     kept = len(metadata(tmp_path / "many"))
-    assert 60 <= kept < 300
+    assert 63 <= kept < 640
     with emaki.Client(service.url) as client:
         eventually(lambda: all(handle.status.finished for handle in client.list()))
     # A picture that is gone, and a line that was cut off, are drawn again.
     (tmp_path / "many/000007.png").unlink()
     with (tmp_path / "many/metadata.jsonl").open("a") as lines:
         lines.write('{"file_name": "0000')
-    assert typed(*words) == "many: 300 pictures and metadata.jsonl"
+    assert typed(*words) == "many: 640 pictures and metadata.jsonl"
     lines_ = metadata(tmp_path / "many")
     seeds = {str(line["file_name"]): line["seed"] for line in lines_}
-    assert len(seeds) == len(lines_) == 300
+    assert len(seeds) == len(lines_) == 640
     begin = seeds["000000.png"]
     assert isinstance(begin, int)
     assert all(seed == begin + int(Path(name).stem) for name, seed in seeds.items())
     assert all((tmp_path / "many" / name).is_file() for name in seeds)
     assert {line["label"] for line in lines_} == {"Circle"}
-    assert typed(*words) == "many: 300 pictures and metadata.jsonl"
-    other = typed("draw", "Square", "-n", "300", "--out", "many", code=2)
+    assert typed(*words) == "many: 640 pictures and metadata.jsonl"
+    other = typed("draw", "Square", "-n", "640", "--out", "many", code=2)
     assert "many holds pictures with class 'Circle', not 'Square'" in other
 
 

@@ -138,27 +138,28 @@ VIEWS = (
 )
 
 
-@pytest.mark.parametrize(
-    "context", [{}, NARROW_AND_DARK], ids=["wide and light", "narrow and dark"]
-)
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing_serious_and_no_view_scrolls_sideways(
-    browser: Browser,
-    service: Service,
-    client: httpx.Client,
-    view: Callable[[Tab], None],
-    context: dict[str, Any],
+    browser: Browser, service: Service, client: httpx.Client, view: Callable[[Tab], None]
 ) -> None:
-    with opened(browser, service.url, **context) as tab:
+    """On a phone in the dark, and then as a window that a person draws wide, in the light."""
+    with opened(browser, service.url, **NARROW_AND_DARK) as tab:
         view(tab)
-        tab.page.wait_for_timeout(400)  # what fades has its colour then
-        assert findings(tab) == []
-        scrolls, there = tab.page.evaluate(_WIDTHS)
-        assert scrolls == there
+        look_at(tab)
+        tab.page.set_viewport_size({"width": 1280, "height": 720})
+        tab.page.emulate_media(color_scheme="light")
+        look_at(tab)
         assert all(text.startswith(REFUSED) for text in tab.complaints)
     for status in ("queued", "running"):
         for entry in client.get("/v1/generations", params={"status": status}).json()["data"]:
             client.post(entry["urls"]["cancel"])
+
+
+def look_at(tab: Tab) -> None:
+    tab.page.wait_for_timeout(400)  # what fades has its colour then
+    assert findings(tab) == []
+    scrolls, there = tab.page.evaluate(_WIDTHS)
+    assert scrolls == there
 
 
 def test_axe_would_find_something(tab: Tab) -> None:

@@ -89,7 +89,7 @@ def test_one_key_that_fills_redis_is_told_which_limit_and_keeps_no_other_out(
 def test_a_model_that_no_live_worker_has_is_no_longer_offered(tmp_path: Path) -> None:
     """And what waits for it fails; while no worker lives at all, everything is still accepted."""
     write_checkpoint(tmp_path / "others", "other")
-    with running(tmp_path, "worker", "app", EMAKI_MODEL_TTL="3") as service:
+    with running(tmp_path, "worker", "app", EMAKI_MODEL_TTL="3", EMAKI_WORKER_TTL="3") as service:
         other = service.start("worker", EMAKI_CHECKPOINTS=str(tmp_path / "others"))
         with service.client() as client:
             eventually(lambda: client.get("/v1/models/other").status_code == 200)
@@ -166,7 +166,7 @@ def test_a_small_request_does_not_wait_for_four_large_ones_of_its_key(tmp_path: 
 def test_after_a_kill_only_what_was_in_the_last_step_is_isolated(tmp_path: Path) -> None:
     settings = {"EMAKI_PRECISION": "exact", "EMAKI_WORKER_TTL": "3"}
     with running(tmp_path, "worker", "app", **settings) as service, service.client() as client:
-        ids = [submit(client, steps=150, seed=seed) for seed in range(30)]
+        ids = [submit(client, steps=80, seed=seed) for seed in range(30)]
         eventually(lambda: look(client, ids[-1])["status"] == "running")
         worker = service.processes.pop(0)
         worker.kill()
