@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.companions import called
 from models.fields import build
 from models.guidance import needs_null_class
 from models.manifest import Diffusion, check_name
@@ -18,6 +19,8 @@ from models.sampler import SAMPLERS
 from training.architecture import Network
 from training.errors import TrainingError
 from training.sections import Data, Latents, Publish, Texts, Train
+
+_FOLDERS = (("latent", "autoencoder"), ("text", "encoder"), ("text", "tokenizer"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,18 @@ class Run:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as the manifest keeps it."""
+        """Plain data."""
         return dataclasses.asdict(self)
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Plain data without this machine's folders: a manifest is passed on to others."""
+        plain = self.to_json()
+        plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("path", "paths")}
+        for section, key in _FOLDERS:
+            fields = plain.get(section)
+            if fields and fields[key]:
+                fields[key] = called(fields[key])
+        return plain
 
     @property
     def captions(self) -> Texts | None:

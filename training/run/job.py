@@ -25,7 +25,13 @@ from training.pictures.mixture import Asked
 from training.run.lesson import Lesson, denoising
 from training.run.lineage import Parent
 from training.run.loop import Trainer
-from training.run.material import asked_data, gate_for, held_out_for, load_split
+from training.run.material import (
+    asked_data,
+    gate_for,
+    held_out_for,
+    load_split,
+    with_sources,
+)
 from training.run.plan import plan
 from training.run.team import Team, join_team, micro_batches
 from training.run.tracking import open_tracker
@@ -44,7 +50,9 @@ def train(arguments: argparse.Namespace) -> None:
     parent = None if arguments.init_from is None else Parent.load(arguments.init_from)
     config = _config(arguments, overrides, parent)
     network_shape(config, 0)  # refuse before minutes of decoding
-    asked = asked_data(arguments.data, config)
+    begun = arguments.out / config.name / f"{config.name}.toml" if arguments.resume else None
+    asked = asked_data(arguments.data, config, begun=begun)
+    config = with_sources(config, asked)
     known = parent.manifest.classes if parent else ()
     lesson = partial(denoising, config, parent=parent, say=_say)
     carry_out(config, asked, lesson, arguments, known=known)
@@ -56,7 +64,7 @@ def _config(
     """The configuration that is given, that of the run that goes on, or one that is planned."""
     if arguments.config is not None:
         return load_config(arguments.config, name=arguments.name, overrides=overrides)
-    if not arguments.data:
+    if not arguments.data and not (arguments.resume and arguments.name):
         raise TrainingError(
             "no data: give --data PATH, and have a configuration made for the pictures, or CONFIG"
         )
