@@ -5,6 +5,7 @@ An unknown key or a value of the wrong type is refused by name.
 
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,12 @@ def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str]
         TrainingError: no such file, broken TOML, or a key or value that does not belong.
     """
     return build_config(path, read_toml(path, overrides), name=name or path.stem)
+
+
+def name_for(path: Path) -> str:
+    """A model's name after a data set's, or another model's."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().name.split(".")[0].lower()).strip("-._")
+    return name[:64] or "model"
 
 
 def build_config(where: Path | str, raw: Mapping[str, Any], *, name: str) -> Config:

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import torch
 from models.checkpoint import read_manifest, steps_of
 from models.manifest import Manifest, step_name
 from models.memory import keep_freed_memory
-from training.config import Config, Run, load_config, to_toml
+from training.config import Config, Run, load_config, name_for, to_toml
 from training.devices import pick_device
 from training.encoding.inputs import network_shape
 from training.errors import TrainingError
@@ -69,7 +68,7 @@ def _config(
             "no data: give --data PATH, and have a configuration made for the pictures, or CONFIG"
         )
     asked = [Asked.parse(text) for text in arguments.data]
-    name = arguments.name or _name_of(asked[0].path)
+    name = arguments.name or name_for(asked[0].path)
     written = arguments.out / name / f"{name}.toml"
     if arguments.resume:
         return load_config(written, overrides=overrides)
@@ -90,12 +89,6 @@ def _config(
     for line in chosen:
         _say(line)
     return config
-
-
-def _name_of(path: Path) -> str:
-    """A model's name for a data set's."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().name.split(".")[0].lower()).strip("-._")
-    return name[:64] or "model"
 
 
 def carry_out(

@@ -1,5 +1,6 @@
 """Where a run's weights and pictures come from: its parent model, and what changed since."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from models.companions import AUTOENCODER, AUTOENCODER_WEIGHTS
 from models.manifest import Manifest
 from models.unet import UNet, UNetConfig
 from training.card import sources_in_words
-from training.config import Run
+from training.config import Run, name_for
 from training.errors import TrainingError
 from training.pictures.data import Pictures
 from training.pictures.mixture import Asked
@@ -42,9 +43,10 @@ class Parent:
             CheckpointError: nothing is there, or it is damaged.
         """
         if any((path / name).is_file() for name in ("model_index.json", "config.json")):
+            command = f"convert {shlex.quote(str(path))} checkpoints/{name_for(path)}"
             raise TrainingError(
                 f"{path} is a diffusers folder; make it a checkpoint first: python -m training "
-                f"convert {path} checkpoints/{path.name.lower()}"
+                f"{command}"
             )
         return cls(load_model(path))
 
