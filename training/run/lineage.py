@@ -140,9 +140,13 @@ def digests(data: Pictures) -> Tensor:
 
 
 def sources_of(config: Run) -> list[dict[str, Any]]:
-    """The data sets as a manifest names them: without folders, for others get it, too."""
+    """The data sets as a manifest names them: without folders, for others get it, too.
+
+    Weights that are all alike are 1: none is shown more often than others.
+    """
     asked = [Asked.parse(text) for text in config.data.paths]
-    return [{"name": one.name, "weight": one.weight} for one in asked]
+    even = len({one.weight for one in asked}) == 1
+    return [{"name": one.name, "weight": 1.0 if even else one.weight} for one in asked]
 
 
 def changes(

@@ -107,7 +107,7 @@ def test_added_pictures_continue_the_run_and_a_new_class_extends_the_table(
 
 
 def test_the_same_pictures_are_no_change(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "pets.toml", "--data", "data", "--resume"]) == 0
+    assert main(["train", "pets.toml", "--data", "data=2", "--resume"]) == 0
     assert "have changed" not in capsys.readouterr().err
     assert "changes" not in read_manifest(resolve(Path("checkpoints/pets"))).training["data"]
 
