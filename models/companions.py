@@ -81,6 +81,11 @@ class Text:
             raise ValueError(f"text.tokens = {self.tokens} is not in 2 ... 512")
 
 
+def called(folder: str) -> str:
+    """A package's folder as it is, another's own name: where it lay says nothing elsewhere."""
+    return folder if folder.startswith(PACKAGE) else Path(folder).name
+
+
 def locate(folder: Path, name: str) -> Path:
     """Where a file or folder that a manifest names is.
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from models.manifest import CheckpointError
@@ -35,8 +36,14 @@ step rolls back, and a later one goes forward again.
   %(prog)s mine 4000"""
 
 
-def build_parser(prog: str = "python -m training") -> argparse.ArgumentParser:
-    """The command line; each command is a function of its arguments."""
+def build_parser(
+    prog: str = "python -m training", *, find_model: Callable[[str], Path] = Path
+) -> argparse.ArgumentParser:
+    """The command line; each command is a function of its arguments.
+
+    Args:
+        find_model: where a model is whose folder or name is given.
+    """
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -67,7 +74,7 @@ def build_parser(prog: str = "python -m training") -> argparse.ArgumentParser:
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     train.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
     train.add_argument(
-        "--init-from", type=Path, metavar="MODEL", help="begin with another model's weights"
+        "--init-from", type=find_model, metavar="MODEL", help="begin with another model's weights"
     )
     train.add_argument(
         "--minutes", type=float, default=MINUTES, help=f"without CONFIG (default: {MINUTES:g})"
@@ -121,9 +128,14 @@ def build_parser(prog: str = "python -m training") -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None, *, prog: str = "python -m training") -> int:
+def main(
+    argv: list[str] | None = None,
+    *,
+    prog: str = "python -m training",
+    find_model: Callable[[str], Path] = Path,
+) -> int:
     """Run one command; exit code 2 and one line for what a person can mend."""
-    arguments = build_parser(prog).parse_args(argv)
+    arguments = build_parser(prog, find_model=find_model).parse_args(argv)
     try:
         arguments.run(arguments)
     except (TrainingError, CheckpointError) as error:

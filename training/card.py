@@ -6,11 +6,11 @@ The front matter is YAML, in which every JSON value is one. Knows no weights.
 import json
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.companions import PACKAGE
+from models.companions import called
 from models.manifest import Manifest, step_name
 
 CARD = "README.md"
@@ -142,11 +142,31 @@ def _data(manifest: Manifest) -> str:
         f"{data.get('unreadable', 0)} files could not be read. sha256 of pixels and labels: "
         f"`{data.get('sha256')}`."
     ]
+    if data.get("sources"):
+        lines.append(f"From {sources_in_words(data['sources'])}.")
     lines += [
-        f"After step {change['step']}: {change['added']} added, {change['removed']} removed."
+        f"After step {change['step']}: {change_in_words(change)}."
         for change in data.get("changes", [])
     ]
     return "\n\n".join(lines)
+
+
+def sources_in_words(sources: Sequence[Mapping[str, Any]]) -> str:
+    """A manifest's data sets; a weight is how often each picture is shown for once of others."""
+    return ", ".join(
+        one["name"] + ("" if one["weight"] == 1 else f" (weight {one['weight']:g})")
+        for one in sources
+    )
+
+
+def change_in_words(change: Mapping[str, Any]) -> str:
+    """One entry of a manifest's `training.data.changes`."""
+    said = f"{change['added']} pictures added, {change['removed']} removed"
+    if change["classes"]:
+        said += f", new classes {', '.join(change['classes'])}"
+    if "sources_before" in change:
+        said += f"; they were from {sources_in_words(change['sources_before'])} before"
+    return said
 
 
 def _training(manifest: Manifest) -> str:
@@ -179,20 +199,15 @@ def _encoders(manifest: Manifest) -> list[str]:
     if manifest.text and config.get("text"):
         lines.append(
             f"Reads {manifest.text.tokens} tokens of a caption as states of the text encoder "
-            f"`{_last(config['text']['encoder'])}`."
+            f"`{called(config['text']['encoder'])}`."
         )
     if manifest.latent and config.get("latent"):
         height, width = manifest.network.size
         lines.append(
             f"Draws latents of {width}x{height}, which the autoencoder "
-            f"`{_last(config['latent']['autoencoder'])}` decodes."
+            f"`{called(config['latent']['autoencoder'])}` decodes."
         )
     return lines
-
-
-def _last(folder: str) -> str:
-    """A package's folder as it is, another's own name: where it lay says nothing elsewhere."""
-    return folder if folder.startswith(PACKAGE) else Path(folder).name
 
 
 def _figures(manifest: Manifest) -> str:

@@ -5,12 +5,14 @@ An unknown key or a value of the wrong type is refused by name.
 
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from models.companions import called
 from models.fields import build
 from models.guidance import needs_null_class
 from models.manifest import Diffusion, check_name
@@ -18,6 +20,8 @@ from models.sampler import SAMPLERS
 from training.architecture import Network
 from training.errors import TrainingError
 from training.sections import Data, Latents, Publish, Texts, Train
+
+_FOLDERS = (("latent", "autoencoder"), ("text", "encoder"), ("text", "tokenizer"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +46,18 @@ class Run:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as the manifest keeps it."""
+        """Plain data."""
         return dataclasses.asdict(self)
+
+    def to_manifest(self) -> dict[str, Any]:
+        """Plain data without this machine's folders: a manifest is passed on to others."""
+        plain = self.to_json()
+        plain["data"] = {k: v for k, v in plain["data"].items() if k not in ("path", "paths")}
+        for section, key in _FOLDERS:
+            fields = plain.get(section)
+            if fields and fields[key]:
+                fields[key] = called(fields[key])
+        return plain
 
     @property
     def captions(self) -> Texts | None:
@@ -90,6 +104,12 @@ def load_config(path: Path, *, name: str | None = None, overrides: Sequence[str]
         TrainingError: no such file, broken TOML, or a key or value that does not belong.
     """
     return build_config(path, read_toml(path, overrides), name=name or path.stem)
+
+
+def name_for(path: Path) -> str:
+    """A model's name after a data set's, or another model's."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().name.split(".")[0].lower()).strip("-._")
+    return name[:64] or "model"
 
 
 def build_config(where: Path | str, raw: Mapping[str, Any], *, name: str) -> Config:

@@ -63,7 +63,7 @@ def _pass_to_training(name: str) -> None:
         given = list(context.args)
         if name in ("train", "autoencoder") and given:
             given[0] = shipped.find_preset(given[0])
-        raise typer.Exit(training([name, *given], prog="emaki"))
+        raise typer.Exit(training([name, *given], prog="emaki", find_model=shipped.find_model))
 
 
 for _name in TRAINING:

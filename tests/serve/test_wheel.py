@@ -126,6 +126,25 @@ def test_it_serves_and_draws_in_an_empty_folder(
         assert (image.size, image.text["class"]) == ((28, 28), "Sneaker")  # type: ignore[attr-defined]
 
 
+def test_training_begins_from_the_model_that_came_along(installed: Path, tmp_path: Path) -> None:
+    for level in range(4):
+        (tmp_path / "photos/grey").mkdir(parents=True, exist_ok=True)
+        Image.new("L", (28, 28), level).save(tmp_path / f"photos/grey/{level}.png")
+    command = ["train", "photos", "--init-from", "fashion-mnist", "--device", "cpu"]
+    small = ["--until", "1", "--set", "train.batch_size=2", "--set", "publish.steps=1"]
+    answer = subprocess.run(
+        [installed / "emaki", *command, *small],
+        cwd=tmp_path,
+        env={**clean(), "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "begins from fashion-mnist@" in answer.stderr
+    assert "new: the class 'grey'" in answer.stderr
+
+
 def test_the_page_and_the_description_come_along(served: str) -> None:
     import httpx
 

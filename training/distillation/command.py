@@ -20,6 +20,7 @@ from training.pictures.mixture import Asked
 from training.run.attention import use_plain_attention
 from training.run.job import carry_out
 from training.run.lesson import Lesson
+from training.run.material import with_sources
 from training.run.objective import Objective
 
 _OBJECTIVES = {"guidance": GuidanceObjective, "consistency": ConsistencyObjective}
@@ -80,15 +81,16 @@ def teach(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, key.partition(".")[2])
         if value is not None:
             overrides.append(f"{key}={value}")
+    asked = [Asked.parse(text) for text in arguments.data]
     run = load_distillation(
         method, manifest, name=arguments.name, path=arguments.config, overrides=overrides
     )
+    run = with_sources(run, asked)
 
     def lesson(_data: Pictures, device: torch.device) -> Lesson:
         return student(method, folder, manifest, run, device=device)
 
     known = manifest.classes if has_grown(manifest) else ()
-    asked = [Asked.parse(text) for text in arguments.data]
     carry_out(run, asked, lesson, arguments, known=known)
 
 

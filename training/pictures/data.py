@@ -255,7 +255,8 @@ def has_grown(manifest: Manifest) -> bool:
     It may where the model began from another, or went on with other pictures.
     """
     facts = manifest.training
-    return "lineage" in facts or bool(facts.get("data", {}).get("changes"))
+    changes = facts.get("data", {}).get("changes", [])
+    return "lineage" in facts or any(one["added"] or one["removed"] for one in changes)
 
 
 def _say(text: str) -> None:

@@ -26,6 +26,15 @@ class Asked:
     path: Path
     weight: float = 1.0
 
+    @property
+    def name(self) -> str:
+        """The path's last part, which says nothing of the machine that it is on."""
+        return (self.path if self.path.name.strip(".") else self.path.resolve()).name
+
+    def __str__(self) -> str:
+        """As `parse` reads it, the weight always said: a path may end like one."""
+        return f"{self.path}={repr(self.weight).removesuffix('.0')}"
+
     @classmethod
     def parse(cls, text: str) -> "Asked":
         """``PATH`` or ``PATH=WEIGHT``; TrainingError for a weight that cannot be."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from models.checkpoint import read_manifest, resolve
 from models.manifest import Manifest
-from training.card import headline
+from training.card import headline, sources_in_words
 from training.errors import TrainingError
 from training.judging.history import quality_of
 from training.metrics import METRICS, read_metrics
@@ -116,6 +116,7 @@ def _flat(manifest: Manifest) -> dict[str, str]:
     training = manifest.training
     data = training.get("data", {})
     found = {f"data.{key}": str(data.get(key)) for key in ("pictures", "held_out", "sha256")}
+    found["data.sources"] = sources_in_words(data.get("sources", ()))
     found["classes"] = str(len(manifest.classes))
     found["commit"] = str(training.get("git_commit"))
     found["begins from"] = ", ".join(one["model"] for one in training.get("lineage", []))

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import torch
 from models.checkpoint import read_manifest, steps_of
 from models.manifest import Manifest, step_name
 from models.memory import keep_freed_memory
-from training.config import Config, Run, load_config, to_toml
+from training.config import Config, Run, load_config, name_for, to_toml
 from training.devices import pick_device
 from training.encoding.inputs import network_shape
 from training.errors import TrainingError
@@ -25,7 +24,13 @@ from training.pictures.mixture import Asked
 from training.run.lesson import Lesson, denoising
 from training.run.lineage import Parent
 from training.run.loop import Trainer
-from training.run.material import asked_data, gate_for, held_out_for, load_split
+from training.run.material import (
+    asked_data,
+    gate_for,
+    held_out_for,
+    load_split,
+    with_sources,
+)
 from training.run.plan import plan
 from training.run.team import Team, join_team, micro_batches
 from training.run.tracking import open_tracker
@@ -44,7 +49,9 @@ def train(arguments: argparse.Namespace) -> None:
     parent = None if arguments.init_from is None else Parent.load(arguments.init_from)
     config = _config(arguments, overrides, parent)
     network_shape(config, 0)  # refuse before minutes of decoding
-    asked = asked_data(arguments.data, config)
+    begun = arguments.out / config.name / f"{config.name}.toml" if arguments.resume else None
+    asked = asked_data(arguments.data, config, begun=begun)
+    config = with_sources(config, asked)
     known = parent.manifest.classes if parent else ()
     lesson = partial(denoising, config, parent=parent, say=_say)
     carry_out(config, asked, lesson, arguments, known=known)
@@ -56,12 +63,12 @@ def _config(
     """The configuration that is given, that of the run that goes on, or one that is planned."""
     if arguments.config is not None:
         return load_config(arguments.config, name=arguments.name, overrides=overrides)
-    if not arguments.data:
+    if not arguments.data and not (arguments.resume and arguments.name):
         raise TrainingError(
             "no data: give --data PATH, and have a configuration made for the pictures, or CONFIG"
         )
     asked = [Asked.parse(text) for text in arguments.data]
-    name = arguments.name or _name_of(asked[0].path)
+    name = arguments.name or name_for(asked[0].path)
     written = arguments.out / name / f"{name}.toml"
     if arguments.resume:
         return load_config(written, overrides=overrides)
@@ -82,12 +89,6 @@ def _config(
     for line in chosen:
         _say(line)
     return config
-
-
-def _name_of(path: Path) -> str:
-    """A model's name for a data set's."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", path.resolve().name.split(".")[0].lower()).strip("-._")
-    return name[:64] or "model"
 
 
 def carry_out(

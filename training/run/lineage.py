@@ -1,5 +1,6 @@
 """Where a run's weights and pictures come from: its parent model, and what changed since."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from models.checkpoint import WEIGHTS, Model, load_model
 from models.companions import AUTOENCODER, AUTOENCODER_WEIGHTS
 from models.manifest import Manifest
 from models.unet import UNet, UNetConfig
-from training.config import Run
+from training.card import sources_in_words
+from training.config import Run, name_for
 from training.errors import TrainingError
 from training.pictures.data import Pictures
+from training.pictures.mixture import Asked
 from training.run.growth import Inherited, Table, inherit
 
 LINEAGE = "lineage"
@@ -40,9 +43,10 @@ class Parent:
             CheckpointError: nothing is there, or it is damaged.
         """
         if any((path / name).is_file() for name in ("model_index.json", "config.json")):
+            command = f"convert {shlex.quote(str(path))} checkpoints/{name_for(path)}"
             raise TrainingError(
                 f"{path} is a diffusers folder; make it a checkpoint first: python -m training "
-                f"convert {path} checkpoints/{path.name.lower()}"
+                f"{command}"
             )
         return cls(load_model(path))
 
@@ -135,19 +139,53 @@ def digests(data: Pictures) -> Tensor:
     return torch.from_numpy(found)
 
 
-def changes(before: Mapping[str, Tensor], data: Pictures, known: Sequence[str]) -> dict[str, Any]:
-    """What became of the pictures since a checkpoint.
+def sources_of(config: Run) -> list[dict[str, Any]]:
+    """The data sets as a manifest names them: without folders, for others get it, too.
+
+    Weights that are all alike are 1: none is shown more often than others.
+    """
+    asked = [Asked.parse(text) for text in config.data.paths]
+    even = len({one.weight for one in asked}) == 1
+    return [{"name": one.name, "weight": 1.0 if even else one.weight} for one in asked]
+
+
+def changes(
+    manifest: Manifest, state: Mapping[str, Tensor], data: Pictures, config: Run
+) -> dict[str, Any]:
+    """What became of the pictures, and of where they are from, since a checkpoint.
 
     Args:
-        before: the checkpoint's resume state.
-        known: its classes.
+        state: the checkpoint's resume state.
 
     Returns:
-        So many ``added`` and ``removed``, and the ``classes`` that are new.
+        So many ``added`` and ``removed``, the ``classes`` that are new, and ``sources_before``
+        where the data sets or their weights are others; nothing where all is the same.
 
     Raises:
-        TrainingError: most of them are others, so that it would be another run.
+        TrainingError: most pictures are others, so that it would be another run.
     """
+    noted = manifest.training.get("data", {})
+    found: dict[str, Any] = {}
+    if noted.get("sha256") != data.fingerprint:
+        found = _of_pictures(manifest, state, data)
+    before, now = noted.get("sources"), sources_of(config)
+    if before and now and _in_any_order(before) != _in_any_order(now):
+        found = {"added": 0, "removed": 0, "classes": [], **found, "sources_before": before}
+    return found
+
+
+def _in_any_order(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
+    return sorted((one["name"], one["weight"]) for one in sources)
+
+
+def _of_pictures(
+    manifest: Manifest, before: Mapping[str, Tensor], data: Pictures
+) -> dict[str, Any]:
+    if DIGESTS not in before:
+        raise TrainingError(
+            f"{manifest.version} was trained on other data, and by a version that did not note "
+            "which; start with another --name"
+        )
     old, new = (Counter(part.tolist()) for part in (before[DIGESTS], digests(data)))
     shared = (old & new).total()
     if shared < _LEAST_SHARED * old.total():
@@ -158,14 +196,21 @@ def changes(before: Mapping[str, Tensor], data: Pictures, known: Sequence[str]) 
     return {
         "added": new.total() - shared,
         "removed": old.total() - shared,
-        "classes": [name for name in data.classes if name not in known],
+        "classes": [name for name in data.classes if name not in manifest.classes],
     }
 
 
-def described(found: Mapping[str, Any], before: int, now: int) -> str:
+def described(found: Mapping[str, Any], manifest: Manifest, data: Pictures, config: Run) -> str:
     """What `changes` found, in words."""
     parts = [f"{found[key]} {key}" for key in ("added", "removed") if found[key]]
     if found["classes"]:
         parts.append(f"new classes: {', '.join(found['classes'])}")
-    what = ", ".join(parts) or "only their order"
-    return f"the pictures have changed: {what}; {now} instead of {before}"
+    before, said = found.get("sources_before"), []
+    if parts or not before:
+        what = ", ".join(parts) or "only their order"
+        count = manifest.training.get("data", {}).get("pictures", 0)
+        said.append(f"the pictures have changed: {what}; {len(data)} instead of {count}")
+    if before:
+        now = sources_in_words(sources_of(config))
+        said.append(f"the sources have changed: {now} instead of {sources_in_words(before)}")
+    return "; ".join(said)

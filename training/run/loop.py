@@ -145,7 +145,7 @@ class Trainer:
         """Continue from the newest checkpoint of this name.
 
         Returns:
-            What became of the pictures since, in words; "" where they are the same.
+            What became of the pictures and their sources since, in words; "" where all is the same.
 
         Raises:
             TrainingError: there is none, or it was trained with another network or other data.
@@ -158,15 +158,9 @@ class Trainer:
         self.saver.lineage = list(manifest.training.get(LINEAGE, []))
         self.saver.changes = list(noted.get("changes", []))
         said = ""
-        if noted.get("sha256") != data.fingerprint:
-            if DIGESTS not in state:
-                raise TrainingError(
-                    f"{folder} was trained on other data, and by a version that did not note "
-                    "which; start with another --name"
-                )
-            found = changes(state, data, manifest.classes)
+        if found := changes(manifest, state, data, self.config):
             self.saver.changes.append({"step": manifest.step, **found})
-            said = described(found, noted.get("pictures", 0), len(data))
+            said = described(found, manifest, data, self.config)
         if manifest.classes != data.classes:
             ours, theirs = Table(data.classes, self.lesson.shape.null_class), table_of(manifest)
             rows = theirs.rows_for(ours, self.lesson.shape.num_class_embeds or 0)

@@ -1,11 +1,13 @@
 """The pictures of a run: those that it learns from, and those that it is judged by."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
-from training.config import Config, Run
+from training.config import Config, Run, load_config
 from training.encoding.inputs import prepare
 from training.errors import NoTestPictures, TrainingError
 from training.judging.gate import AgreementGate
@@ -15,20 +17,45 @@ from training.pictures.source import Split
 from training.run.heldout import HeldOut
 from training.run.lesson import Lesson
 
+_Run = TypeVar("_Run", bound=Run)
 
-def asked_data(given: Sequence[str], config: Run) -> tuple[Asked, ...]:
+
+def asked_data(
+    given: Sequence[str], config: Run, *, begun: Path | None = None
+) -> tuple[Asked, ...]:
     """The data sets of the command line, else those of the configuration.
 
+    Args:
+        begun: the configuration that a run that goes on has left; it is asked last.
+
     Raises:
-        TrainingError: neither names one.
+        TrainingError: none of them names one.
     """
     named = given or config.data.paths or ([config.data.path] if config.data.path else [])
+    if not named and begun is not None and begun.is_file():
+        named = load_config(begun).data.paths
     if not named:
         raise TrainingError(
             "no data: give --data PATH, a folder, a zip or a tar of pictures, or a folder of "
             "shards, parquet or IDX files; docs/training.md says where each preset's data is"
         )
     return tuple(Asked.parse(text) for text in named)
+
+
+def with_sources(config: _Run, asked: Sequence[Asked]) -> _Run:
+    """The configuration with where its pictures are, for the file that is kept beside a run.
+
+    Raises:
+        TrainingError: a name that no such file can hold.
+    """
+    paths = tuple(map(str, asked))
+    for path in paths:
+        if path.encode(errors="replace").decode() != path:
+            raise TrainingError(
+                f"--data {path!a} is no name in UTF-8, and cannot be written into a "
+                "configuration; rename it, or give a link to it that has another name"
+            )
+    return replace(config, data=replace(config.data, path=None, paths=paths))
 
 
 def load_split(

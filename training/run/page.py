@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from models.manifest import Manifest
+from training.card import change_in_words, sources_in_words
 from training.judging.history import REPORT, section, write_whole
 from training.metrics import curve, read_metrics
 from training.pages import page
@@ -122,6 +123,7 @@ def _data(manifest: Manifest, data: Pictures) -> str:
     held_out = [f"{data.held_out:.0%} by hash"] if data.held_out else []
     held_out += ["the data's own split"] if data.own_split else []
     rows = [
+        ("from", sources_in_words(noted.get("sources", ()))),
         ("pictures trained on", str(len(data))),
         ("held out", " and ".join(held_out) or "none"),
         ("files left out", str(data.unreadable)),
@@ -134,7 +136,7 @@ def _data(manifest: Manifest, data: Pictures) -> str:
             (f"class {name}", str(count))
             for name, count in list(zip(data.classes, counts.tolist(), strict=True))[:_CLASSES]
         ]
-    table = "".join(f"<tr><td>{escape(name)}<td>{escape(value)}" for name, value in rows)
+    table = "".join(f"<tr><td>{escape(name)}<td>{escape(value)}" for name, value in rows if value)
     return f"<table>{table}</table>{_rejects(data)}"
 
 
@@ -157,12 +159,10 @@ def _lineage(manifest: Manifest) -> str:
         f"{one['classes']} classes)"
         for one in parents
     ]
-    for change in manifest.training.get("data", {}).get("changes", []):
-        new = f", new classes {', '.join(change['classes'])}" if change["classes"] else ""
-        lines.append(
-            f"after step {change['step']}: {change['added']} pictures added, "
-            f"{change['removed']} removed{new}"
-        )
+    lines += [
+        f"after step {change['step']}: {change_in_words(change)}"
+        for change in manifest.training.get("data", {}).get("changes", [])
+    ]
     if not lines:
         return "<p>Began at random.</p>"
     return "<ol>" + "".join(f"<li>{escape(line)}" for line in lines) + "</ol>"

@@ -58,7 +58,7 @@ def plan(
     seen = glance(asked, str(chosen.get("data", {}).get("label", "label")))
     size = _asked_size(chosen)
     raw = _begun(seen, device, size) if parent is None else _inherited(parent, seen, size)
-    raw["data"]["paths"] = [f"{one.path}={one.weight:g}" for one in asked]
+    raw["data"]["paths"] = [str(one) for one in asked]
     raw["train"] = {
         "steps": 1000,
         "batch_size": (32 if seen.pictures < 1000 else 64) * (1 if device.type == "cpu" else 2),

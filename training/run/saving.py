@@ -27,7 +27,7 @@ from training.card import write_card
 from training.config import Run
 from training.pictures.data import Pictures
 from training.run.lesson import Lesson
-from training.run.lineage import LINEAGE
+from training.run.lineage import LINEAGE, sources_of
 from training.run.scalars import REPORTS
 
 # Whether a checkpoint's folder may be published, given the folder that is (None: none is yet); and
@@ -42,7 +42,7 @@ class Saver:
         gate: decides whether a checkpoint is published; None: all are.
         last_step: of the newest whole checkpoint of this run; None before the first.
         verdict: what the gate said of the last one, for a line in the log.
-        changes: at which steps the run went on with other pictures, and what was other.
+        changes: at which steps the run went on with other pictures or weights, and what was other.
         lineage: the models that it came from, oldest first, where the run goes on.
     """
 
@@ -115,11 +115,12 @@ class Saver:
                     "resize": self._run.data.resize,
                     "held_out": self._data.held_out,
                     "sha256": self._data.fingerprint,
+                    **({"sources": sources} if (sources := sources_of(self._run)) else {}),
                     **({"changes": self.changes} if self.changes else {}),
                 },
                 "pictures_seen": step * train.batch_size,
                 "git_commit": self._commit,
-                "config": self._run.to_json(),
+                "config": self._run.to_manifest(),
             },
         )
 

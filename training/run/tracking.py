@@ -60,7 +60,7 @@ class _WeightsAndBiases:
             name=folder.name,
             id=_identity(folder),
             resume="allow",
-            dir=folder,
+            dir=folder.resolve(),  # a process of its own writes there, which may run elsewhere
             config=dict(config),
         )
 

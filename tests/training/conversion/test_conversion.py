@@ -1,6 +1,7 @@
 """diffusers' folders and our checkpoints, one into the other, against the real diffusers."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from models.checkpoint import WEIGHTS, load_model, read_manifest, resolve, save_
 from models.manifest import Diffusion
 from models.unet import UNet
 from tests.support import write_checkpoint
+from tests.training.pictures.test_sources import png, write
 from training.__main__ import main
 from training.conversion.folders import convert
 from training.conversion.scheduler import to_diffusion
@@ -90,6 +92,37 @@ def test_a_diffusers_pipeline_survives_the_way_to_us_and_back(variant: str, tmp_
         expected = theirs.unet(x, t, class_labels=labels).sample
         torch.testing.assert_close(model.network(x, t, labels), expected, atol=2e-5, rtol=1e-4)
         assert torch.equal(again(x, t, class_labels=labels).sample, expected)
+
+
+@pytest.mark.parametrize("part", ["", "unet"])  # a pipeline's folder, or a network's alone
+def test_a_diffusers_folder_is_fine_tuned_after_the_command_that_its_refusal_names(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    theirs = pipeline()
+    theirs.save_pretrained("Faces (64)")
+    write(tmp_path, {f"{name}/{i}.png": png(i) for name in ("cat", "dog") for i in range(4)})
+    source = str(Path("Faces (64)", part))
+    train = ["train", "--data", "pictures", "--name", "pets", "--until", "1", "--init-from"]
+    assert main([*train, source]) == 2
+    said = capsys.readouterr().err
+    assert f"{source} is a diffusers folder; make it a checkpoint first" in said
+    command = shlex.split(said.partition("python -m training ")[2])
+    assert main(command) == 0
+
+    still = ["--set", "train.learning_rate=0", "--set", "train.batch_size=4"]
+    capsys.readouterr()
+    assert main([*train, command[-1], *still]) == 0
+    converted, pets = load_model(Path(command[-1])), load_model(Path("checkpoints/pets"))
+    weights = dict(pets.network.state_dict())
+    assert weights.pop("class_embedding.weight").shape[0] == 3  # cat, dog and none
+    assert_same_tensors(weights, theirs.unet.state_dict())
+    assert f"begins from {converted.manifest.version}: {len(weights)} of " in (
+        capsys.readouterr().err
+    )
+    assert pets.manifest.diffusion == converted.manifest.diffusion
+    (parent,) = pets.manifest.training["lineage"]
+    assert parent["model"] == converted.manifest.version
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

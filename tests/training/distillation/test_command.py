@@ -28,6 +28,8 @@ def test_a_student_is_distilled_stopped_and_resumed(tmp_path: Path, method: str)
     assert manifest.distilled.guidance is not None
     assert manifest.distilled.guidance.scale == 2
     assert manifest.training["pictures_seen"] == 4 * 8
+    assert manifest.training["data"]["sources"] == [{"name": "data", "weight": 1.0}]
+    assert "paths" not in manifest.training["config"]["data"]
 
 
 def test_a_configuration_file_says_what_the_command_line_leaves_out(tmp_path: Path) -> None:

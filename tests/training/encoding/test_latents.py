@@ -104,6 +104,9 @@ def test_a_checkpoint_carries_the_autoencoder_and_draws_pictures(tmp_path: Path,
     assert (manifest.network.channels, manifest.network.size) == (4, (8, 8))
     assert manifest.picture_shape == (3, 16, 16)
     assert manifest.training["autoencoder"]
+    told = manifest.training["config"]
+    assert (told["latent"]["autoencoder"], told["text"]["encoder"]) == ("vae", "bert")
+    assert str(tmp_path) not in (resolve(run.folder) / "manifest.json").read_text()
     latents = draw(
         model.network,
         manifest.build_table("dpmpp_2m", 2),

@@ -22,13 +22,17 @@ from training.errors import TrainingError
 from training.pictures.data import Pictures, load_alike
 from training.pictures.mixture import Asked
 
-pyarrow = pytest.importorskip("pyarrow")
-from pyarrow import parquet  # noqa: E402 - needs pyarrow
-
 NAMES = ["cat", "dog"]
 
 
+def arrow() -> Any:
+    """pyarrow, which is an extra: a test that writes tables is skipped without it."""
+    pytest.importorskip("pyarrow.parquet")
+    return pytest.importorskip("pyarrow")
+
+
 def write_table(path: Path, rows: list[dict[str, Any]], *, names: Sequence[str] = NAMES) -> Path:
+    pyarrow = arrow()
     table = pyarrow.Table.from_pylist(rows)
     if names:
         # Hugging Face's `datasets` leaves this beside a table, so that numbers keep their names.
@@ -37,7 +41,7 @@ def write_table(path: Path, rows: list[dict[str, Any]], *, names: Sequence[str] 
         about = json.dumps({"info": {"features": features}})
         table = table.replace_schema_metadata({"huggingface": about})
     path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(table, path, row_group_size=2)
+    pyarrow.parquet.write_table(table, path, row_group_size=2)
     return path
 
 
@@ -296,9 +300,10 @@ def test_a_table_of_plain_bytes_has_captions_too(tmp_path: Path) -> None:
 def test_a_table_without_pictures_is_refused_with_what_it_has(
     tmp_path: Path, rows: list[dict[str, Any]], message: str
 ) -> None:
+    pyarrow = arrow()
     image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     schema = pyarrow.schema([("image", image)]) if "image" in rows[0] else None
-    parquet.write_table(pyarrow.Table.from_pylist(rows, schema), tmp_path / "t.parquet")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), tmp_path / "t.parquet")
     with pytest.raises(TrainingError, match=message):
         load(tmp_path / "t.parquet")
 
@@ -307,6 +312,7 @@ def test_a_table_without_pictures_is_refused_with_what_it_has(
 def test_labels_may_be_pandas_categories_and_other_columns_are_said_to_be_passed_over(
     tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pyarrow = arrow()
     table = pyarrow.table(
         {
             "image": [png(1), png(2), png(3)],
@@ -317,7 +323,7 @@ def test_labels_may_be_pandas_categories_and_other_columns_are_said_to_be_passed
     text = pyarrow.dictionary(pyarrow.int8(), pyarrow.string())
     kinds = {"dictionary": text, "string_view": pyarrow.string_view()}
     column = table["label"].cast(kinds[kind])
-    parquet.write_table(table.set_column(1, "label", column), tmp_path / "t.parquet")
+    pyarrow.parquet.write_table(table.set_column(1, "label", column), tmp_path / "t.parquet")
     assert levels(load(tmp_path / "t.parquet", quiet=False)) == EXPECTED
     assert "the columns boxes are neither text nor numbers" in capsys.readouterr().err
 

@@ -48,10 +48,22 @@ def test_only_what_has_no_split_of_its_own_is_held_out_from(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("text", "path", "weight"),
-    [("photos", "photos", 1), ("a/photos=2.5", "a/photos", 2.5), ("a=b", "a=b", 1)],
+    [("photos", "photos", 1), ("a/photos=0.1234567", "a/photos", 0.1234567), ("a=b", "a=b", 1)],
 )
 def test_a_weight_stands_behind_the_path(text: str, path: str, weight: float) -> None:
-    assert Asked.parse(text) == Asked(Path(path), weight)
+    asked = Asked(Path(path), weight)
+    assert Asked.parse(text) == asked
+    assert Asked.parse(str(asked)) == asked
+
+
+def test_a_data_set_is_called_by_its_own_name_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos/cat").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "photos/cat")
+    paths = ("/data/photos", "..", "../..", ".", "/a/train.tar.gz")
+    names = ["photos", "photos", tmp_path.name, "cat", "train.tar.gz"]
+    assert [Asked(Path(path)).name for path in paths] == names
 
 
 def test_a_weight_that_cannot_be_is_refused() -> None:

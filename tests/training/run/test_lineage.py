@@ -1,5 +1,6 @@
 """A run that begins from another model, or goes on with more pictures; new classes extend it."""
 
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -106,9 +107,84 @@ def test_added_pictures_continue_the_run_and_a_new_class_extends_the_table(
 
 
 def test_the_same_pictures_are_no_change(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "pets.toml", "--data", "data", "--resume"]) == 0
+    assert main(["train", "pets.toml", "--data", "data=2", "--resume"]) == 0
     assert "have changed" not in capsys.readouterr().err
     assert "changes" not in read_manifest(resolve(Path("checkpoints/pets"))).training["data"]
+
+
+def test_a_run_with_a_configuration_notes_its_sources_and_goes_on_without_being_told(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(pets.parent / "more", "cat", 4, 4)
+    two = ["train", "pets.toml", "--name", "both", "--set", "data.path=data"]
+    assert main([*two, "--data", str(pets), "--data", "more=3", "--until", "2"]) == 0
+    folder = Path("checkpoints/both")
+    noted = load_config(folder / "both.toml").data
+    assert (noted.path, noted.paths) == (None, (f"{pets}=1", "more=3"))
+    before = [{"name": "data", "weight": 1.0}, {"name": "more", "weight": 3.0}]
+    assert read_manifest(resolve(folder)).training["data"]["sources"] == before
+    capsys.readouterr()
+
+    # By the file beside the run, whether it is named, or found by the run's name.
+    for given in (["pets.toml", "--name", "both"], ["--name", "both"], [str(folder / "both.toml")]):
+        assert main(["train", *given, "--resume", "--until", f"{_step(folder) + 1}"]) == 0
+        assert "changed" not in capsys.readouterr().err
+    manifest = read_manifest(resolve(folder))
+    assert (manifest.step, manifest.training["data"]["sources"]) == (5, before)
+
+    other = ["--data", str(pets), "--data", "more=5"]
+    assert main(["train", "pets.toml", "--name", "both", "--resume", *other]) == 0
+    said = capsys.readouterr().err
+    now, then = "data, more (weight 5)", "data, more (weight 3)"
+    assert f"the sources have changed: {now} instead of {then}\n" in said
+    assert "the pictures have changed" not in said
+    manifest = read_manifest(resolve(folder))
+    assert manifest.training["data"]["changes"] == [
+        {"step": 5, "added": 0, "removed": 0, "classes": [], "sources_before": before}
+    ]
+    assert load_config(folder / "both.toml").data.paths[1] == "more=5"
+    card, page = ((folder / name).read_text() for name in ("README.md", "report.html"))
+    assert f"From {now}." in card
+    assert f"After step 5: 0 pictures added, 0 removed; they were from {then} before." in card
+    assert f"<td>from<td>{now}<" in page
+    assert f"they were from {then} before" in page
+
+
+def _step(folder: Path) -> int:
+    return read_manifest(resolve(folder)).step
+
+
+def test_a_source_that_is_another_is_said_beside_its_pictures(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = pets.rename(pets.parent / "pets-2")
+    draw(moved, "cat", 1, 6)
+    again = ["train", "pets.toml", "--data", "pets-2", "--resume"]
+    assert main(again) == 0
+    assert (
+        "the pictures have changed: 1 added; 21 instead of 20; the sources have changed: pets-2 "
+        "instead of data\n"
+    ) in capsys.readouterr().err
+
+
+def test_a_manifest_holds_no_folder_of_the_machine(pets: Path) -> None:
+    again = ["train", "pets.toml", "--data", f"{pets}/../data", "--resume"]
+    assert main([*again, "--set", f"data.path={pets}"]) == 0
+    folder = resolve(Path("checkpoints/pets"))
+    text = (folder / "manifest.json").read_text()
+    assert str(pets.parent) not in text
+    assert {"path", "paths"}.isdisjoint(read_manifest(folder).training["config"]["data"])
+    assert str(pets.parent) not in Path("checkpoints/pets/README.md").read_text()
+
+
+def test_data_that_no_configuration_can_name_is_refused_before_it_is_read(
+    pets: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = str(pets.rename(pets.parent / os.fsdecode(b"b\xe4ren")))
+    assert main(["train", "pets.toml", "--data", odd, "--name", "odd"]) == 2
+    said = capsys.readouterr().err
+    assert r"b\udce4ren=1' is no name in UTF-8" in said
+    assert "rename it" in said
 
 
 def test_other_pictures_are_another_run(pets: Path, capsys: pytest.CaptureFixture[str]) -> None:

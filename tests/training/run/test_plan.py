@@ -28,12 +28,16 @@ def photos(folder: Path, *, count: int = 12, size: tuple[int, int] = (40, 30)) -
     return folder
 
 
+@pytest.mark.parametrize("given", [["My Photos 2026"], ["--data", "My Photos 2026"]])
 def test_a_folder_of_photos_is_trained_on_with_one_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    given: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "My Photos 2026")
-    command = ["train", "--data", "My Photos 2026", "--device", "cpu", *SMALL]
+    command = ["train", *given, "--device", "cpu", *SMALL]
     assert main([*command, "--until", "1", "--set", "train.report_every=1"]) == 0
     said = capsys.readouterr()
     assert "pictures: 24x24 colour, of 12 whose shorter side has 30 to 30 pixels, mirrored" in (
@@ -48,8 +52,7 @@ def test_a_folder_of_photos_is_trained_on_with_one_command(
     assert config.data.paths == ("My Photos 2026=1",)
     # The data is known from the file, and the schedule stays as it was.
     steps = config.train.steps
-    again = ["train", "My Photos 2026", "--resume", "--until", "2"]  # or without --data
-    assert main(again) == 0
+    assert main(["train", *given, "--resume", "--until", "2"]) == 0
     manifest = read_manifest(resolve(folder))
     assert (manifest.step, manifest.training["config"]["train"]["steps"]) == (2, steps)
 

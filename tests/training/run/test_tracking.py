@@ -1,12 +1,16 @@
 """Weights & Biases and MLflow get the curves, offline; what fails there does not end the run."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support import eventually
+from tests.training.data import CONFIG as SHAPES
+from tests.training.data import write_idx
+from training.__main__ import main
 from training.errors import TrainingError
 from training.run.scalars import Scalars
 from training.run.tracking import open_tracker
@@ -51,6 +55,36 @@ def test_weights_and_biases_keeps_a_run_offline(
     tracker.close()
     (written,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     eventually(lambda: b"loss" in written.read_bytes(), what="a figure in the file")
+
+
+def test_a_run_that_is_tracked_sends_its_curves_and_strips_and_goes_on_as_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.chdir(tmp_path)
+    Path("shapes.toml").write_text(SHAPES)
+    write_idx(tmp_path / "data")
+    command = ["train", "shapes.toml", "--data", "data", "--track", "wandb", "--set"]
+    for until, more in (("4", []), ("8", ["--resume"])):
+        often = ["train.report_every=4", "--until", until, *more]
+        assert main([*command, *often]) == 0
+    assert "warning" not in capsys.readouterr().err
+    folder = tmp_path / "checkpoints/shapes"
+    first, second = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+    assert first.name == second.name  # by the run's identity
+    for written, step in ((first, 4), (second, 8)):
+        names = ("gradient_norm", "training_loss", "pictures_per_second", "min_snr_gamma")
+        eventually(partial(_holds, written, names), what="figures and settings in the file")
+        (sent,) = written.parent.glob("files/media/images/strip_*.png")
+        drawn = folder / f"reports/{step:07}.png"
+        assert sent.read_bytes() == drawn.read_bytes()
+
+
+def _holds(path: Path, names: Sequence[str]) -> bool:
+    found = path.read_bytes()
+    return all(name.encode() in found for name in names)
 
 
 class Broken:
