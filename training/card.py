@@ -203,9 +203,12 @@ def _encoders(manifest: Manifest) -> list[str]:
         )
     if manifest.latent and config.get("latent"):
         height, width = manifest.network.size
+        found, how_well = manifest.training.get("reconstruction"), ""
+        if found:
+            how_well = f" (PSNR {found['psnr']:.1f} dB on {found['pictures']} unseen pictures)"
         lines.append(
             f"Draws latents of {width}x{height}, which the autoencoder "
-            f"`{called(config['latent']['autoencoder'])}` decodes."
+            f"`{called(config['latent']['autoencoder'])}` decodes{how_well}."
         )
     return lines
 

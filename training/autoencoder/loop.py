@@ -27,6 +27,7 @@ from models.ema import EMA
 from models.manifest import step_name
 from training.autoencoder.objective import loss, psnr
 from training.autoencoder.settings import Settings
+from training.encoding.latents import REPORT
 from training.errors import TrainingError
 from training.pictures.data import Pictures
 from training.run.learner import Outcome
@@ -36,7 +37,7 @@ from training.run.progress import Progress
 from training.run.stopping import Watch, stop_signals
 from training.sheets import grid, save_png
 
-RESUME, REPORT, REPORTS = "resume.safetensors", "report.json", "reports"
+RESUME, REPORTS = "resume.safetensors", "reports"
 _SHOWN = 10
 _JUDGED = 256  # unseen pictures that PSNR is measured on
 _CHECK_EVERY = 10

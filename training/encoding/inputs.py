@@ -34,6 +34,7 @@ class Inputs:
         latent, text: what the manifest says.
         companions: files that checkpoints hold for it.
         facts: digests of what encoded; a resumed run has the same.
+        reconstruction: the autoencoder's PSNR, in dB, and on how many unseen ``pictures``.
         weights: (N,) how often each is shown for once that others are; None: all alike.
     """
 
@@ -45,6 +46,7 @@ class Inputs:
     text: Text | None = None
     companions: Mapping[str, Path] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    reconstruction: Mapping[str, Any] = field(default_factory=dict)
     weights: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -96,6 +98,7 @@ def prepare(
     latent, states = None, None
     companions: dict[str, Path] = {}
     facts: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     if config.latent is not None:
         folder = Path(config.latent.autoencoder)
         encode = partial(
@@ -105,6 +108,7 @@ def prepare(
         images, latent = found.values, found.latent
         companions |= autoencoder_files(folder)
         facts["autoencoder"] = file_sha256(folder / AUTOENCODER_WEIGHTS)
+        measured = latents.reconstruction(folder)
     if config.text is not None:
         fitted = beside.captions if beside is not None else None
         states = texts.encoded(data.captions, config.text, device=device, say=say, fitted=fitted)
@@ -119,6 +123,7 @@ def prepare(
         text=states.text if states else None,
         companions=companions,
         facts=facts,
+        reconstruction=measured,
         weights=data.weights,
     )
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,9 @@ _BATCH = 64
 _MEASURED = 1024  # pictures that the scale and the preview are measured on
 
 
+REPORT = "report.json"  # beside an autoencoder of ours: how well it was measured to reconstruct
+
+
 @dataclass(frozen=True)
 class Latents:
     """A data set's latents, and what the manifest says of them."""
@@ -44,6 +48,15 @@ def open_autoencoder(folder: Path, *, device: torch.device) -> Autoencoder:
         return load_autoencoder(folder, device=device)
     except AutoencoderError as error:
         raise TrainingError(str(error)) from error
+
+
+def reconstruction(folder: Path) -> dict[str, Any]:
+    """PSNR in dB, and on how many unseen pictures; nothing where its training did not say."""
+    try:
+        facts = json.loads((folder / REPORT).read_bytes())
+        return {"psnr": float(facts["psnr"]), "pictures": int(facts["judged"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # any autoencoder's folder will do, and another's file may have this name
 
 
 def encoded(

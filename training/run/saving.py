@@ -94,7 +94,8 @@ class Saver:
 
     def manifest(self, step: int, network: UNetConfig, ema: EMA) -> Manifest:
         """What a checkpoint of this run says about itself."""
-        train = self._run.train
+        train, inputs = self._run.train, self._lesson.inputs
+        measured = inputs.reconstruction if inputs else None
         return Manifest(
             name=self._run.name,
             step=step,
@@ -103,12 +104,13 @@ class Saver:
             classes=self._data.classes,
             defaults=self._run.publish.defaults(),
             distilled=self._lesson.distilled,
-            latent=self._lesson.inputs.latent if self._lesson.inputs else None,
-            text=self._lesson.inputs.text if self._lesson.inputs else None,
+            latent=inputs.latent if inputs else None,
+            text=inputs.text if inputs else None,
             training={
                 **({LINEAGE: self.lineage} if self.lineage else {}),
                 **self._lesson.facts,
                 "ema": {"decay": train.ema_decay, "updates": ema.updates},
+                **({"reconstruction": measured} if measured else {}),
                 "data": {
                     "pictures": len(self._data),
                     "unreadable": self._data.unreadable,
