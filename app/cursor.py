@@ -4,12 +4,18 @@ import base64
 import binascii
 import hashlib
 import re
+from typing import Annotated
+
+from fastapi import Query
 
 from app.exceptions import InvalidField
 
 _MARK_DIGITS = 12
 HISTORY = re.compile(r"[0-9a-f]{48}")
 DEAD = re.compile(r"\d{1,12}(\.\d{1,9})? [\w.-]{1,80}")
+Asked = Annotated[
+    str | None, Query(max_length=200, description="`next_cursor` of the page before.")
+]
 
 
 def encode(place: str, owner: str) -> str:

@@ -133,9 +133,7 @@ async def list_generations(
     base: Base,
     wanted: Narrowed,
     limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 20,
-    cursor: Annotated[
-        str | None, Query(max_length=200, description="`next_cursor` of the page before.")
-    ] = None,
+    cursor: cursors.Asked = None,
 ) -> GenerationList:
     """Your generations, newest first. A page may hold fewer than `limit`, and not be the last."""
     after = None if cursor is None else cursors.decode(cursor, owner, cursors.HISTORY)

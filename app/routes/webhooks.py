@@ -56,9 +56,7 @@ async def list_dead_messages(
     service: ServiceDep,
     owner: Owner,
     limit: Annotated[int, Query(ge=1, le=_MOST_LISTED)] = 20,
-    cursor: Annotated[
-        str | None, Query(max_length=200, description="`next_cursor` of the page before.")
-    ] = None,
+    cursor: cursors.Asked = None,
 ) -> DeadMessages:
     """Your messages that were tried for a day in vain, newest first; kept for a week."""
     after = None if cursor is None else cursors.decode(cursor, owner, cursors.DEAD)
