@@ -1,12 +1,11 @@
 """How often what is drawn from held-out words is nearest to its own reference.
 
     python -m benchmarks.held_out checkpoints/emoji-64 --data PATH [--saying REGEX]
-        [--most 100] [--dtype bf16] [--sheet FILE.png]
+        [--most 100] [--dtype bf16] [--sheet FILE.png] [--guidance-scale 3] [--steps 20] ...
 
 The captions are those of the data's held-out pictures in which ``--saying``, a regular expression,
-is found: by default those of a noun of one skin tone. Each is drawn once, at the card's defaults,
-from seeds 0, 1, ... A reference is the held-out picture of one of these captions; near is near in
-EfficientNet's features.
+is found: by default those of a noun of one skin tone. Each is drawn once, from seeds 0, 1, ... A
+reference is the held-out picture of one of these captions; near is near in EfficientNet's features.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from benchmarks.machine import describe, pick_device
 from models import load_model
 from training.errors import TrainingError
 from training.judging.classifier import to_pixels
-from training.judging.drawing import draw_pictures
+from training.judging.drawing import add_settings, asked_settings, draw_pictures
 from training.judging.features import open_extractor
 from training.pictures.data import Pictures, load_alike
 from training.sheets import grid, save_png
@@ -67,6 +66,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=100)
     parser.add_argument("--dtype", choices=DTYPES, default="bf16")
     parser.add_argument("--sheet", type=Path)
+    add_settings(parser)
     arguments = parser.parse_args()
     device = pick_device()
     model = load_model(arguments.model, device=device, dtype=DTYPES[arguments.dtype])
@@ -76,7 +76,7 @@ def main() -> None:
     chosen = pick_captions(test, arguments.saying, arguments.most)
     drawn = draw_pictures(
         model,
-        model.manifest.defaults,
+        asked_settings(model.manifest, arguments),
         images=len(chosen),
         real_labels=np.arange(len(chosen)),
         captions=[test.captions[index] for index in chosen],

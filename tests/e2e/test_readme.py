@@ -33,7 +33,8 @@ CURL = [text for language, text in BLOCKS if language == "sh" and "curl " in tex
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ROOT / "checkpoints" / "fashion-mnist", folder / "checkpoints/fashion-mnist")
+    for name in ("fashion-mnist", "emoji-64"):
+        shutil.copytree(ROOT / "checkpoints" / name, folder / "checkpoints" / name)
     settings = {"EMAKI_DEFAULT_MODEL": "fashion-mnist"}
     with running(folder, "worker", "app", **settings) as service:
         yield service
