@@ -45,10 +45,19 @@ def typed(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
+_HEARS_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("emaki", run_name="__main__", alter_sys=True)
+"""
+
+
 def started(*words: str, folder: Path, url: str) -> subprocess.Popen[str]:
-    """The same as a process of its own."""
+    """The same as a process of its own, which Ctrl-C reaches also where the tests themselves are a
+    shell's background job and never hear it.
+    """
     return subprocess.Popen(
-        [sys.executable, "-m", "emaki", *words],
+        [sys.executable, "-c", _HEARS_CTRL_C, *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "EMAKI_URL": url},
         stdout=subprocess.PIPE,
