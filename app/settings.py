@@ -14,7 +14,7 @@ from app.hosts import ANY, Names, is_loopback, parse_hosts
 from app.webhooks.signing import secrets_of
 from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
-from wire.schemas import MODEL_PATTERN
+from wire.schemas import DEFAULT_MODEL, MODEL_PATTERN
 from wire.traces import Option
 
 _MOST_STORED = 64 * 1024 * 1024
@@ -48,7 +48,7 @@ class AppSettings(BaseSettings):
         None, description="Unset: the embedded Redis of `make serve`."
     )
     data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
-    default_model: str = Field("fashion-mnist", pattern=MODEL_PATTERN)
+    default_model: str = Field(DEFAULT_MODEL, pattern=MODEL_PATTERN)
     api_keys: str = Field("", description="Comma-separated, plain or sha256:<hex>.")
     max_queue: int = Field(10_000, ge=1, description="Pictures that may wait in the queue.")
     rate_limit: int | None = Field(

@@ -16,6 +16,7 @@ from wire.webhook import Webhook, WebhookView
 MAX_SEED = 2**63 - 1
 MAX_BATCH = 64
 MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[0-9]{1,12})?$"
+DEFAULT_MODEL = "fashion-mnist"  # of requests that name none
 
 Sampler = Literal["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "learned", "consistency"]
 SOLVERS: tuple[Sampler, ...] = ("ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde")  # for any model

@@ -23,7 +23,7 @@ from wire.images import Images, ImagesUrlError
 from wire.logs import configure
 from wire.settings import complain
 from wire.traces import TracesError, traces
-from worker.catalog import Catalog, Loaded
+from worker.catalog import Catalog
 from worker.connect import client
 from worker.dispatch import Dispatch
 from worker.engine.engine import Engine
@@ -84,17 +84,22 @@ def run() -> int:
 
     redis = _connect(settings)
     engine, meter = Engine(chosen), Meter()
-    catalog = Catalog(settings.checkpoints, device=device, plan=chosen, prepare=engine.prepare)
-    catalog.watch()
-    if catalog.cards():
-        loaded = catalog.find(catalog.cards()[0].version)
-        if isinstance(loaded, Loaded):
-            draw_one(engine, loaded)
+    catalog = Catalog(
+        settings.checkpoints,
+        device=device,
+        plan=chosen,
+        prepare=engine.prepare,
+        quiet_seconds=meter.quiet_seconds,
+    )
+    first = catalog.begin(settings.default_model.partition("@")[0])
+    if first is not None:
+        draw_one(engine, first)
     runner = Runner(engine, on_step=meter.step)
     runner.start()
     name = f"{os.uname().nodename}-{os.getpid()}"
     ledger = Ledger(redis, name, images, traces=spans)
     dispatch = Dispatch(ledger, catalog, runner, meter, step_timeout=settings.step_timeout)
+    catalog.watch()
     while not _work(redis, dispatch, catalog, settings):
         _exit_on_signals()
         time.sleep(1)

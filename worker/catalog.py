@@ -2,8 +2,8 @@
 
 A checkpoint that cannot be used is reported once, is on no card, and is not read again before its
 files change; the version before it goes on serving. One thread watches the folder and another
-loads, so that nothing else waits for either: an older version, asked for by its step, is loaded
-when it is asked for.
+loads, so that nothing else waits for either. A worker serves as soon as it holds one model; the
+others are loaded in the next pause, or when they are asked for, as older versions are.
 """
 
 import logging
@@ -24,6 +24,7 @@ from torch import Tensor
 from models.autoencoder import preview
 from models.checkpoint import (
     LATEST,
+    RESUME,
     WEIGHTS,
     Model,
     check_size,
@@ -31,10 +32,11 @@ from models.checkpoint import (
     load_model,
     read_manifest,
     steps_of,
+    verify,
 )
 from models.companions import Latent
 from models.cores import Cores
-from models.manifest import NAME, CheckpointError, Manifest, step_name
+from models.manifest import NAME, CheckpointError, FileRecord, Manifest, step_name
 from wire.schemas import CardDefaults, Conditioning, LearnedOffer, ModelCard, ResolvedRequest
 from worker.engine.memory import is_out_of_memory
 from worker.engine.precision import Plan
@@ -46,6 +48,8 @@ log = logging.getLogger("emaki.worker")
 _OLD_VERSIONS_KEPT = 4
 _LOOK_EVERY = 2.0
 _LONGEST_STEP = 12  # digits
+_PAUSE = 1.0  # seconds without a step after which a model that nobody asked for is loaded
+_LONGEST_WAIT = 30.0  # seconds, for such a pause
 _TRY_AGAIN = 60.0  # seconds until what may pass by itself (no memory, no access) is tried again
 # Whatever a folder on disk can raise on its way into memory; none of it ends the worker.
 _UNUSABLE = (CheckpointError, OSError, RuntimeError, ArithmeticError, ValueError, MemoryError)
@@ -94,11 +98,16 @@ def _nothing_to_prepare(_weights: Weights) -> None:
     pass
 
 
+def _nothing_is_drawn() -> float:
+    return float("inf")
+
+
 class Catalog:
     """Models under one checkpoints folder.
 
     Args:
         prepare: told of weights before they are served, in the loader's thread.
+        quiet_seconds: for how long nothing has been drawn.
     """
 
     def __init__(
@@ -108,22 +117,39 @@ class Catalog:
         device: torch.device,
         plan: Plan,
         prepare: Callable[[Weights], object] = _nothing_to_prepare,
+        quiet_seconds: Callable[[], float] = _nothing_is_drawn,
     ) -> None:
-        self._root, self._device, self._plan, self._prepare = root, device, plan, prepare
+        self._root, self._device, self._plan = root, device, plan
+        self._prepare, self._quiet_seconds = prepare, quiet_seconds
         self._cores = Cores(plan.cores)
         self._served: dict[str, Loaded] = {}
         self._others: OrderedDict[str, Loaded] = OrderedDict()
-        self._loading: set[str] = set()
+        self._loading: dict[str, Future[Loaded]] = {}
         self._seen: dict[Path, _Seen] = {}
+        self._waiting: dict[str, float] = {}  # since when, for a pause
         self._said: dict[str, str] = {}  # what was refused last, and why
         self._refusals = 0
         self._cards: dict[str, ModelCard] = {}
         self._lock = threading.RLock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
+    def begin(self, first: str) -> Loaded | None:
+        """Describe all models that are there, and load that one, or else the smallest.
+
+        Returns None where no model can be loaded. `watch` sees to the others; what is asked of
+        them waits until they are loaded.
+        """
+        folders = sorted(self._folders(), key=lambda folder: folder.name != first)
+        for folder in folders:
+            self._describe(folder)
+        for folder in folders:
+            self._refresh(folder)
+            if folder.name in self._served:
+                return self._served[folder.name]
+        return None
+
     def watch(self) -> None:
-        """Look now, and from now on every few seconds in a thread of its own."""
-        self.refresh()
+        """Look from now on every few seconds in a thread of its own."""
         threading.Thread(target=self._watch, name="catalog", daemon=True).start()
 
     def cards(self) -> list[ModelCard]:
@@ -143,13 +169,7 @@ class Catalog:
     def refresh(self) -> None:
         """Look at every model's LATEST; load what is new, and bring the cards up to date."""
         for folder in self._folders():
-            try:
-                self._serve(folder, latest_step(folder))
-                self._said.pop(folder.name, None)
-            except _UNUSABLE as error:
-                self._refuse(folder.name, str(error))
-            if folder.name in self._served:
-                self._cards[folder.name] = self._card(folder, self._served[folder.name])
+            self._refresh(folder)
 
     def find(self, version: str) -> Loaded | Loading | None:
         """A version by its ``name@step``, at once; None if it is not to be had."""
@@ -167,14 +187,44 @@ class Catalog:
             folder = models[name] / step_name(int(step))
             if self._look(folder).fault is not None:
                 return None
-            self._loading.add(version)
-        self._loader.submit(self._load_other, version, folder)
+            self._start_loading(version, folder)
         return Loading(version)
 
     def _watch(self) -> None:
         while True:
             time.sleep(_LOOK_EVERY)
-            self.refresh()
+            for folder in self._folders():
+                if folder.name in self._served or self._may_load(folder.name):
+                    self._refresh(folder)
+
+    def _may_load(self, name: str) -> bool:
+        """Whether loading it is no burden to what is being drawn, or has waited long enough."""
+        waited = time.monotonic() - self._waiting.setdefault(name, time.monotonic())
+        pause = self._quiet_seconds() > _PAUSE
+        return pause or waited > _LONGEST_WAIT or not self._served
+
+    def _refresh(self, folder: Path) -> None:
+        try:
+            self._serve(folder, latest_step(folder))
+            self._said.pop(folder.name, None)
+        except _UNUSABLE as error:
+            self._refuse(folder.name, str(error))
+        if folder.name in self._served:
+            self._cards[folder.name] = self._card(folder, self._served[folder.name])
+        else:
+            self._cards.pop(folder.name, None)
+
+    def _describe(self, folder: Path) -> None:
+        """A card before there is a model, where its files are what the manifest says."""
+        with suppress(*_UNUSABLE):  # which loading will say
+            latest = folder / step_name(latest_step(folder))
+            manifest = self._look(latest).manifest
+            if manifest is not None:
+                for name in _served_files(manifest):
+                    verify(latest, manifest, name=name)
+                written = (latest / WEIGHTS).stat().st_mtime
+                steps = self._usable(folder, manifest.step)
+                self._cards[folder.name] = card_of(manifest, steps, created=int(written))
 
     def _in_memory(self, version: str) -> Loaded | None:
         served = self._served.get(version.partition("@")[0])
@@ -191,26 +241,27 @@ class Catalog:
         fault = self._look(folder / step_name(step)).fault
         if fault is not None:
             raise CheckpointError(fault)
-        loaded = self._loader.submit(self._load, folder / step_name(step)).result()
+        version = f"{folder.name}@{step_name(step)}"
         with self._lock:
+            loaded = self._in_memory(version)
+            loading = None if loaded else self._start_loading(version, folder / step_name(step))
+        if loading is not None:
+            loaded = loading.result()
+        assert loaded is not None
+        with self._lock:
+            self._others.pop(version, None)
             if served is not None:
                 self._remember(served)
             self._served[folder.name] = loaded
-        log.info("serving %s", loaded.manifest.version)
+        log.info("serving %s", version)
 
-    def _load_other(self, version: str, folder: Path) -> None:
-        """In the loader's thread: an older version, for whoever asked."""
-        try:
-            loaded = self._load(folder)
-            with self._lock:
-                self._remember(loaded)
-        except _UNUSABLE as error:
-            self._refuse(version, str(error))
-        finally:
-            with self._lock:
-                self._loading.discard(version)
+    def _start_loading(self, version: str, folder: Path) -> Future[Loaded]:
+        """With the lock: what the loader's thread makes of it, begun once whoever asks."""
+        if version not in self._loading:
+            self._loading[version] = self._loader.submit(self._load, version, folder)
+        return self._loading[version]
 
-    def _load(self, folder: Path) -> Loaded:
+    def _load(self, version: str, folder: Path) -> Loaded:
         stamp = _stamp(folder)
         try:
             loaded = load(folder, device=self._device, plan=self._plan, cores=self._cores)
@@ -221,8 +272,15 @@ class Catalog:
             until = time.monotonic() + _TRY_AGAIN if passes else float("inf")
             with self._lock:
                 self._seen[folder] = _Seen(stamp, fault=str(error), until=until)
+            self._refuse(version, str(error))
             raise
-        return loaded
+        else:
+            with self._lock:
+                self._remember(loaded)
+            return loaded
+        finally:
+            with self._lock:
+                del self._loading[version]
 
     def _look(self, folder: Path) -> _Seen:
         """What is known of a checkpoint: its digest is compared when it is loaded, not here."""
@@ -246,14 +304,16 @@ class Catalog:
             return seen
 
     def _folders(self) -> list[Path]:
+        """The models' folders, those with the least to load first."""
         try:
-            children = sorted(self._root.iterdir())
+            children = list(self._root.iterdir())
         except OSError as error:
             why = f"EMAKI_CHECKPOINTS {self._root} cannot be read ({error.strerror}); waiting"
             self._refuse("", why)
             return []
         self._said.pop("", None)
-        return [f for f in children if NAME.fullmatch(f.name) and (f / LATEST).is_file()]
+        models = (f for f in children if NAME.fullmatch(f.name) and (f / LATEST).is_file())
+        return sorted(models, key=lambda folder: (_latest_bytes(folder), folder.name))
 
     def _remember(self, loaded: Loaded) -> None:
         self._others[loaded.manifest.version] = loaded
@@ -272,17 +332,7 @@ class Catalog:
 
     def _card(self, folder: Path, served: Loaded) -> ModelCard:
         """The served version's card, with every version that can be drawn as far as is known."""
-        usable = {served.manifest.step}
-        for step in steps_of(folder):
-            version, fault = (
-                f"{folder.name}@{step_name(step)}",
-                self._look(folder / step_name(step)).fault,
-            )
-            if fault is None:
-                usable.add(step)
-                self._said.pop(version, None)
-            else:
-                self._refuse(version, fault)
+        steps = self._usable(folder, served.manifest.step)
         # As it is on disk now: `evaluate` notes figures, and `distill tables` a table, while it is
         # being served.
         manifest = self._look(folder / step_name(served.manifest.step)).manifest
@@ -291,7 +341,20 @@ class Catalog:
                 served = replace(served, manifest=manifest)
             with self._lock:
                 self._served[folder.name] = served
-        return card_of(manifest or served.manifest, sorted(usable), created=int(served.written))
+        return card_of(manifest or served.manifest, steps, created=int(served.written))
+
+    def _usable(self, folder: Path, served: int) -> list[int]:
+        """The step that is served and the others that can be drawn, in order."""
+        usable = {served}
+        for step in steps_of(folder):
+            version = f"{folder.name}@{step_name(step)}"
+            fault = self._look(folder / step_name(step)).fault
+            if fault is None:
+                usable.add(step)
+                self._said.pop(version, None)
+            else:
+                self._refuse(version, fault)
+        return sorted(usable)
 
 
 def load(folder: Path, *, device: torch.device, plan: Plan, cores: Cores) -> Loaded:
@@ -306,6 +369,20 @@ def load(folder: Path, *, device: torch.device, plan: Plan, cores: Cores) -> Loa
     weights = probe(_weights(model, device, plan), plan, cores)
     words = None if model.encoder is None else Words(model.encoder)
     return Loaded(model.manifest, weights, written, words)
+
+
+def _latest_bytes(folder: Path) -> int:
+    """How much there is to load of a model."""
+    try:
+        manifest = read_manifest(folder / step_name(latest_step(folder)))
+    except _UNUSABLE:
+        return 0  # said at once
+    return sum(record.bytes for record in _served_files(manifest).values())
+
+
+def _served_files(manifest: Manifest) -> dict[str, FileRecord]:
+    """All that a worker reads of a checkpoint, beside the manifest."""
+    return {name: record for name, record in manifest.files.items() if name != RESUME}
 
 
 def _stamp(folder: Path) -> _Stamp:

@@ -1,6 +1,7 @@
 """How fast the engine is: counted in its thread, read from the one that talks to Redis."""
 
 import threading
+import time
 from dataclasses import dataclass, field
 
 from wire.metrics import Tally
@@ -37,6 +38,7 @@ class Meter:
     """What steps cost lately, and what is to be told to Prometheus."""
 
     seconds: float = 0.0  # of a step, lately
+    _ended: float = field(default_factory=time.monotonic)  # the last one, or none yet
     _kinds: dict[int, _Kind] = field(default_factory=dict)  # by places computed
     _tally: Tally = field(default_factory=Tally)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -45,6 +47,7 @@ class Meter:
         """Note one step and how long it took."""
         seconds = max(seconds, 1e-9)
         with self._lock:
+            self._ended = time.monotonic()
             self.seconds = _smoothed(self.seconds, seconds)
             kind = self._kinds.setdefault(step.computed, _Kind())
             kind.seconds = _smoothed(kind.seconds, seconds)
@@ -54,6 +57,10 @@ class Meter:
             self._tally.add("batch_places", step.places, label="used")
             self._tally.add("batch_places", step.computed - step.places, label="padded")
             self._tally.observe("step_seconds", seconds)
+
+    def quiet_seconds(self) -> float:
+        """How long ago the last step was, or the start."""
+        return time.monotonic() - self._ended
 
     @property
     def speed(self) -> Speed:

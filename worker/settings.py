@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wire.connect import RedisUrl
 from wire.logs import LogFormat, LogLevel
+from wire.schemas import DEFAULT_MODEL
 from wire.traces import Option
 from worker.engine.precision import Precision
 
@@ -21,6 +22,7 @@ class WorkerSettings(BaseSettings):
     )
     data: Path = Field(Path(".data"), description="Where the embedded Redis says its address.")
     checkpoints: Path = Path("checkpoints")
+    default_model: str = Field(DEFAULT_MODEL, description="Loaded first.")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: int | None = Field(
         None, ge=1, le=256, description="Cores that draw side by side; unset: all."

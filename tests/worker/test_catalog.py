@@ -233,6 +233,38 @@ def test_another_version_loads_while_nobody_waits_for_it(tmp_path: Path) -> None
     assert threads == {"loader"}
 
 
+def test_a_worker_begins_with_its_smallest_model_and_promises_the_others(tmp_path: Path) -> None:
+    write_text_checkpoint(tmp_path, latent=True)
+    write_checkpoint(tmp_path, step=1)
+    write_checkpoint(tmp_path, step=2)
+    models = catalog(tmp_path)
+    first = models.begin("not there")
+    assert first is not None
+    assert (first.manifest.version, models.names) == ("tiny@0000002", ["tiny"])
+    before = {card.id: card for card in models.cards()}
+    assert before["tiny"].versions == ["tiny@0000001", "tiny@0000002"]
+    (other,) = set(before) - {"tiny"}
+    assert isinstance(models.find(before[other].version), Loading)
+    asked = wait_for(models, before[other].version)
+    assert asked is not None
+    models.refresh()
+    assert models.names == sorted(before)
+    assert models.find(before[other].version) is asked, "loaded once"
+    assert {card.id: card for card in models.cards()} == before
+
+
+def test_a_damaged_model_is_not_promised(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_checkpoint(tmp_path, step=1)
+    weights = write_checkpoint(tmp_path, "other", step=1) / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    models = catalog(tmp_path)
+    models.begin("other")
+    assert [card.id for card in models.cards()] == ["tiny"]
+    models.refresh()
+    assert [card.id for card in models.cards()] == ["tiny"]
+    assert caplog.text.count("its manifest says") == 1
+
+
 @pytest.mark.parametrize(
     ("plan", "sizes"), [(Plan((1, 2, 4, 8)), (1, 2, 4)), (Plan((1, 8), alike=8), (8,))]
 )
