@@ -11,9 +11,9 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -171,6 +171,14 @@ class Catalog:
         for folder in self._folders():
             self._refresh(folder)
 
+    def look(self) -> None:
+        """The same, but that a new model is described first, and loaded in a pause."""
+        for folder in self._folders():
+            if folder.name not in self._cards:
+                self._describe(folder)
+            if folder.name in self._served or self._may_load(folder.name):
+                self._refresh(folder)
+
     def find(self, version: str) -> Loaded | Loading | None:
         """A version by its ``name@step``, at once; None if it is not to be had."""
         name, _, step = version.partition("@")
@@ -193,9 +201,7 @@ class Catalog:
     def _watch(self) -> None:
         while True:
             time.sleep(_LOOK_EVERY)
-            for folder in self._folders():
-                if folder.name in self._served or self._may_load(folder.name):
-                    self._refresh(folder)
+            self.look()
 
     def _may_load(self, name: str) -> bool:
         """Whether loading it is no burden to what is being drawn, or has waited long enough."""
@@ -218,13 +224,14 @@ class Catalog:
         """A card before there is a model, where its files are what the manifest says."""
         with suppress(*_UNUSABLE):  # which loading will say
             latest = folder / step_name(latest_step(folder))
-            manifest = self._look(latest).manifest
-            if manifest is not None:
-                for name in _served_files(manifest):
-                    verify(latest, manifest, name=name)
-                written = (latest / WEIGHTS).stat().st_mtime
-                steps = self._usable(folder, manifest.step)
-                self._cards[folder.name] = card_of(manifest, steps, created=int(written))
+            seen = self._look(latest)
+            if seen.manifest is not None:
+                with self._noted(latest, seen.stamp):
+                    for name in _served_files(seen.manifest):
+                        verify(latest, seen.manifest, name=name)
+                    written = (latest / WEIGHTS).stat().st_mtime
+                steps = self._usable(folder, seen.manifest.step)
+                self._cards[folder.name] = card_of(seen.manifest, steps, created=int(written))
 
     def _in_memory(self, version: str) -> Loaded | None:
         served = self._served.get(version.partition("@")[0])
@@ -262,16 +269,11 @@ class Catalog:
         return self._loading[version]
 
     def _load(self, version: str, folder: Path) -> Loaded:
-        stamp = _stamp(folder)
         try:
-            loaded = load(folder, device=self._device, plan=self._plan, cores=self._cores)
-            self._prepare(loaded.weights)
+            with self._noted(folder, _stamp(folder)):
+                loaded = load(folder, device=self._device, plan=self._plan, cores=self._cores)
+                self._prepare(loaded.weights)
         except _UNUSABLE as error:
-            passes = isinstance(error, OSError) or is_out_of_memory(error)
-            passes = passes or isinstance(error.__cause__, OSError)
-            until = time.monotonic() + _TRY_AGAIN if passes else float("inf")
-            with self._lock:
-                self._seen[folder] = _Seen(stamp, fault=str(error), until=until)
             self._refuse(version, str(error))
             raise
         else:
@@ -281,6 +283,19 @@ class Catalog:
         finally:
             with self._lock:
                 del self._loading[version]
+
+    @contextmanager
+    def _noted(self, folder: Path, stamp: _Stamp) -> Iterator[None]:
+        """What proves unusable within is not tried again before it changes, or may have passed."""
+        try:
+            yield
+        except _UNUSABLE as error:
+            passes = isinstance(error, OSError) or is_out_of_memory(error)
+            passes = passes or isinstance(error.__cause__, OSError)
+            until = time.monotonic() + _TRY_AGAIN if passes else float("inf")
+            with self._lock:
+                self._seen[folder] = _Seen(stamp, fault=str(error), until=until)
+            raise
 
     def _look(self, folder: Path) -> _Seen:
         """What is known of a checkpoint: its digest is compared when it is loaded, not here."""

@@ -253,6 +253,31 @@ def test_a_worker_begins_with_its_smallest_model_and_promises_the_others(tmp_pat
     assert {card.id: card for card in models.cards()} == before
 
 
+def test_a_new_model_is_loaded_in_a_pause_and_promised_before(tmp_path: Path) -> None:
+    quiet = 0.0
+    device = torch.device("cpu")
+    models = Catalog(
+        tmp_path,
+        device=device,
+        plan=plan("balanced", device=device, cores=1),
+        quiet_seconds=lambda: quiet,
+    )
+    write_checkpoint(tmp_path, step=1)
+    models.look()
+    assert models.names == ["tiny"], "nothing is served that loading could delay"
+    write_checkpoint(tmp_path, "other", step=1)
+    models.look()
+    models.look()
+    assert [card.id for card in models.cards()] == ["tiny", "other"]
+    assert models.names == ["tiny"]
+    write_checkpoint(tmp_path, step=2)
+    models.look()
+    assert models.cards()[0].version == "tiny@0000002", "what is served is kept up to date"
+    quiet = 5.0
+    models.look()
+    assert models.names == ["other", "tiny"]
+
+
 def test_a_damaged_model_is_not_promised(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_checkpoint(tmp_path, step=1)
     weights = write_checkpoint(tmp_path, "other", step=1) / WEIGHTS
