@@ -90,7 +90,7 @@ def test_compiled_training_takes_the_same_steps(tmp_path: Path) -> None:
     # kernels with vectors that this machine may have cached.
     small = [f"network.{one}" for one in ("multipliers=[1]", "attention=[]")]
     cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "kernels")}
-    scalar = {**os.environ, "ATEN_CPU_CAPABILITY": "default", **cache}
+    scalar = {**os.environ, "TORCHINDUCTOR_VEC_ISA_OK": "0", **cache}
     settings = ["network.dropout=0.0", "train.bf16=false", *small]
     run = trainer(tmp_path, "plain", *settings)
     run.run(until=4)
