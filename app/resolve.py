@@ -11,8 +11,15 @@ from app import naming
 from app.abilities import choose_drawing
 from app.beginnings import Given, choose_beginning
 from app.exceptions import InvalidField, ModelNotFound
-from wire.picture import last_steps
-from wire.schemas import MAX_SEED, ClassRef, GenerationRequest, ModelCard, ResolvedRequest
+from wire.picture import WHOLE, last_steps
+from wire.schemas import (
+    MAX_SEED,
+    ClassRef,
+    GenerationRequest,
+    ModelCard,
+    ResolvedRequest,
+    Sampler,
+)
 from wire.webhook import WebhookView
 
 _COUNTERPARTS = {
@@ -89,7 +96,7 @@ def resolve(
         negative_class=negative,
         negative_prompt=request.negative_prompt,
         guidance_scale=drawing.guidance_scale,
-        guidance_interval=_interval(request, card),
+        guidance_interval=_interval(request, card, sampler),
         sampler=sampler,
         eta=request.eta or 0.0,
         **asdict(beginning),
@@ -210,10 +217,10 @@ def _require_guidable(request: GenerationRequest, card: ModelCard) -> None:
         )
 
 
-def _interval(request: GenerationRequest, card: ModelCard) -> list[float]:
+def _interval(request: GenerationRequest, card: ModelCard, sampler: Sampler) -> list[float]:
     interval = request.guidance_interval
-    if interval is None:
-        return card.defaults.guidance_interval
+    if interval is None:  # learned tables are learned with guidance all through
+        return list(WHOLE) if sampler == "learned" else card.defaults.guidance_interval
     if interval[0] > interval[1]:
         raise InvalidField(
             "guidance_interval",

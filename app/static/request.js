@@ -38,7 +38,7 @@ export function fromText(text) {
     class: text.class || null,
     steps: number("steps"),
     guidance_scale: number("guidance_scale"),
-    guidance_interval: text.guidance_interval?.split(",").map(Number),
+    guidance_interval: (text.guidance_interval ?? "0, 1").split(",").map(Number),
     eta: number("eta"),
     scale: number("scale"),
     variation_strength: number("variation_strength"),

@@ -10,7 +10,13 @@ from app.exceptions import InvalidField, ModelNotFound
 from app.prompts import class_of
 from app.resolve import resolve
 from wire.record import Record
-from wire.schemas import CardDefaults, GenerationRequest, ModelCard, ResolvedRequest
+from wire.schemas import (
+    CardDefaults,
+    GenerationRequest,
+    LearnedOffer,
+    ModelCard,
+    ResolvedRequest,
+)
 
 
 def card(**changes: Any) -> ModelCard:
@@ -62,6 +68,9 @@ def test_the_guided_share_of_a_run_is_the_card_s_or_the_client_s() -> None:
     whole = resolved(partial, guidance_interval=[0, 1], **{"class": "Bag"})
     assert whole.evaluations == 20
     assert "guidance_interval" not in whole.picture(0).text()
+    offer = LearnedOffer(steps=5, guidance_scale=2.0)
+    learned = card(defaults=defaults, samplers=["ddim", "learned"], learned=[offer])
+    assert resolved(learned, sampler="learned", **{"class": "Bag"}).guidance_interval == [0, 1]
     with pytest.raises(InvalidField, match="ends before it begins"):
         resolved(guidance_interval=[0.9, 0.3])
 

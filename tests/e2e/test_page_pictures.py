@@ -222,3 +222,12 @@ def test_a_dropped_drawing_brings_all_its_settings(tab: Tab, client: httpx.Clien
     again = tab.draw()["request"]
     assert (again["eta"], again["variation_seed"], again["scale"]) == (0, None, 1)
     assert again["init_image"] is not None
+
+
+def test_a_drawing_that_says_nothing_of_it_was_guided_all_through(tab: Tab) -> None:
+    """Whatever its model's default is by now."""
+    read = """async () => {
+      const { fromText } = await import("/static/request.js");
+      return fromText({ Software: "Emaki", seed: "1" }).guidance_interval;
+    }"""
+    assert tab.page.evaluate(read) == [0, 1]

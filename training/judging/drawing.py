@@ -19,7 +19,7 @@ from torch import Tensor
 from models.checkpoint import Model
 from models.distilled import ALL_SAMPLERS
 from models.encoder import TextEncoder
-from models.guidance import needs_null_class, run_evaluations
+from models.guidance import WHOLE, needs_null_class, run_evaluations
 from models.manifest import Defaults, Manifest
 from models.sample import draw, to_uint8
 from training.errors import TrainingError
@@ -181,10 +181,11 @@ def chosen_settings(manifest: Manifest, **changes: Any) -> Defaults:
     Raises:
         TrainingError: it cannot.
     """
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if changes.get("sampler") == "learned":  # with guidance all through
+        changes.setdefault("guidance_interval", WHOLE)
     try:
-        settings = dataclasses.replace(
-            manifest.defaults, **{k: v for k, v in changes.items() if v is not None}
-        )
+        settings = dataclasses.replace(manifest.defaults, **changes)
     except ValueError as error:
         raise TrainingError(str(error)) from error
     try:
