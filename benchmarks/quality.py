@@ -168,14 +168,20 @@ def plot(rows: list[Row], defaults: Defaults, path: Path) -> None:
     quality.set_ylabel("Fréchet distance / floor")
     quality.legend(frameon=False)
 
-    some = along("guidance_scale")
-    scales = [row["settings"]["guidance_scale"] for row in some]
-    for name in ("precision", "recall", "coverage"):
-        guidance.plot(
-            scales, [row[name]["drawn"] / row[name]["real"] for row in some], "o-", label=name
-        )
-    guidance.set_xlabel(f"guidance scale, {defaults.sampler}, {defaults.steps} steps")
-    guidance.set_ylabel("share of what real pictures reach")
+    guided = [row["settings"]["steps"] for row in rows if row["settings"]["guidance_scale"] > 1]
+    steps = max(guided, default=defaults.steps)
+    intervals = {tuple(row["settings"]["guidance_interval"]) for row in rows}
+    for start, stop in sorted(intervals):
+        some = along("guidance_scale", steps=steps, guidance_interval=[start, stop])
+        if len(some) > 1:
+            guidance.plot(
+                [row["settings"]["guidance_scale"] for row in some],
+                [row["frechet_ratio"] for row in some],
+                "o-",
+                label=f"in {start:g} to {stop:g} of the run",
+            )
+    guidance.set_xlabel(f"guidance scale, {defaults.sampler}, {steps} steps")
+    guidance.set_ylabel("Fréchet distance / floor")
     guidance.legend(frameon=False)
 
     shown = trade.scatter(
@@ -188,7 +194,10 @@ def plot(rows: list[Row], defaults: Defaults, path: Path) -> None:
     trade.set_xscale("log")
     trade.set_xlabel("Fréchet distance / floor")
     trade.set_ylabel("coverage / real")
-    figure.colorbar(shown, ax=trade, label="evaluations, a picture")
+    bar = figure.colorbar(shown, ax=trade, label="evaluations, a picture")
+    for axis in (quality.xaxis, quality.yaxis, trade.xaxis, bar.ax.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
     save_png(to_image(figure), path)
 
 
@@ -233,7 +242,7 @@ def main() -> None:
     manifest = load_model(arguments.checkpoint).manifest
     same = {"model": manifest.version, "images": arguments.images, "dtype": arguments.dtype}
     rows = [row for row in rows if same.items() <= row.items()]
-    floor = {row["frechet"]["real"] for row in rows}
+    floor = " or ".join(sorted({f"{row['frechet']['real']:g}" for row in rows}))
     print(f"\n{manifest.version}, {arguments.images} pictures, floor {floor}; {describe()}\n")
     print("\n".join(table(rows, manifest.defaults)))
     if arguments.plot:
