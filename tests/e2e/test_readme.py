@@ -155,7 +155,7 @@ def test_drawing_and_editing(here_with_a_service: Path) -> None:
 
 def test_streaming_and_a_thousand(here_with_a_service: Path) -> None:
     run("stream.py")
-    for name in ("step-04.png", "step-16.png", "sneaker.png", "scroll.png"):
+    for name in ("step-04.png", "step-12.png", "sneaker.png", "scroll.png"):
         assert is_picture(here_with_a_service / name)
     run("thousand.py", "3")
     assert len(list((here_with_a_service / "sneakers").glob("*.png"))) == 3
