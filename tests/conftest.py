@@ -1,5 +1,7 @@
-"""For all tests: GPU tests skip where there is no GPU, torch uses one thread, caches are fresh."""
+"""For all tests: GPU tests skip without a GPU, torch uses one thread, caches are fresh."""
 
+import functools
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -23,4 +25,12 @@ def _one_thread() -> None:
 def _fresh_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _certificates_are_read_once() -> Iterator[None]:
+    """Not by each of the thousands of HTTP clients, of which none speaks TLS: 25 ms each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
         yield

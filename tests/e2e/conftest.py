@@ -9,13 +9,15 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.e2e.page import Tab, opened
-from tests.e2e.service import Service, running
+from tests.e2e.service import Service, running, write_plain
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Fixtures that add a model to it last as long: a module's tests may run in two parts."""
-    with running(tmp_path_factory.mktemp("service"), "worker", "app") as started:
+    folder = tmp_path_factory.mktemp("service")
+    write_plain(folder)
+    with running(folder, "worker", "app") as started:
         yield started
 
 

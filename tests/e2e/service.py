@@ -108,13 +108,17 @@ class Service:
         self.redis.stop()
 
 
+def write_plain(folder: Path) -> None:
+    """A model `plain` without classes, for a service in this folder."""
+    no_classes = tiny_config(num_class_embeds=None, null_class=None)
+    write_checkpoint(folder / "checkpoints", "plain", config=no_classes, classes=())
+
+
 @contextmanager
 def running(folder: Path, *modules: str, **settings: str) -> Iterator[Service]:
     """A service on its own Redis with these modules started; everything is stopped at the end."""
     write_checkpoint(folder / "checkpoints", "tiny", step=1)
     write_checkpoint(folder / "checkpoints", "tiny", step=2)
-    no_classes = tiny_config(num_class_embeds=None, null_class=None)
-    write_checkpoint(folder / "checkpoints", "plain", config=no_classes, classes=())
     redis = EmbeddedRedis(folder / "data")
     redis.start()
     service = Service(folder, redis)

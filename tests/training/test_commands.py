@@ -86,7 +86,9 @@ def test_evaluate_measures_and_notes_class_agreement(trained: Path) -> None:
     assert noted["guidance_scale"] == 1.5  # only the defaults' figure is the model's
 
 
-def test_evaluate_measures_everything_that_the_data_allows(trained: Path) -> None:
+def test_evaluate_measures_everything_that_the_data_allows(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ["evaluate", "checkpoints/shapes", "--data", "data", "--html", "page.html"]
     answer = training(trained, *arguments)
     assert answer.returncode == 0, answer.stderr
@@ -110,14 +112,13 @@ def test_evaluate_measures_everything_that_the_data_allows(trained: Path) -> Non
     assert noted["class_agreement"]["images"] == 120
 
     # Another extractor, as many pictures: its figures come beside what is there.
-    arguments = [*EVALUATE, "--metrics", "distances", "--extractor", "efficientnet"]
-    assert training(trained, *arguments).returncode == 0
+    monkeypatch.chdir(trained)
+    assert main([*EVALUATE, "--metrics", "distances", "--extractor", "efficientnet"]) == 0
     both = read_manifest(trained / "checkpoints/shapes/0000012").quality["evaluation"]
     assert set(both["features"]) == {"classifier", "efficientnet"}
     assert both["classification_accuracy"] == noted["evaluation"]["classification_accuracy"]
     # Agreement alone leaves an evaluation of more pictures as it is.
-    arguments = [*EVALUATE, "--metrics", "agreement", "--images", "30"]
-    assert training(trained, *arguments).returncode == 0
+    assert main([*EVALUATE, "--metrics", "agreement", "--images", "30"]) == 0
     after = read_manifest(trained / "checkpoints/shapes/0000012").quality
     assert after["evaluation"] == both
     assert after["class_agreement"]["images"] == 30
