@@ -1,6 +1,9 @@
 """A teacher of 8x8 shapes that knows a little, and runs of its students."""
 
+import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -25,23 +28,27 @@ def pictures(tmp_path: Path) -> Pictures:
 
 
 def teacher(tmp_path: Path, *overrides: str, steps: int = 60) -> Path:
-    """The folder of a model that was trained for a second."""
-    if not (tmp_path / "models" / "teacher").exists():
-        (tmp_path / "teacher.toml").write_text(CONFIG)
-        size = [f"train.steps={steps}", f"train.save_every={steps}", f"train.report_every={steps}"]
-        config = load_config(tmp_path / "teacher.toml", overrides=[*size, *overrides])
-        data = pictures(tmp_path)
-        run = Trainer(
-            config,
-            data,
-            denoising(config, data, CPU),
-            out=tmp_path / "models",
-            device=CPU,
-            commit="unknown",
-        )
-        run.run(until=steps)
-        run.close()
-    return tmp_path / "models" / "teacher"
+    """The folder of a model that was trained for a second, once for all tests that ask for it."""
+    folder = tmp_path / "models" / "teacher"
+    if not folder.exists():
+        shutil.copytree(Path(_taught(overrides, steps).name) / "models" / "teacher", folder)
+    return folder
+
+
+@cache
+def _taught(overrides: tuple[str, ...], steps: int) -> TemporaryDirectory[str]:
+    """Deleted with the process."""
+    kept = TemporaryDirectory()
+    folder = Path(kept.name)
+    (folder / "teacher.toml").write_text(CONFIG)
+    size = [f"train.steps={steps}", f"train.save_every={steps}", f"train.report_every={steps}"]
+    config = load_config(folder / "teacher.toml", overrides=[*size, *overrides])
+    data = pictures(folder)
+    lesson = denoising(config, data, CPU)
+    run = Trainer(config, data, lesson, out=folder / "models", device=CPU, commit="unknown")
+    run.run(until=steps)
+    run.close()
+    return kept
 
 
 def distillation(folder: Path, method: Method, *overrides: str, name: str) -> Distillation:
