@@ -2,15 +2,19 @@
 
     python -m benchmarks.quality checkpoints/fashion-mnist --data PATH --results FILE.jsonl
         [--images 3000] [--dtype bf16] [--minutes 60] [--axis steps=2,4,8]... [--plot FILE.png]
+        [--guide CHECKPOINT]
 
 From the card's defaults each axis is walked alone, then steps with every sampler and with every
 guidance, and guidance's scale with its interval, as far as the model can draw so; `--axis` names
 values of its own (and, given, no other axis is walked). What stands in FILE.jsonl is not measured
 again, so a long sweep may be done in pieces. Prints the table; a star marks what nothing beats at
-as few evaluations or fewer.
+as few evaluations or fewer. With a guide, a smaller or less trained model of the same classes,
+guidance leads away from what that one draws instead of from what has no class (autoguidance,
+Karras et al. 2024, arXiv:2406.02507).
 """
 
 import argparse
+import dataclasses
 import itertools
 import json
 import time
@@ -20,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks.machine import describe, pick_device
-from models import load_model
+from models import Model, load_model
 from models.distilled import ALL_SAMPLERS
 from models.manifest import Defaults, Manifest
+from models.unet import UNet
 from training.charts import panels, to_image
 from training.errors import TrainingError
 from training.judging.drawing import chosen_settings, settings_to_json
@@ -67,13 +73,48 @@ def sweep(manifest: Manifest, axes: dict[str, tuple[Any, ...]]) -> list[Defaults
     return sorted(dict.fromkeys(found), key=lambda settings: settings.steps)
 
 
+class Autoguided(UNet):
+    """A network that answers for "no class", in a pair, what its guide answers for the class."""
+
+    def __init__(self, network: UNet, guide: UNet) -> None:
+        nn.Module.__init__(self)
+        self.config, self.network, self.guide = network.config, network, guide
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Of a guided batch the first half is the guide's, the rest the network's own."""
+        null = self.config.null_class
+        if condition is not None and null is not None:
+            rows = len(x_t) // 2
+            without, labels = condition[:rows], condition[rows:]
+            if without.eq(null).all() and labels.ne(null).all():
+                worse = self.guide(x_t[:rows], t[:rows], labels)
+                return torch.cat([worse, self.network(x_t[rows:], t[rows:], labels)])
+        predicted: Tensor = self.network(x_t, t, condition)
+        return predicted
+
+
+def with_guide(model: Model, guide: Model) -> Model:
+    """The same model, led away from the other's pictures.
+
+    Raises:
+        TrainingError: they have not the same classes.
+    """
+    ours, theirs = model.manifest, guide.manifest
+    if not ours.classes or ours.classes != theirs.classes:
+        raise TrainingError(f"{theirs.version} has not the classes of {ours.version}")
+    return dataclasses.replace(model, network=Autoguided(model.network, guide.network))
+
+
 def measure(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Row]:
     """Measure what ``rows`` lack, until the time is up."""
     device = pick_device()
     model = load_model(arguments.checkpoint, device=device, dtype=DTYPES[arguments.dtype])
     axes = {axis: tuple(values) for axis, values in arguments.axis} or AXES
-    same = {"model": model.manifest.version, "images": arguments.images, "dtype": arguments.dtype}
-    known = [row["settings"] for row in rows if same.items() <= row.items()]
+    same = shared(arguments, model.manifest)
+    if arguments.guide:
+        guide = load_model(arguments.guide, device=device, dtype=DTYPES[arguments.dtype])
+        model = with_guide(model, guide)
+    known = [row["settings"] for row in of_table(rows, same)]
     wanted = [
         settings
         for settings in sweep(model.manifest, axes)
@@ -109,6 +150,18 @@ def measure(arguments: argparse.Namespace, rows: list[Row]) -> Iterator[Row]:
             "agreement": found.agreement.drawn if found.agreement else None,
             **one.to_json(),
         }
+
+
+def shared(arguments: argparse.Namespace, manifest: Manifest) -> Row:
+    """What rows of one table have alike."""
+    guide = str(arguments.guide) if arguments.guide else None
+    same = {"images": arguments.images, "dtype": arguments.dtype, "guide": guide}
+    return {"model": manifest.version, **same}
+
+
+def of_table(rows: list[Row], same: Row) -> list[Row]:
+    """The rows of that table."""
+    return [row for row in rows if all(row.get(key) == value for key, value in same.items())]
 
 
 def front(rows: list[Row]) -> list[Row]:
@@ -226,6 +279,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--axis", action="append", type=axis_values, default=[])
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--guide", type=Path)
     arguments = parser.parse_args()
     rows: list[Row] = []
     if arguments.results.exists():
@@ -240,8 +294,7 @@ def main() -> None:
                 flush=True,
             )
     manifest = load_model(arguments.checkpoint).manifest
-    same = {"model": manifest.version, "images": arguments.images, "dtype": arguments.dtype}
-    rows = [row for row in rows if same.items() <= row.items()]
+    rows = of_table(rows, shared(arguments, manifest))
     floor = " or ".join(sorted({f"{row['frechet']['real']:g}" for row in rows}))
     print(f"\n{manifest.version}, {arguments.images} pictures, floor {floor}; {describe()}\n")
     print("\n".join(table(rows, manifest.defaults)))
