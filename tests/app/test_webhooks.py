@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,8 @@ def test_a_receiver_s_certificate_must_be_of_its_name(
 ) -> None:
     authority = tmp_path / "authority.pem"
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    # Which changes: not to be read once for all tests.
+    monkeypatch.setattr(ssl, "create_default_context", unwrap(ssl.create_default_context))
     context = certified("hooks.example", authority)
 
     async def tell(name: str, port: int) -> str:
