@@ -19,9 +19,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # What is compiled once is not compiled again by each of the processes, of which tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
-# Tests write a gigabyte and keep none of it: into memory, where it has room and runs programs.
+# Tests write a gigabyte and keep little of it: into memory, where it has room and runs programs.
 MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 {print $$6}')
-MEMORY := $(if $(shell grep " $(MEMORY) .*noexec" /proc/mounts),,$(MEMORY))
+MEMORY := $(if $(shell grep " $(MEMORY) .*noexec" /proc/mounts 2>/dev/null),,$(MEMORY))
 # Torch's threads must not spin while they wait: processes share the cores.
 export OMP_WAIT_POLICY ?= passive
 

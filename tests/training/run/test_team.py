@@ -1,6 +1,7 @@
 """Splitting a batch over micro-batches and processes changes nothing but rounding."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,9 +85,16 @@ def test_a_batch_shared_out_to_cores_takes_the_same_steps(tmp_path: Path, accumu
     assert all(torch.equal(value, weights(again)[name]) for name, value in weights(two).items())
 
 
-# The C++ or Triton of Inductor, PyTorch's default, takes a minute of compiling, all of it theirs:
-# beside a GPU. Capturing, decomposing and differentiating the network is done by either.
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.gpu)])
+# The C++ of Inductor, PyTorch's default, takes a minute of compiling, all of it theirs: with the
+# tests of a GPU's machine. The network is captured, decomposed and differentiated by either.
+INDUCTOR = [
+    pytest.mark.gpu,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor needs a C++ compiler"),
+]
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=INDUCTOR)])
 def test_compiled_training_takes_the_same_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:

@@ -34,7 +34,7 @@ def test_where_only_rows_are_computed_all_sizes_serve() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_sizes_that_pass_compute_the_same_bits_of_hundreds_of_rows(dtype: torch.dtype) -> None:
+def test_sizes_that_pass_compute_the_same_bits_of_thousands_of_rows(dtype: torch.dtype) -> None:
     torch.manual_seed(1)
     # As it is loaded: weights that want gradients are multiplied by other kernels.
     network = UNet(tiny_config()).eval().requires_grad_(requires_grad=False).to(dtype)
@@ -42,11 +42,11 @@ def test_sizes_that_pass_compute_the_same_bits_of_hundreds_of_rows(dtype: torch.
     sizes = probe(weights, EXACT, Cores(1)).sizes
     assert sizes is not None
     assert 4 in sizes
-    x, t = torch.randn(512, 1, 8, 8).to(dtype), torch.rand(512) * 1000
-    labels = torch.randint(0, 4, (512,))
+    x, t = torch.randn(1024, 1, 8, 8).to(dtype), torch.rand(1024) * 1000
+    labels = torch.randint(0, 4, (1024,))
     outputs = []
     with torch.inference_mode():
         for size in sizes:
-            parts = [slice(start, start + size) for start in range(0, 512, size)]
+            parts = [slice(start, start + size) for start in range(0, 1024, size)]
             outputs.append(torch.cat([network(x[part], t[part], labels[part]) for part in parts]))
     assert all(torch.equal(output, outputs[0]) for output in outputs)
