@@ -116,7 +116,8 @@ class Train:
             s = sigma / alpha from ln s ~ N(noise_mean, noise_std^2).
         uncertainty: weigh each noise level by a learned guess of its error (arXiv:2312.02696).
         compile: run the network through torch.compile.
-        bf16: multiply in bfloat16 (autocast); weights, EMA and optimizer stay float32.
+        bf16: multiply in bfloat16 (autocast) where the device computes in it; weights, EMA and
+            optimizer stay float32.
         report_every: steps between denoising strips.
         save_every: steps between checkpoints.
         snapshot_every: steps between snapshots of two power-function averages, from which

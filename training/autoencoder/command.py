@@ -7,7 +7,7 @@ from typing import Any
 from models.memory import keep_freed_memory
 from training.autoencoder.loop import RESUME, AutoencoderTrainer
 from training.autoencoder.settings import Settings, load_settings
-from training.devices import pick_device
+from training.devices import described, pick_device
 from training.errors import TrainingError
 from training.pictures.data import Pictures, load_pictures
 from training.pictures.source import Split
@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> None:
     parameters = sum(p.numel() for p in trainer.network.parameters())
     print(
         f"{settings.name}: {parameters / 1e6:.2f} M parameters, {len(train)} pictures and "
-        f"{len(test)} unseen ones; steps {trainer.step} to {until} on {device}",
+        f"{len(test)} unseen ones; steps {trainer.step} to {until} "
+        f"on {described(device, bf16=settings.train.bf16)}",
         flush=True,
     )
     trainer.run(until=until)

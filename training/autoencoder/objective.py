@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.arithmetic import in_bfloat16
 from training.autoencoder.settings import Train
 from training.run.objective import step_seed
 
@@ -23,7 +24,7 @@ def loss(network: Any, x: Tensor, train: Train, step: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(step_seed(train.seed, step, "autoencoder"))
     chance, scale, turn = torch.rand(3, generator=generator).tolist()
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=train.bf16):
+    with in_bfloat16(x.device, wanted=train.bf16):
         latents, size = _latents(network, x, train.seed, step)
         factor = x.shape[-1] // latents.shape[-1]
         wanted = x

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import torch
 
+from models.arithmetic import computes_bfloat16
 from models.checkpoint import load_model, read_manifest, resolve
 from models.manifest import Manifest
 from training.distillation.consistency import ConsistencyObjective
@@ -99,7 +100,8 @@ def student(
 ) -> Lesson:
     """A copy of the teacher, without its dropout, and what it is to learn."""
     model = load_model(folder, device=device)
-    if device.type == "cpu" and run.train.bf16 and not run.train.compile:
+    plain = device.type == "cpu" and not run.train.compile
+    if plain and run.train.bf16 and computes_bfloat16(device):
         use_plain_attention(model.network)
     teacher = Teacher(model, run.guidance)
     network = manifest.network

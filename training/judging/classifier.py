@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from models.arithmetic import in_bfloat16
 from training.pictures.cache import cache_folder
 from training.pictures.data import Pictures
 
@@ -159,7 +160,7 @@ def _train(
             pictures = to_pixels(torch.tensor(images[chosen]))
             pictures = pictures.to(device=device, memory_format=torch.channels_last)
             wanted = torch.from_numpy(labels[chosen]).to(device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with in_bfloat16(device):
                 logits = classifier(pictures)
             loss = F.cross_entropy(logits.float(), wanted)
             optimizer.zero_grad()

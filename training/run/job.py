@@ -16,7 +16,7 @@ from models.checkpoint import read_manifest, steps_of
 from models.manifest import Manifest, step_name
 from models.memory import keep_freed_memory
 from training.config import Config, Run, load_config, name_for, to_toml
-from training.devices import pick_device
+from training.devices import described, pick_device
 from training.encoding.inputs import network_shape
 from training.errors import TrainingError
 from training.pictures.data import Pictures
@@ -173,11 +173,12 @@ def _summary(trainer: Trainer, team: Team, *, until: int) -> str:
     if data.captions:
         classes = f"with {len(data.captions)} captions"
     height, width = config.data.size
+    device = described(trainer.device, bf16=config.train.bf16)
     members = f", {team.size} processes" if team.size > 1 else ""
     return (
         f"{config.name}: {parameters / 1e6:.1f} M parameters, {len(data)} pictures {classes}, "
         f"made {width}x{height} by {config.data.resize}; "
-        f"steps {trainer.step} to {until} on {trainer.device}{members}"
+        f"steps {trainer.step} to {until} on {device}{members}"
     )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from models.arithmetic import computes_bfloat16
 from models.cores import Cores
 from models.ema import EMA
 from models.unet import UNet
@@ -97,7 +98,7 @@ class Learner:
         # Compiled code is made for one size of batch, and shares out each operation's work itself.
         plain = device.type == "cpu" and not train.compile
         self._cores = Cores(torch.get_num_threads() if plain else 1, most=_MOST_CORES)
-        if plain and train.bf16:
+        if plain and train.bf16 and computes_bfloat16(device):
             use_plain_attention(self.network)
 
     def advance(self, *, asked_to_stop: bool = False) -> Outcome:

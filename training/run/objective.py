@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.arithmetic import in_bfloat16
 from models.prediction import Prediction, target
 from models.schedule import Floats, Schedule
 from training.config import Run
@@ -180,13 +181,7 @@ class Objective:
 
     def autocast(self) -> torch.autocast:
         """Multiply in bfloat16, where the run does."""
-        # A cache of casts would gain nothing, every weight being used once; threads would share it.
-        return torch.autocast(
-            self._device.type,
-            torch.bfloat16,
-            enabled=self._run.train.bf16,
-            cache_enabled=False,
-        )
+        return in_bfloat16(self._device, wanted=self._run.train.bf16)
 
 
 def step_seed(seed: int, step: int, purpose: str = "") -> int:

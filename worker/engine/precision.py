@@ -4,7 +4,7 @@
 | exact    | bit-identical pictures whatever shares the step: the sizes of chunks    |
 |          | whose bits are the same, as tried when a model is loaded, or a single one |
 | balanced | at most one grey level in 0.1 % of pixels: float32, all sizes           |
-| fast     | none across sizes: bfloat16, all sizes                                  |
+| fast     | none across sizes: bfloat16 where the device computes in it, all sizes  |
 
 Left open, it is `exact` where the processor computes in bfloat16 (or there is a GPU), for there it
 is as fast as any; else `balanced`.
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+
+from models.arithmetic import computes_bfloat16
 
 Precision = Literal["exact", "balanced", "fast"]
 
@@ -57,13 +59,7 @@ class Plan:
 
 def choose(*, device: torch.device) -> Precision:
     """The mode where none was asked for."""
-    return "exact" if device.type == "cuda" or computes_bfloat16() else "balanced"
-
-
-def computes_bfloat16() -> bool:
-    """Whether this processor has instructions for it; without, it is many times slower."""
-    has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return "exact" if computes_bfloat16(device) else "balanced"
 
 
 def plan(
@@ -78,7 +74,6 @@ def plan(
         sizes = _CUDA_SIZES if chunk is None else (chunk,)
         single = precision != "fast"
         return Plan(sizes, dtype=torch.bfloat16, single=single, graphs=True)
-    if precision == "exact":
-        dtype = torch.bfloat16 if computes_bfloat16() else torch.float32
-        return Plan(_CPU_SIZES, cores, dtype, alike=_CPU_EXACT_SIZE)
-    return Plan(_CPU_SIZES, cores, torch.bfloat16 if precision == "fast" else torch.float32)
+    halved = precision != "balanced" and computes_bfloat16(device)
+    dtype = torch.bfloat16 if halved else torch.float32
+    return Plan(_CPU_SIZES, cores, dtype, alike=_CPU_EXACT_SIZE if precision == "exact" else None)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker.engine.precision import Plan, plan
+from worker.engine.precision import Plan, choose, plan
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -22,9 +22,19 @@ def test_exact_asks_for_the_same_bits_of_every_size() -> None:
     assert plan("exact", device=CUDA, cores=1).single
 
 
+@pytest.mark.parametrize(("computes", "halved"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bf16_is_for_processors_that_compute_in_it(
+    monkeypatch: pytest.MonkeyPatch, computes: bool, halved: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": computes})
+    assert choose(device=CPU) == ("exact" if computes else "balanced")
+    assert plan("exact", device=CPU, cores=2).dtype is halved
+    assert plan("fast", device=CPU, cores=2).dtype is halved
+
+
 def test_bf16_with_sizes_of_other_bits_is_for_fast_only() -> None:
     assert plan("balanced", device=CPU, cores=2).dtype is torch.float32
-    assert plan("fast", device=CPU, cores=2).dtype is torch.bfloat16
+    assert plan("fast", device=CPU, cores=2).alike is None
     assert plan("balanced", device=CUDA, cores=1).single
     assert plan("exact", device=CUDA, cores=1, chunk=96).sizes == (96,)
 
