@@ -19,6 +19,7 @@ export class Scroll {
     this.play = root.querySelector(".scroll-play");
     this.paper.addEventListener("scroll", () => this.#passed(), { passive: true });
     this.paper.addEventListener("scrollend", () => this.#settle());
+    this.paper.addEventListener("wheel", () => (this.target = null), { passive: true });
     this.paper.addEventListener("keydown", (event) => this.#key(event));
     this.#dragWithMouse();
     this.play.addEventListener("click", () => this.#play());
@@ -107,6 +108,8 @@ export class Scroll {
   #settle() {
     if (!this.strip) return;
     if (this.grip || this.playing) return;
+    // An earlier way's end may be told when a key has sent it further: the next key counts from there.
+    if (this.target !== null && this.target !== this.#nearest()) return this.#goTo(this.target);
     this.root.classList.remove("free");
     this.target = null;
     this.#passed();

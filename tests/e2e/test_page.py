@@ -113,6 +113,29 @@ def test_the_scroll_goes_from_noise_to_picture_by_keys_and_by_mouse(tab: Tab) ->
     expect(tab.scroll).to_have_attribute("aria-valuenow", "12")
 
 
+def test_a_key_counts_from_where_the_last_one_sends_the_scroll(tab: Tab) -> None:
+    """A browser tells of a scroll's end a frame later: by then a key may have begun another."""
+    tab.draw(Model="tiny", Class="Circle", Seed="5", Steps="12")
+    expect(tab.scroll).to_have_attribute("aria-valuenow", "12")
+    tab.scroll.evaluate(
+        """paper => {
+          const left = { key: "ArrowLeft" };
+          paper.dispatchEvent(new KeyboardEvent("keydown", left));
+          paper.dispatchEvent(new Event("scrollend"));
+          paper.dispatchEvent(new KeyboardEvent("keydown", left));
+        }"""
+    )
+    expect(tab.scroll).to_have_attribute("aria-valuetext", "step 10 of 12")
+    lies = """paper => {
+      const [first, second] = paper.children;
+      return Math.round(paper.scrollLeft / (second.offsetLeft - first.offsetLeft));
+    }"""
+    eventually(lambda: tab.scroll.evaluate(lies) == 10, what="the paper at that step")
+    tab.scroll.hover()
+    tab.page.mouse.wheel(-300, 0)  # away again, by hand: what it says follows
+    expect(tab.scroll).to_have_attribute("aria-valuetext", re.compile("^step [1-9] of 12$"))
+
+
 def test_again_with_these_draws_the_same_picture(tab: Tab) -> None:
     first = tab.draw(
         Model="tiny", Class="Ankle boot", Seed="40", Pictures="3", Steps="7", Guidance="2.5"
