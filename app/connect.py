@@ -8,12 +8,14 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LostConnection
 from redis.retry import Retry
 
 from wire.sentinel import connect, sentinels
 
 _SHARED: dict[str, Any] = {"socket_connect_timeout": 2, "health_check_interval": 30}
 _SECONDS = 5  # for a connection of the pool to be free, and for an answer
+CLOSED = "handler is closed"  # uvloop's words, where a connection ends while it is written to
 
 
 class _Masters(redis.asyncio.sentinel.SentinelConnectionPool, redis.asyncio.BlockingConnectionPool):
@@ -30,7 +32,7 @@ def pooled(url: str, *, connections: int) -> redis.asyncio.Redis:
     }
     if sentinels(url) is None:
         pool = redis.asyncio.BlockingConnectionPool.from_url(url, **options)
-        return redis.asyncio.Redis.from_pool(pool)
+        return _losing(redis.asyncio.Redis.from_pool(pool))
     # A master whose host is gone does not even refuse: only an answer that does not come tells.
     options |= {"connection_pool_class": _Masters, "socket_timeout": _SECONDS}
     return _asyncio(url, **options)
@@ -71,4 +73,23 @@ def _asyncio(url: str, **options: Any) -> redis.asyncio.Redis:
         no_retry=AsyncRetry(NoBackoff(), 0),
         **options,
     )
-    return made
+    return _losing(made)
+
+
+class _Losing:
+    """A connection that is lost, and no accident, when it ends while it is written to."""
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)  # type: ignore[misc]
+        except RuntimeError as error:
+            if CLOSED not in str(error):
+                raise
+            raise LostConnection("the connection ended while it was written to") from error
+
+
+def _losing(client: redis.asyncio.Redis) -> redis.asyncio.Redis:
+    pool = client.connection_pool
+    kind = pool.connection_class
+    pool.connection_class = type(kind.__name__, (_Losing, kind), {})
+    return client

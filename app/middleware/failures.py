@@ -5,11 +5,11 @@ import logging
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.connect import CLOSED
 from app.problems import respond
 from wire.logs import fields
 
 log = logging.getLogger("emaki.app")
-_CLOSED = "handler is closed"  # uvloop's, where a connection ends while it is written to
 _DETAIL = "the server failed; its log says why; try again"
 
 
@@ -28,7 +28,7 @@ class UnexpectedFailures:
             try:
                 await send(message)
             except RuntimeError as error:
-                if _CLOSED not in str(error):
+                if CLOSED not in str(error):
                     raise
                 raise ClientDisconnect from error
 
