@@ -92,6 +92,7 @@ class _Seen:
     manifest: Manifest | None = None
     fault: str | None = None
     until: float = float("inf")
+    intact: bool = False  # its files' digests were compared
 
 
 def _nothing_to_prepare(_weights: Weights) -> None:
@@ -172,9 +173,9 @@ class Catalog:
             self._refresh(folder)
 
     def look(self) -> None:
-        """The same, but that a new model is described first, and loaded in a pause."""
+        """The same, but that a new model is described, as it is now, and loaded in a pause."""
         for folder in self._folders():
-            if folder.name not in self._cards:
+            if folder.name not in self._served:
                 self._describe(folder)
             if folder.name in self._served or self._may_load(folder.name):
                 self._refresh(folder)
@@ -227,9 +228,11 @@ class Catalog:
             seen = self._look(latest)
             if seen.manifest is not None:
                 with self._noted(latest, seen.stamp):
-                    for name in _served_files(seen.manifest):
+                    for name in () if seen.intact else _served_files(seen.manifest):
                         verify(latest, seen.manifest, name=name)
                     written = (latest / WEIGHTS).stat().st_mtime
+                with self._lock:
+                    self._seen[latest] = replace(seen, intact=True)
                 steps = self._usable(folder, seen.manifest.step)
                 self._cards[folder.name] = card_of(seen.manifest, steps, created=int(written))
 

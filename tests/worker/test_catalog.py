@@ -270,6 +270,11 @@ def test_a_new_model_is_loaded_in_a_pause_and_promised_before(tmp_path: Path) ->
     models.look()
     assert [card.id for card in models.cards()] == ["tiny", "other"]
     assert models.names == ["tiny"]
+    other = tmp_path / "other" / "0000001"
+    write_manifest(other, replace(read_manifest(other), quality={"agreement": 0.9}))
+    models.look()
+    assert models.cards()[1].quality == {"agreement": 0.9}, "a promise is kept up to date, too"
+    assert models.names == ["tiny"]
     write_checkpoint(tmp_path, step=2)
     models.look()
     assert models.cards()[0].version == "tiny@0000002", "what is served is kept up to date"
