@@ -1,6 +1,6 @@
 # make serve   everything on this machine: Redis, one worker, the API; Ctrl-C stops it all
 # make test    all tests that need no GPU        make check   format, lint, types, import rules, manifests
-# (the web page's tests drive Debian's chromium and are skipped, by name, where there is none)
+# (the web page's tests drive Debian's Chromium and are skipped, by name, where there is none)
 # make chaos   kills, sleeps and restarts under load for minutes; counts what was lost (nothing)
 # make gpu     the tests that need a CUDA GPU    make gpu-bench   what one does, in minutes
 # make install set up .venv for all of these
