@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.arithmetic import computes_bfloat16
 from models.cores import Cores
 from models.unet import UNet
 from tests.support import tiny_config
@@ -33,7 +34,12 @@ def test_where_only_rows_are_computed_all_sizes_serve() -> None:
     assert probe(fake_weights(), EXACT, Cores(1)).sizes == (1, 2, 4, 8)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+IN_BF16 = pytest.mark.skipif(
+    not computes_bfloat16(torch.device("cpu")), reason="needs a processor with bfloat16"
+)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=IN_BF16)])
 def test_sizes_that_pass_compute_the_same_bits_of_thousands_of_rows(dtype: torch.dtype) -> None:
     torch.manual_seed(1)
     # As it is loaded: weights that want gradients are multiplied by other kernels.
