@@ -30,6 +30,7 @@ from PIL import Image
 
 from benchmarks.machine import describe
 from benchmarks.peers import peers_python
+from models.arithmetic import computes_bfloat16
 from models.memory import keep_freed_memory
 from training.config import load_config
 from training.pictures.data import load_pictures
@@ -167,6 +168,8 @@ def main() -> None:
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.precision == "bf16" and not computes_bfloat16(torch.device("cpu")):
+        raise SystemExit("this processor does not compute in bfloat16; compare in fp32")
     if arguments.contender:
         ours(arguments)
         return

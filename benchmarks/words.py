@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.machine import describe
 from models import load_model
+from models.arithmetic import computes_bfloat16
 from models.unet import UNet
 
 
@@ -37,7 +38,7 @@ def seconds(network: UNet, rows: int, tokens: int) -> float:
 
 
 def main() -> None:
-    """Print milliseconds and ratio in both types."""
+    """Print milliseconds and ratio in the types that this processor computes in."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path, nargs="?", default=Path("checkpoints/emoji-64"))
     parser.add_argument("--rows", type=int, default=8)
@@ -45,8 +46,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(describe(), flush=True)
-    for dtype in (torch.float32, torch.bfloat16):
-        model = load_model(arguments.model, device=torch.device("cpu"), dtype=dtype)
+    cpu = torch.device("cpu")
+    for dtype in (torch.float32, *([torch.bfloat16] if computes_bfloat16(cpu) else [])):
+        model = load_model(arguments.model, device=cpu, dtype=dtype)
         if model.manifest.text is None:
             raise SystemExit(f"{arguments.model} does not draw from words; name one that does")
         spoken, share = model.network, (arguments.rows, model.manifest.text.tokens)

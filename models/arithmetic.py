@@ -4,7 +4,7 @@ import torch
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether it multiplies in bfloat16; a processor that cannot is ten times slower at it."""
+    """Whether it has instructions for bfloat16; one that has none takes many times as long."""
     if device.type != "cpu":
         return True
     has = torch.cpu.get_capabilities()

@@ -1,4 +1,4 @@
-"""Bfloat16 where there are instructions for it, float32 where it would be ten times slower."""
+"""Bfloat16 where there are instructions for it, float32 where it would take many times as long."""
 
 import pytest
 import torch
