@@ -89,6 +89,7 @@ class _Losing:
 
 
 def _losing(client: redis.asyncio.Redis) -> redis.asyncio.Redis:
+    """The client, whose connections from now on are of this kind, too."""
     pool = client.connection_pool
     kind = pool.connection_class
     pool.connection_class = type(kind.__name__, (_Losing, kind), {})

@@ -228,13 +228,19 @@ class Catalog:
             seen = self._look(latest)
             if seen.manifest is not None:
                 with self._noted(latest, seen.stamp):
-                    for name in () if seen.intact else _served_files(seen.manifest):
-                        verify(latest, seen.manifest, name=name)
+                    if not seen.intact:
+                        self._verify(latest, seen, seen.manifest)
                     written = (latest / WEIGHTS).stat().st_mtime
-                with self._lock:
-                    self._seen[latest] = replace(seen, intact=True)
                 steps = self._usable(folder, seen.manifest.step)
                 self._cards[folder.name] = card_of(seen.manifest, steps, created=int(written))
+
+    def _verify(self, folder: Path, seen: _Seen, manifest: Manifest) -> None:
+        """Compare all digests; once, while the files keep this stamp."""
+        for name in _served_files(manifest):
+            verify(folder, manifest, name=name)
+        with self._lock:
+            if self._seen.get(folder) is seen:
+                self._seen[folder] = replace(seen, intact=True)
 
     def _in_memory(self, version: str) -> Loaded | None:
         served = self._served.get(version.partition("@")[0])
