@@ -73,15 +73,19 @@ def free_port() -> int:
 
 
 def eventually(look: Callable[[], T | None], *, seconds: float = 30.0, what: str = "it") -> T:
-    """Look again and again until the answer is true; fail when it takes too long."""
-    deadline = time.monotonic() + seconds
+    """Look again and again until the answer is true; fail when it takes too long.
+
+    The longer it has taken, the less often: to look costs the one who is looked at.
+    """
+    began = time.monotonic()
     while True:
         answer = look()
         if answer:
             return answer
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > seconds:
             raise AssertionError(f"{what} did not happen within {seconds} s")
-        time.sleep(0.02)
+        time.sleep(min(0.02 + waited / 20, 0.2))
 
 
 def fresh_record(owner: str = "", **changes: Any) -> Record:

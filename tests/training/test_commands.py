@@ -1,4 +1,4 @@
-"""`python -m training` as a person runs it; training and judging in a process of their own."""
+"""`python -m training` as a person runs it: training in a process of its own, the rest here."""
 
 import json
 import os
@@ -16,24 +16,20 @@ from training.__main__ import main
 EVALUATE = ["evaluate", "checkpoints/shapes", "--data", "data"]
 
 
-def training(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")}
-    return subprocess.run(
-        [sys.executable, "-m", "training", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
     (folder / "shapes.toml").write_text(CONFIG)
     write_idx(folder / "data", train=600, test=120)
-    answer = training(folder, "train", "shapes.toml", "--data", "data", "--set", "publish.keep=9")
+    command = [sys.executable, "-m", "training", "train", "shapes.toml", "--data", "data"]
+    answer = subprocess.run(
+        [*command, "--set", "publish.keep=9"],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert answer.returncode == 0, answer.stderr
     assert "steps 0 to 12 on cpu" in answer.stdout
     assert "step 12/12  loss" in answer.stderr
@@ -65,33 +61,42 @@ def test_latest_is_moved_by_publish(trained: Path, monkeypatch: pytest.MonkeyPat
     assert main(["publish", "shapes", "12"]) == 0
 
 
-def test_evaluate_measures_and_notes_class_agreement(trained: Path) -> None:
-    arguments = ["evaluate", "checkpoints/shapes", "--data", "data", "--images", "30", "--json"]
-    arguments += ["--metrics", "agreement"]
-    answer = training(trained, *arguments)
-    assert answer.returncode == 0, answer.stderr
-    assert "training the classifier" in answer.stderr
-    measured = json.loads(answer.stdout)["class_agreement"]
+@pytest.fixture
+def here(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where it was trained: the working directory, with the caches of that process."""
+    monkeypatch.chdir(trained)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(trained / "cache"))
+    return trained
+
+
+def test_evaluate_measures_and_notes_class_agreement(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*EVALUATE, "--images", "30", "--json", "--metrics", "agreement"]
+    assert main(arguments) == 0
+    answer = capsys.readouterr()
+    assert "training the classifier" in answer.err
+    measured = json.loads(answer.out)["class_agreement"]
     assert measured["real"] > 0.9
     assert measured["ratio"] == pytest.approx(measured["drawn"] / measured["real"], abs=1e-3)
-    noted = read_manifest(trained / "checkpoints/shapes/0000012").quality["class_agreement"]
+    noted = read_manifest(here / "checkpoints/shapes/0000012").quality["class_agreement"]
     assert noted["drawn"] == measured["drawn"]
     assert (noted["images"], noted["steps"], noted["guidance_scale"]) == (30, 5, 1.5)
 
-    again = training(trained, *arguments, "--guidance-scale", "0")
-    assert "training the classifier" not in again.stderr
-    chance = json.loads(again.stdout)["class_agreement"]
+    assert main([*arguments, "--guidance-scale", "0"]) == 0
+    again = capsys.readouterr()
+    assert "training the classifier" not in again.err
+    chance = json.loads(again.out)["class_agreement"]
     assert chance["guidance_scale"] == 0
-    noted = read_manifest(trained / "checkpoints/shapes/0000012").quality["class_agreement"]
+    noted = read_manifest(here / "checkpoints/shapes/0000012").quality["class_agreement"]
     assert noted["guidance_scale"] == 1.5  # only the defaults' figure is the model's
 
 
 def test_evaluate_measures_everything_that_the_data_allows(
-    trained: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["evaluate", "checkpoints/shapes", "--data", "data", "--html", "page.html"]
-    answer = training(trained, *arguments)
-    assert answer.returncode == 0, answer.stderr
+    assert main([*EVALUATE, "--html", "page.html"]) == 0
+    table = capsys.readouterr().out
     for figure in (
         "120 pictures, dpmpp_2m, 5 steps, guidance 1.5; 10 evaluations a picture",
         "Fréchet distance",
@@ -102,9 +107,9 @@ def test_evaluate_measures_everything_that_the_data_allows(
         "class agreement",
         "nearer than an unseen real one",
     ):
-        assert figure in answer.stdout
-    assert (trained / "page.html").read_text().startswith("<!doctype html>")
-    noted = read_manifest(trained / "checkpoints/shapes/0000012").quality
+        assert figure in table
+    assert (here / "page.html").read_text().startswith("<!doctype html>")
+    noted = read_manifest(here / "checkpoints/shapes/0000012").quality
     one = noted["evaluation"]["features"]["classifier"]
     # Twelve steps teach little: noise is far away, and covers none of the real pictures.
     assert one["frechet_ratio"] > 5
@@ -112,14 +117,13 @@ def test_evaluate_measures_everything_that_the_data_allows(
     assert noted["class_agreement"]["images"] == 120
 
     # Another extractor, as many pictures: its figures come beside what is there.
-    monkeypatch.chdir(trained)
     assert main([*EVALUATE, "--metrics", "distances", "--extractor", "efficientnet"]) == 0
-    both = read_manifest(trained / "checkpoints/shapes/0000012").quality["evaluation"]
+    both = read_manifest(here / "checkpoints/shapes/0000012").quality["evaluation"]
     assert set(both["features"]) == {"classifier", "efficientnet"}
     assert both["classification_accuracy"] == noted["evaluation"]["classification_accuracy"]
     # Agreement alone leaves an evaluation of more pictures as it is.
     assert main([*EVALUATE, "--metrics", "agreement", "--images", "30"]) == 0
-    after = read_manifest(trained / "checkpoints/shapes/0000012").quality
+    after = read_manifest(here / "checkpoints/shapes/0000012").quality
     assert after["evaluation"] == both
     assert after["class_agreement"]["images"] == 30
 

@@ -48,7 +48,8 @@ def measure_distances(drawn: Tensor, real: Tensor) -> Distances:
             "distances need torchmetrics, which is not installed; `pip install torchmetrics`, or "
             "ask for other metrics"
         ) from error
-    frechet = FrechetInceptionDistance(_Given(drawn.shape[1]))
+    spanned = _where_they_lie(drawn.double(), real.double())
+    frechet = FrechetInceptionDistance(_Given(spanned[0].shape[1]))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Metric `Kernel Inception Distance` will save all")
         kernel = KernelInceptionDistance(
@@ -56,13 +57,24 @@ def measure_distances(drawn: Tensor, real: Tensor) -> Distances:
             subsets=_SUBSETS,
             subset_size=min(_MOST_IN_SUBSET, len(drawn), len(real)),
         )
-    for metric in (frechet, kernel):
-        metric.update(real.double(), real=True)
-        metric.update(drawn.double(), real=False)
+    for metric, (ours, theirs) in ((frechet, spanned), (kernel, (drawn.double(), real.double()))):
+        metric.update(theirs, real=True)
+        metric.update(ours, real=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # of KID's subsets
         mean, deviation = kernel.compute()
     return Distances(float(frechet.compute()), float(mean), float(deviation))
+
+
+def _where_they_lie(drawn: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """The same points in axes of the space that they span, where that has fewer than theirs.
+
+    Turning does not change Fréchet's distance, whose eigenvalues cost the cube of the width.
+    """
+    both = torch.cat([drawn, real])
+    if len(both) < both.shape[1]:
+        both = both @ torch.linalg.qr(both.T).Q
+    return both[: len(drawn)], both[len(drawn) :]
 
 
 class _Given(nn.Module):

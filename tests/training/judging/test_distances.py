@@ -26,6 +26,15 @@ def test_frechet_is_the_closed_form_of_two_gaussians() -> None:
     assert measure_distances(ours, theirs).frechet == pytest.approx(expected, rel=1e-6)
 
 
+def test_more_features_than_pictures_change_nothing() -> None:
+    random = torch.Generator().manual_seed(3)
+    ours = torch.randn(30, 6, generator=random, dtype=torch.float64)
+    theirs = torch.randn(40, 6, generator=random, dtype=torch.float64) * 2 + 1
+    wide = torch.linalg.qr(torch.randn(200, 6, generator=random, dtype=torch.float64)).Q.T
+    turned = measure_distances(ours @ wide, theirs @ wide)  # 200 features, in six directions
+    assert turned.frechet == pytest.approx(measure_distances(ours, theirs).frechet, rel=1e-9)
+
+
 def test_the_same_features_are_no_distance_apart() -> None:
     features = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
     found = measure_distances(features, features.clone())
