@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("presets", nargs="+", metavar="CONFIG=DATA")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--lengths", type=float, nargs="*", default=LENGTHS, help="of the EMA")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     print(describe())
@@ -52,7 +53,7 @@ def compare(config: Path, data: str, arm: str, arguments: argparse.Namespace) ->
         sets = [word for option in options for word in ("--set", option)]
         training("train", str(config), *given, *steps, *sets)
     report(out / name, "its own EMA", data, arguments)
-    for length in LENGTHS:
+    for length in arguments.lengths:
         averaged = out / f"{name}-ema-{length:g}"
         if not steps_of(averaged):
             training("average", str(out / name), str(length))
