@@ -317,5 +317,11 @@ def test_pictures_show_themselves_in_a_notebook(model: emaki.Model) -> None:
 def test_a_service_that_is_no_emaki_is_said_in_words(service: Service) -> None:
     with emaki.Client(f"{service.url}/static") as client, pytest.raises(emaki.Refused):
         client.models()
+
+
+def test_the_wire_s_model_knows_every_field_of_a_list(
+    service: Service, asking: emaki.Client
+) -> None:
+    asking.draw(steps=1)
     answer = httpx.get(f"{service.url}/v1/generations")
     assert Generation.model_fields.keys() >= set(answer.json()["data"][0])
