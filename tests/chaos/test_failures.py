@@ -37,7 +37,12 @@ def end(client: httpx.Client, id_: str, *, seconds: float = 60) -> dict[str, Any
 
 
 def under_way(client: httpx.Client, id_: str) -> None:
-    eventually(lambda: look(client, id_)["progress"]["step"] > 2, what="the first steps")
+    def begun() -> dict[str, Any] | None:
+        body = look(client, id_)
+        return body if body["progress"]["step"] > 2 else None
+
+    body = eventually(begun, what="the first steps")
+    assert not body["finished_at"], "there is nothing left to interrupt; ask for more steps"
 
 
 def pictures(body: dict[str, Any]) -> list[str]:
@@ -158,6 +163,7 @@ def test_a_sleeping_worker_is_replaced_and_does_no_harm_when_it_wakes(tmp_path: 
         under_way(client, id_)
         sleeper = service.processes[0]
         sleeper.send_signal(signal.SIGSTOP)
+        assert not look(client, id_)["finished_at"]
         service.start("worker", **EXACT)
         assert pictures(end(client, id_)) == expected
         time.sleep(4)  # beyond what counts as hung

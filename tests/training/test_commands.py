@@ -1,4 +1,4 @@
-"""`python -m training` as a person runs it: training in a process of its own, the rest here."""
+"""`python -m training` as a person runs it: a run and a whole evaluation as processes."""
 
 import json
 import os
@@ -16,20 +16,24 @@ from training.__main__ import main
 EVALUATE = ["evaluate", "checkpoints/shapes", "--data", "data"]
 
 
+def training(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")}
+    return subprocess.run(
+        [sys.executable, "-m", "training", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
     (folder / "shapes.toml").write_text(CONFIG)
     write_idx(folder / "data", train=600, test=120)
-    command = [sys.executable, "-m", "training", "train", "shapes.toml", "--data", "data"]
-    answer = subprocess.run(
-        [*command, "--set", "publish.keep=9"],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    answer = training(folder, "train", "shapes.toml", "--data", "data", "--set", "publish.keep=9")
     assert answer.returncode == 0, answer.stderr
     assert "steps 0 to 12 on cpu" in answer.stdout
     assert "step 12/12  loss" in answer.stderr
@@ -92,11 +96,9 @@ def test_evaluate_measures_and_notes_class_agreement(
     assert noted["guidance_scale"] == 1.5  # only the defaults' figure is the model's
 
 
-def test_evaluate_measures_everything_that_the_data_allows(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*EVALUATE, "--html", "page.html"]) == 0
-    table = capsys.readouterr().out
+def test_evaluate_measures_everything_that_the_data_allows(here: Path) -> None:
+    answer = training(here, *EVALUATE, "--html", "page.html")
+    assert answer.returncode == 0, answer.stderr
     for figure in (
         "120 pictures, dpmpp_2m, 5 steps, guidance 1.5; 10 evaluations a picture",
         "Fréchet distance",
@@ -107,7 +109,7 @@ def test_evaluate_measures_everything_that_the_data_allows(
         "class agreement",
         "nearer than an unseen real one",
     ):
-        assert figure in table
+        assert figure in answer.stdout
     assert (here / "page.html").read_text().startswith("<!doctype html>")
     noted = read_manifest(here / "checkpoints/shapes/0000012").quality
     one = noted["evaluation"]["features"]["classifier"]
