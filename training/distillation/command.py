@@ -1,6 +1,7 @@
 """`python -m training distill guidance|consistency|tables|levels MODEL`."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -19,8 +20,9 @@ from training.distillation.teacher import Teacher
 from training.pictures.data import Pictures, has_grown
 from training.pictures.mixture import Asked
 from training.run.attention import use_plain_attention
-from training.run.job import carry_out
+from training.run.job import carry_out, parent_of
 from training.run.lesson import Lesson
+from training.run.lineage import Parent, summary
 from training.run.material import with_sources
 from training.run.objective import Objective
 
@@ -53,6 +55,12 @@ def add_parser(subparsers: Any) -> None:
         parser.add_argument("--until", type=int, help="stop after this step, resumable")
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
         parser.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
+        parser.add_argument(
+            "--init-from",
+            type=Path,
+            metavar="MODEL",
+            help="begin with another student's weights (default: the teacher's)",
+        )
         parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
         parser.set_defaults(run=teach, method=method)
     tables = methods.add_parser("tables", help="a solver's coefficients, for a few steps")
@@ -76,7 +84,7 @@ def add_parser(subparsers: Any) -> None:
 def teach(arguments: argparse.Namespace) -> None:
     """`distill guidance|consistency MODEL`: train a student and publish its checkpoints."""
     folder, method = resolve(arguments.model), arguments.method
-    manifest = read_manifest(folder)
+    manifest, parent = read_manifest(folder), parent_of(arguments)
     overrides = list(arguments.set)
     for key in ("train.steps", "distill.guidance_scale"):
         value = getattr(arguments, key.partition(".")[2])
@@ -88,8 +96,9 @@ def teach(arguments: argparse.Namespace) -> None:
     )
     run = with_sources(run, asked)
 
-    def lesson(_data: Pictures, device: torch.device) -> Lesson:
-        return student(method, folder, manifest, run, device=device)
+    def lesson(data: Pictures, device: torch.device) -> Lesson:
+        copy = student(method, folder, manifest, run, device=device)
+        return copy if parent is None else taught_before(copy, parent, run, data)
 
     known = manifest.classes if has_grown(manifest) else ()
     carry_out(run, asked, lesson, arguments, known=known)
@@ -119,3 +128,11 @@ def student(
         distilled=distilled_by(method, manifest, run),
         facts={"teacher": teacher.identity},
     )
+
+
+def taught_before(student: Lesson, parent: Parent, run: Distillation, data: Pictures) -> Lesson:
+    """The same lesson for a student that knows something already."""
+    parent.require_alike(run, data, autoencoder=None)
+    inherited = parent.weights_for(student.shape, data.classes, run.train.seed)
+    print(summary(parent, inherited), file=sys.stderr, flush=True)
+    return replace(student, weights=inherited.weights, facts={**student.facts, **parent.facts()})

@@ -44,9 +44,7 @@ def train(arguments: argparse.Namespace) -> None:
     overrides = list(arguments.set)
     if arguments.steps is not None:
         overrides.append(f"train.steps={arguments.steps}")
-    if arguments.init_from is not None and arguments.resume:
-        raise TrainingError("--init-from begins a run and --resume goes on with one; leave one out")
-    parent = None if arguments.init_from is None else Parent.load(arguments.init_from)
+    parent = parent_of(arguments)
     config = _config(arguments, overrides, parent)
     network_shape(config, 0)  # refuse before minutes of decoding
     begun = arguments.out / config.name / f"{config.name}.toml" if arguments.resume else None
@@ -55,6 +53,15 @@ def train(arguments: argparse.Namespace) -> None:
     known = parent.manifest.classes if parent else ()
     lesson = partial(denoising, config, parent=parent, say=_say)
     carry_out(config, asked, lesson, arguments, known=known)
+
+
+def parent_of(arguments: argparse.Namespace) -> Parent | None:
+    """The model of `--init-from`, if it is given; a run that goes on takes none."""
+    if arguments.init_from is None:
+        return None
+    if arguments.resume:
+        raise TrainingError("--init-from begins a run and --resume goes on with one; leave one out")
+    return Parent.load(arguments.init_from)
 
 
 def _config(

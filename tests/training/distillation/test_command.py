@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from models import load_model
 from models.checkpoint import steps_of
@@ -30,6 +31,26 @@ def test_a_student_is_distilled_stopped_and_resumed(tmp_path: Path, method: str)
     assert manifest.training["pictures_seen"] == 4 * 8
     assert manifest.training["data"]["sources"] == [{"name": "data", "weight": 1.0}]
     assert "paths" not in manifest.training["config"]["data"]
+
+
+def test_a_student_that_knows_something_is_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = words(tmp_path, "consistency", "--steps", "1")
+    assert main([*line, "--set", "train.learning_rate=0.01"]) == 0
+    first = load_model(tmp_path / "out" / "student")
+    line[line.index("student")] = "further"
+    line += ["--init-from", str(tmp_path / "out" / "student")]
+    still = ["train.learning_rate=0", "train.final_learning_rate=0"]
+    assert main([*line, *(f"--set={value}" for value in still)]) == 0
+    assert "begins from student@0000001" in capsys.readouterr().err
+    further = load_model(tmp_path / "out" / "further")
+    assert further.manifest.training["lineage"][0]["model"] == "student@0000001"
+    assert further.manifest.training["teacher"]["model"].startswith("teacher@")
+    known, new = (model.network.state_dict() for model in (first, further))
+    assert all(torch.equal(new[name], value) for name, value in known.items())
+    assert main([*line, "--steps", "2", "--resume"]) == 2
+    assert "leave one out" in capsys.readouterr().err
 
 
 def test_a_configuration_file_says_what_the_command_line_leaves_out(tmp_path: Path) -> None:
