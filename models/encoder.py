@@ -132,10 +132,16 @@ def load_encoder(
             positions than ``tokens``, or transformers is not installed.
     """
     kind, config = _read_kind(folder)
-    if config.get("max_position_embeddings", 0) < tokens:
+    positions, known = (config.get(key, 0) for key in ("max_position_embeddings", "vocab_size"))
+    if not isinstance(positions, int) or not isinstance(known, int):
         raise EncoderError(
-            f"{folder / CONFIG}: {config.get('max_position_embeddings')} positions are fewer than "
-            f"{tokens} tokens; ask for fewer tokens"
+            f"{folder / CONFIG}: max_position_embeddings = {positions!r} and vocab_size = "
+            f"{known!r} must be whole numbers; fetch it again"
+        )
+    if positions < tokens:
+        raise EncoderError(
+            f"{folder / CONFIG}: {positions} positions are fewer than {tokens} tokens; ask for "
+            "fewer tokens"
         )
     if not (folder / ENCODER_WEIGHTS).is_file():
         raise EncoderError(
@@ -174,10 +180,10 @@ def load_encoder(
         raise EncoderError(
             f"{folder / ENCODER_WEIGHTS} lacks tensor {min(info['missing_keys'])}; fetch it again"
         )
-    if len(words) > config.get("vocab_size", 0):
+    if len(words) > known:
         raise EncoderError(
-            f"{tokenizer} knows {len(words)} tokens, {folder} only {config.get('vocab_size')}: "
-            "they do not belong together"
+            f"{tokenizer} knows {len(words)} tokens, {folder} only {known}: they do not belong "
+            "together"
         )
     return TextEncoder(model.to(device), words, tokens=tokens, fills=kind.fills)
 
@@ -191,7 +197,7 @@ def _read_kind(folder: Path) -> tuple[_Kind, dict[str, Any]]:
             "as transformers writes it"
         ) from error
     name = config.get("model_type") if isinstance(config, dict) else None
-    if name not in _KINDS:
+    if not isinstance(name, str) or name not in _KINDS:
         raise EncoderError(
             f"{folder / CONFIG}: model_type = {name!r} is not supported; supported: "
             f"{', '.join(_KINDS)}"

@@ -5,7 +5,13 @@ from pathlib import Path
 import torch
 
 from models.autoencoder import Autoencoder, AutoencoderError, load_autoencoder
-from models.companions import AUTOENCODER, locate
+from models.companions import (
+    AUTOENCODER,
+    autoencoder_files,
+    encoder_files,
+    locate,
+    tokenizer_files,
+)
 from models.encoder import EncoderError, TextEncoder, TextError, load_encoder
 from models.manifest import CheckpointError, Manifest
 
@@ -20,6 +26,7 @@ def load_companions(
     """
     latent, text, network = manifest.latent, manifest.text, manifest.network
     autoencoder, encoder = None, None
+    _require_recorded(folder, manifest)
     try:
         if latent is not None:
             autoencoder = load_autoencoder(folder / AUTOENCODER, scale=latent.scale, device=device)
@@ -48,6 +55,21 @@ def load_companions(
     except TextError as error:
         raise CheckpointError(f"{folder}: {error}; fetch its encoder again") from error
     return autoencoder, encoder
+
+
+def _require_recorded(folder: Path, manifest: Manifest) -> None:
+    """Nothing is read whose digest was not compared."""
+    read: dict[str, Path] = {}
+    if manifest.latent is not None:
+        read |= autoencoder_files(folder / AUTOENCODER)
+    if (text := manifest.text) is not None:
+        read |= encoder_files(find(folder, text.encoder), name=text.encoder)
+        read |= tokenizer_files(find(folder, text.tokenizer), name=text.tokenizer)
+    for name, path in read.items():
+        if name not in manifest.files and path.is_file():
+            raise CheckpointError(
+                f"{folder}: the manifest has no digest of {name}; write the checkpoint again"
+            )
 
 
 def find(folder: Path, name: str) -> Path:

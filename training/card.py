@@ -114,8 +114,8 @@ def _use(manifest: Manifest, *, diffusers: bool) -> str:
         if manifest.text and manifest.text.examples:
             words = f" --prompt {shlex.quote(manifest.text.examples[0])}"
         return (
-            f"`python -m training sample {manifest.name}{words} --out grid.png`, or let a worker "
-            f"of Emaki serve the folder above. {settings}"
+            f"`python -m training sample .{words} --out grid.png` in this folder, or let a worker "
+            f"of Emaki serve the one above. {settings}"
         )
     kind = "StableDiffusionPipeline" if manifest.text or manifest.latent else "DDPMPipeline"
     labels = (

@@ -52,7 +52,10 @@ _PAUSE = 1.0  # seconds without a step after which a model that nobody asked for
 _LONGEST_WAIT = 30.0  # seconds, for such a pause
 _TRY_AGAIN = 60.0  # seconds until what may pass by itself (no memory, no access) is tried again
 # Whatever a folder on disk can raise on its way into memory; none of it ends the worker.
-_UNUSABLE = (CheckpointError, OSError, RuntimeError, ArithmeticError, ValueError, MemoryError)
+_UNUSABLE = (
+    *(CheckpointError, OSError, RuntimeError, ArithmeticError, ValueError, MemoryError),
+    *(TypeError, LookupError, AttributeError),  # of what others' code makes of odd descriptions
+)
 
 _Stamp = frozenset[tuple[int, int, int]]
 

@@ -17,7 +17,14 @@ from models.autoencoder import (
     preview,
     smooth_latents,
 )
-from models.checkpoint import WEIGHTS, load_model, read_manifest, resolve, save_checkpoint
+from models.checkpoint import (
+    WEIGHTS,
+    load_model,
+    read_manifest,
+    resolve,
+    save_checkpoint,
+    write_manifest,
+)
 from models.companions import encoder_files, locate
 from models.encoder import EncoderError, TextError, load_encoder
 from models.manifest import CheckpointError
@@ -63,6 +70,9 @@ def test_an_autoencoder_that_cannot_be_used_is_refused_by_name(tmp_path: Path) -
         load_autoencoder(tmp_path)
     config.write_text(json.dumps({**words, "shift_factor": 0.1}))
     with pytest.raises(AutoencoderError, match="shift_factor = 0.1 is not supported"):
+        load_autoencoder(tmp_path)
+    config.write_text(json.dumps({**words, "act_fn": 3}))
+    with pytest.raises(AutoencoderError, match="cannot be read: 'int' object has no"):
         load_autoencoder(tmp_path)
     config.write_text(json.dumps(words))
     save_file({k: v for k, v in tensors.items() if k != "encoder.conv_in.bias"}, weights)
@@ -142,6 +152,11 @@ def test_an_encoder_that_cannot_be_used_is_refused_by_name(tmp_path: Path) -> No
             load_encoder(tmp_path, tmp_path, tokens=8)
         return str(caught.value)
 
+    config.write_text(json.dumps({**words, "model_type": ["bert"]}))
+    assert "model_type = ['bert'] is not supported" in refusal()
+    for odd in ("512", None):
+        config.write_text(json.dumps({**words, "max_position_embeddings": odd}))
+        assert f"max_position_embeddings = {odd!r}" in refusal()
     config.write_text(json.dumps({**words, "model_type": "t5"}))
     assert "model_type = 't5' is not supported; supported: clip_text_model, bert" in refusal()
     config.write_text(json.dumps(words))
@@ -183,6 +198,19 @@ def test_a_companion_that_changed_is_refused(tmp_path: Path, name: str) -> None:
     damaged[-2] ^= 1
     (folder / name).write_bytes(damaged)
     with pytest.raises(CheckpointError, match=f"{name} has sha256"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vae/config.json", "text_encoder/model.safetensors", "tokenizer/tokenizer_config.json"],
+)
+def test_a_companion_without_a_digest_is_not_read(tmp_path: Path, name: str) -> None:
+    folder = write_text_checkpoint(tmp_path, latent=True)
+    manifest = read_manifest(folder)
+    files = {known: record for known, record in manifest.files.items() if known != name}
+    write_manifest(folder, replace(manifest, files=files))
+    with pytest.raises(CheckpointError, match=f"no digest of {name}"):
         load_model(folder)
 
 

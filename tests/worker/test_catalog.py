@@ -1,5 +1,6 @@
 """The catalog: what a worker does with good, bad and changing checkpoints."""
 
+import json
 import logging
 import re
 import shutil
@@ -117,6 +118,12 @@ def no_safetensors(folder: Path) -> None:
     (folder / ENCODER / ENCODER_WEIGHTS).unlink()
 
 
+def odd_positions(folder: Path) -> None:
+    config = folder / ENCODER / CONFIG
+    words = {**json.loads(config.read_text()), "max_position_embeddings": None}
+    config.write_text(json.dumps(words))
+
+
 def no_numbers(folder: Path) -> None:
     weights = load_file(folder / ENCODER / ENCODER_WEIGHTS)
     weights["encoder.layer.1.output.LayerNorm.bias"].fill_(float("nan"))
@@ -131,6 +138,7 @@ def another_factor(folder: Path) -> None:
     ("spoil", "says"),
     [
         (foreign_encoder, "model_type = 't5' is not supported"),
+        (odd_positions, "max_position_embeddings = None"),
         (no_safetensors, "only whole safetensors are read"),
         (no_numbers, "0000002: the text encoder gave states that are no numbers"),
         (another_factor, "at 1/4 of the size; the manifest says 4 of 3 at 1/2"),

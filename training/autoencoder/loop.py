@@ -79,7 +79,8 @@ class AutoencoderTrainer:
             stop_signals() as stop,
             Progress(start=self.step, until=until, batch_size=train.batch_size) as progress,
         ):
-            while self.step < until and not stop.is_set():
+            last = self.step >= until
+            while not last:
                 watch.add(self.advance())
                 last = self.step == until or stop.is_set()
                 if self.step % _CHECK_EVERY == 0 or last:

@@ -126,7 +126,7 @@ def student(
         objective=objective,
         weights={name: value.clone() for name, value in model.network.state_dict().items()},
         distilled=distilled_by(method, manifest, run),
-        facts={"teacher": teacher.identity},
+        facts={"teacher": teacher.identity, "distilled": run.learned(method)},
     )
 
 

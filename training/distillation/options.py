@@ -6,7 +6,7 @@ here. What the pictures and the diffusion process are, the teacher's manifest sa
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,6 +113,13 @@ class Distillation(Run):
         except ValueError as error:
             raise TrainingError(f"[distill] {error}") from error
 
+    def learned(self, method: Method) -> dict[str, Any]:
+        """What its weights depend on, as the manifest keeps it; a resumed run has the same."""
+        learned = {**asdict(self.distill), "method": method}
+        learned.pop("levels", None)  # they are of the drawing
+        interval = self.distill.guidance_interval
+        return {**learned, "guidance_interval": None if interval is None else list(interval)}
+
 
 def load_distillation(
     method: Method,
@@ -138,8 +145,10 @@ def load_distillation(
         "guidance_scale", 1.0 if baked or not teacher.classes else teacher.defaults.guidance_scale
     )
     interval = teacher.defaults.guidance_interval
-    if interval != WHOLE and not baked:
+    if not baked:
         raw["distill"].setdefault("guidance_interval", list(interval))
+    if tuple(raw["distill"].get("guidance_interval", ())) == WHOLE:
+        del raw["distill"]["guidance_interval"]
     kinds = {"train": Train, "publish": Publish, "distill": _KINDS[method]}
     sections = build_sections(path or "the command line", raw, kinds)
     run = Distillation(name=name, data=_data(teacher), diffusion=teacher.diffusion, **sections)

@@ -6,6 +6,8 @@ The key covers the encoder and the captions. All of it may be deleted at any tim
 """
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,17 +134,23 @@ def encoded(
 
 
 def _encode_all(captions: Sequence[str], encoder: TextEncoder, path: Path) -> None:
-    fresh = path.with_suffix(".part")
+    # A name of its own: another run may be encoding the same captions.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".part")
+    os.close(handle)
+    fresh = Path(name)
     shape = (len(captions), encoder.tokens, encoder.width)
-    values = np.lib.format.open_memmap(fresh, mode="w+", dtype=np.float16, shape=shape)
-    reserve(fresh)
-    for index, caption in enumerate(captions):
-        try:
-            values[index] = encoder.encode(caption).states.cpu().numpy()
-        except TextError as error:
-            raise TrainingError(f"caption {caption[:80]!r}: {error}") from error
-    values.flush()
-    fresh.replace(path)
+    try:
+        values = np.lib.format.open_memmap(fresh, mode="w+", dtype=np.float16, shape=shape)
+        reserve(fresh)
+        for index, caption in enumerate(captions):
+            try:
+                values[index] = encoder.encode(caption).states.cpu().numpy()
+            except TextError as error:
+                raise TrainingError(f"caption {caption[:80]!r}: {error}") from error
+        values.flush()
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _packaged(name: str) -> bool:

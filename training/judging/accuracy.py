@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from training.errors import TrainingError
+from training.judging.agreement import share_of
 from training.judging.classifier import predict, train_classifier
 from training.judging.drawing import Drawn
 from training.pictures.data import Pictures
@@ -32,7 +33,7 @@ class Accuracy:
     @property
     def ratio(self) -> float:
         """What is left of the accuracy when drawn pictures take the real ones' place."""
-        return self.drawn / self.real
+        return share_of(self.drawn, self.real)
 
 
 def measure_accuracy(

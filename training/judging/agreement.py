@@ -4,6 +4,7 @@ The share of drawn pictures that a classifier of real pictures sees as the class
 beside its share on unseen real pictures, which bounds what agreement can mean.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,17 +32,22 @@ class Agreement:
     @property
     def ratio(self) -> float:
         """Agreement on drawn pictures relative to real ones."""
-        return self.drawn / self.real
+        return share_of(self.drawn, self.real)
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest keeps it."""
         return {
             "drawn": round(self.drawn, 4),
             "real": round(self.real, 4),
-            "ratio": round(self.ratio, 4),
+            "ratio": round(self.ratio, 4) if self.real else None,
             **conditions(self.settings, images=self.images),
             "per_class": {name: round(share, 4) for name, share in self.per_class.items()},
         }
+
+
+def share_of(drawn: float, real: float) -> float:
+    """What is left of a figure that real pictures reach; NaN where they reach none."""
+    return drawn / real if real else math.nan
 
 
 def conditions(settings: Defaults, *, images: int) -> dict[str, Any]:

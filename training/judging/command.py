@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from models.checkpoint import MANIFEST, load_model, resolve
-from models.manifest import Manifest
+from models.checkpoint import MANIFEST, load_model, read_manifest, resolve
 from training.devices import pick_device
 from training.judging.drawing import add_settings, asked_settings
 from training.judging.features import FROM_FILE, NAMES
@@ -84,7 +83,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     )
     found = judge.measure(model, settings)
     if settings == manifest.defaults:
-        _note(folder, manifest, found)
+        _note(folder, found)
     if arguments.json:
         print(json.dumps({"model": manifest.version, **_quality(found)}))
     else:
@@ -101,10 +100,10 @@ def _quality(found: Evaluation) -> dict[str, Any]:
     return {**agreement, "evaluation": found.to_json()}
 
 
-def _note(folder: Path, manifest: Manifest, found: Evaluation) -> None:
+def _note(folder: Path, found: Evaluation) -> None:
     """Keep the figures; what else was measured under the same conditions stays beside them."""
     fresh = _quality(found)
-    old, new = manifest.quality.get("evaluation", {}), fresh.pop("evaluation")
+    old, new = read_manifest(folder).quality.get("evaluation", {}), fresh.pop("evaluation")
     measured = {name: new.pop(name) for name in MEASURED if name in new}
     if any(measured.values()):
         same = all(old.get(name) == value for name, value in new.items() if name not in VARYING)
@@ -112,7 +111,7 @@ def _note(folder: Path, manifest: Manifest, found: Evaluation) -> None:
         features = {**(kept.pop("features", None) or {}), **measured.pop("features")}
         others = {name: value or kept.get(name) for name, value in measured.items()}
         fresh["evaluation"] = {**new, "features": features, **others}
-    note(folder, manifest, fresh)
+    note(folder, fresh)
     _say(f"noted in {folder / MANIFEST}")
 
 

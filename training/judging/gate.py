@@ -50,7 +50,7 @@ class AgreementGate:
             images=self._images,
             say=_say,
         )
-        note(folder, manifest, {"class_agreement": agreement.to_json()})
+        note(folder, {"class_agreement": agreement.to_json()})
         return agreement.drawn
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoint import read_manifest, steps_of, write_manifest
-from models.manifest import CheckpointError, Manifest, step_name
+from models.manifest import CheckpointError, step_name
 from training import metrics
 from training.card import headline
 from training.plots import line_chart
@@ -21,8 +21,9 @@ REPORT = "report.html"
 _BEGIN, _END = '<section id="evaluation">', "</section>"
 
 
-def note(folder: Path, manifest: Manifest, fresh: Mapping[str, Any]) -> None:
+def note(folder: Path, fresh: Mapping[str, Any]) -> None:
     """Keep what was found of a checkpoint, beside what is there: in its manifest and its run's."""
+    manifest = read_manifest(folder)  # measuring takes long, and others note what they find, too
     quality = {**manifest.quality, **fresh}
     write_manifest(folder, dataclasses.replace(manifest, quality=quality))
     run = folder.parent

@@ -1,11 +1,12 @@
 """What an evaluation found, and how a manifest keeps it. Measures nothing itself."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from training.judging.accuracy import Accuracy
-from training.judging.agreement import Agreement
+from training.judging.agreement import Agreement, share_of
 from training.judging.coverage import Coverage
 from training.judging.distances import Distances
 from training.judging.drawing import Drawn, settings_to_json
@@ -28,7 +29,7 @@ class InFeatures:
     @property
     def frechet_ratio(self) -> float:
         """The Fréchet distance in units of its floor."""
-        return self.drawn[0].frechet / self.real[0].frechet
+        return share_of(self.drawn[0].frechet, self.real[0].frechet)
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest keeps it: each figure of drawn pictures beside that of real ones."""
@@ -87,6 +88,6 @@ class Evaluation:
         }
 
 
-def _rounded(value: float) -> float:
-    """Four significant digits: more than the figures are good for."""
-    return float(f"{value:.4g}")
+def _rounded(value: float) -> float | None:
+    """Four significant digits, more than figures are good for; None where there is none."""
+    return None if math.isnan(value) else float(f"{value:.4g}")

@@ -21,7 +21,7 @@ from models.checkpoint import (
     save_checkpoint,
 )
 from models.loading import find
-from models.manifest import step_name
+from models.manifest import check_name, step_name
 from training.errors import TrainingError
 from training.run.averages import PowerAverages, combine
 
@@ -52,8 +52,9 @@ def average(arguments: argparse.Namespace) -> None:
     name = arguments.name or f"{manifest.name}-ema-{std:g}"
     snapshots = [(step, load_file(_path(folder, step))) for step in steps]
     try:
+        check_name(name)
         weights = combine(snapshots, step=steps[-1], std=std)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # a class that came later widens the table
         raise TrainingError(str(error)) from error
     train = manifest.training.get("config", {})
     dtype = torch.bfloat16 if train.get("publish", {}).get("dtype") == "bf16" else torch.float32
@@ -63,9 +64,12 @@ def average(arguments: argparse.Namespace) -> None:
         "pictures_seen": steps[-1] * int(train.get("train", {}).get("batch_size", 0)),
     }
     out = arguments.out or folder.parent
+    averaged = replace(manifest, name=name, step=steps[-1], training=facts, quality={})
+    # Tables were learned for other weights.
+    distilled = replace(manifest.distilled, tables=())
     written = save_checkpoint(
         out,
-        replace(manifest, name=name, step=steps[-1], training=facts, quality={}),
+        replace(averaged, distilled=distilled),
         weights={key: value.to(dtype) for key, value in weights.items()},
         companions={
             name: find(latest, name) for name in manifest.files if name not in (WEIGHTS, RESUME)

@@ -1,6 +1,8 @@
 """Training an autoencoder: it learns, resumes bit for bit, and leaves what diffusers reads."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,24 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(squares: Path) -> No
     (second.folder / "resume.safetensors").write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="cannot be resumed"):
         trainer(squares.parent, "parts").resume()
+
+
+def test_a_signal_that_comes_during_a_report_saves_too(
+    squares: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(squares.parent, "told", "train.report_every=2")
+    report = run.report
+
+    def told_to_stop() -> Path:
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return report()
+
+    monkeypatch.setattr(run, "report", told_to_stop)
+    run.run(until=6)
+    again = trainer(squares.parent, "told", "train.report_every=2")
+    again.resume()
+    assert again.step == run.step == 3
 
 
 def test_psnr_is_that_of_eight_bit_pictures() -> None:

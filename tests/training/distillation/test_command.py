@@ -53,6 +53,28 @@ def test_a_student_that_knows_something_is_trained_on(
     assert "leave one out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("consistency", []),
+        ("consistency", ["--guidance-scale", "3", "--set", "distill.last_intervals=64"]),
+        ("guidance", ["--guidance-scale", "3"]),
+    ],
+)
+def test_another_distillation_does_not_go_on_with_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, more: list[str]
+) -> None:
+    line = words(tmp_path, "consistency", "--steps", "2")
+    own = ["--guidance-scale", "3", "--set", "distill.last_intervals=32"]
+    assert main([*line, *own, "--until", "1"]) == 0
+    line[1] = method
+    assert main([*line, *more, "--resume"]) == 2
+    assert "was trained with distilled {'guidance_scale': 3.0" in capsys.readouterr().err
+    line[1] = "consistency"
+    # What is only drawn with may change.
+    assert main([*line, *own, "--set", "distill.levels=[[], [1.5]]", "--resume"]) == 0
+
+
 def test_a_configuration_file_says_what_the_command_line_leaves_out(tmp_path: Path) -> None:
     path = tmp_path / "two.toml"
     path.write_text("[train]\nsteps = 2\n[distill]\nlevels = [[], [1.5]]\n")

@@ -51,6 +51,12 @@ def test_guidance_holds_within_its_interval_only() -> None:
     assert everywhere.flatten().tolist() == [2.0] * 6
 
 
+def test_all_of_a_run_is_no_interval(tmp_path: Path) -> None:
+    folder = teacher(tmp_path)
+    options = {"distill.guidance_scale=2", "distill.guidance_interval=[0, 1]"}
+    assert distillation(folder, "guidance", *options, name="s").guidance.interval is None
+
+
 def test_a_student_comes_to_say_what_the_guided_teacher_says(tmp_path: Path) -> None:
     options = ["train.steps=80", "train.learning_rate=1e-3", "distill.guidance_scale=4"]
     run = student_run(tmp_path, "guidance", *options)

@@ -122,7 +122,7 @@ def test_a_checkpoint_carries_the_autoencoder_and_draws_pictures(tmp_path: Path,
         assert image.size == (3 * frame - 8, 10 * frame - 8)
         assert image.mode == "RGB"
     card = (run.folder / "README.md").read_text()
-    assert "sample squares --prompt 'a blue square' --out" in card
+    assert "sample . --prompt 'a blue square' --out" in card
     assert "8 tokens of a caption as states of the text encoder `bert`" in card
     assert "autoencoder `vae` decodes (PSNR 26.9 dB on 256 unseen pictures)." in card
     assert main(["average", str(run.folder), "0.1", "--name", "averaged"]) == 0

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.checkpoint import load_model, read_manifest, resolve
 from models.companions import Text
-from models.encoder import TextEncoder, load_encoder
+from models.encoder import Encoded, TextEncoder, load_encoder
 from models.sample import draw
 from models.unet import UNet, UNetConfig
 from tests.companions import WIDTH, write_bert, write_text_checkpoint
@@ -97,6 +97,32 @@ def test_captions_are_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert again is not None
     assert again.states is not None
     assert np.array_equal(first.states, again.states)
+
+
+def test_two_runs_may_encode_the_same_captions_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, others = TextEncoder.encode, list[np.ndarray]()
+    begun = iter([True])
+
+    def while_another_does(encoder: TextEncoder, text: str) -> Encoded:
+        if next(begun, False):
+            others.append(states_of(tmp_path))
+        return encode(encoder, text)
+
+    monkeypatch.setattr(TextEncoder, "encode", while_another_does)
+    own = states_of(tmp_path)
+    assert np.array_equal(own, others[0])
+    assert own.any(axis=(1, 2)).all()
+    assert not list((tmp_path / "cache").rglob("*.part"))
+
+
+def states_of(tmp_path: Path) -> np.ndarray:
+    """What a run is told by its captions."""
+    inputs = trainer(tmp_path).lesson.inputs
+    assert inputs is not None
+    assert inputs.states is not None
+    return np.array(inputs.states)
 
 
 def test_a_caption_that_no_request_may_have_is_no_example(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,13 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
+from models.checkpoint import read_manifest, write_manifest
+from models.distilled import Distilled, LearnedTable
 from models.manifest import Defaults, Diffusion, Manifest
 from models.unet import UNetConfig
+from tests.support import write_checkpoint
+from training.judging.accuracy import Accuracy
 from training.judging.agreement import Agreement
 from training.judging.coverage import measure_coverage
 from training.judging.distances import Distances
 from training.judging.drawing import Drawn
 from training.judging.figures import table
+from training.judging.history import note
 from training.judging.neighbours import find_nearest, measure_copying
 from training.judging.report import write_report
 from training.judging.results import Evaluation, InFeatures
@@ -154,3 +160,31 @@ def test_a_manifest_keeps_every_figure_beside_that_of_real_pictures() -> None:
     assert set(one["recall"]) == {"drawn", "real"}
     assert noted["classification_accuracy"] is None
     assert 0 <= noted["nearest_training_pictures"]["nearer"] <= 1
+
+
+def test_where_real_pictures_reach_nothing_there_is_no_ratio() -> None:
+    train, test = pictures(60, 1, NAMES), pictures(40, 1, NAMES)
+    one = found(train, test)
+    assert one.agreement is not None
+    nothing = replace(
+        one, agreement=replace(one.agreement, real=0.0), accuracy=Accuracy(0.5, 0.0, 8)
+    )
+    assert nothing.agreement is not None
+    assert nothing.agreement.to_json()["ratio"] is None
+    assert nothing.to_json()["classification_accuracy"]["ratio"] is None
+    assert "ratio nan" in "\n".join(table(manifest(1, NAMES), nothing))
+
+
+def test_figures_that_were_noted_while_others_were_measured_stay(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path)
+    note(folder, {"class_agreement": {"drawn": 0.9}})
+    rows = {"a": (1.0, 0.0), "b": (0.5, 1.0), "c": (0.0, 0.0)}
+    learned = Distilled(tables=(LearnedTable(guidance_scale=1.5, t=(9.0, 4.0), **rows),))
+    write_manifest(folder, replace(read_manifest(folder), distilled=learned))
+    note(folder, {"evaluation": {"images": 100}})
+    manifest = read_manifest(folder)
+    assert manifest.quality == {
+        "class_agreement": {"drawn": 0.9},
+        "evaluation": {"images": 100},
+    }
+    assert manifest.distilled == learned

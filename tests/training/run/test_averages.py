@@ -1,5 +1,6 @@
 """Power-function averages against closed forms, and an EMA's length chosen after training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from torch import nn
 
 from models import load_model
-from models.checkpoint import RESUME
+from models.checkpoint import RESUME, read_manifest, resolve, write_manifest
+from models.distilled import LearnedTable
 from tests.training.run.test_loop import trainer
 from training.__main__ import main
 from training.run.averages import (
@@ -112,6 +114,24 @@ def test_a_run_keeps_snapshots_and_its_ema_gets_another_length(
     capsys.readouterr()
     assert main(["average", str(folder), "0.4", "--name", "x"]) == 2
     assert "0.4 is not within 0 ... 0.28" in capsys.readouterr().err
+
+
+def test_an_average_has_no_tables_of_other_weights_and_a_name_that_can_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trainer(tmp_path, "out", "train.snapshot_every=1")
+    run.run(until=2)
+    folder = resolve(run.folder)
+    manifest = read_manifest(folder)
+    rows = {"a": (1.0, 0.0), "b": (0.5, 1.0), "c": (0.0, 0.0)}
+    table = LearnedTable(guidance_scale=1.5, t=(9.0, 4.0), **rows)
+    distilled = replace(manifest.distilled, tables=(table,))
+    write_manifest(folder, replace(manifest, distilled=distilled))
+    assert main(["average", str(run.folder), "0.1"]) == 0
+    averaged = read_manifest(resolve(folder.parents[1] / "shapes-ema-0.1"))
+    assert averaged.distilled.tables == ()
+    assert main(["average", str(run.folder), "0.1", "--name", "No Name"]) == 2
+    assert "'No Name'" in capsys.readouterr().err
 
 
 def test_averages_resume_bit_for_bit(tmp_path: Path) -> None:
