@@ -42,6 +42,8 @@ class Lapses:
                 await self.look()
             except RedisError as error:
                 log.debug("Redis is away (%s); what waits too long is looked for later", error)
+            except Exception:
+                log.exception("what waits too long was not ended; it is looked for again")
 
     async def look(self) -> None:
         """End what has waited too long, or for a version that nobody has."""
@@ -81,8 +83,13 @@ class Lapses:
 
     async def _end(self, ids: list[str], error: ErrorInfo) -> None:
         for id_ in ids:
-            data = await self._redis.hgetall(keys.generation(id_))
+            data: Any = await self._redis.hgetall(keys.generation(id_))
             if not data:
                 await self._redis.zrem(keys.WAITS, id_)
-            elif await self._life(life.lapse(Record.from_hash(data), error)):
+                continue
+            try:
+                lapse = life.lapse(Record.from_hash(data), error)
+            except (KeyError, ValueError):  # another release accepted it
+                lapse = life.lapse_unread(id_, error, data)
+            if await self._life(lapse):
                 log.warning("generation %s has failed: %s", id_, error.detail)

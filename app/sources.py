@@ -93,9 +93,13 @@ def _refusal(error: BadPicture, *, name: str) -> InvalidField:
 async def _fetch(service: Service, owner: str, field: str, source: str, host: str) -> bytes:
     if source[:5].lower() == "data:":
         return _from_data(field, source)
+    public = service.settings.public_url
+    if public is not None and source.startswith(f"{public}/"):
+        source = source.removeprefix(public)
     try:
         parts = urlsplit(source)
-        ours = parts.scheme in ("", "http", "https") and parts.netloc in ("", host)
+        ours = parts.scheme in ("", "http", "https")
+        ours = ours and parts.netloc.lower() in ("", host.lower())
     except ValueError:
         ours = False
     if not ours or parts.query or parts.fragment:

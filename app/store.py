@@ -20,7 +20,7 @@ from wire.record import Record, image_field
 from wire.schemas import Generation, Status
 from wire.webhook import queue
 
-STREAM_PAGE = 200  # events read at once
+STREAM_PAGE = 8  # events read at once: previews are large, and a client may not be reading
 _ID = re.compile(r"[0-9a-f]{32}")
 
 

@@ -98,12 +98,16 @@ class Folder:
         if not path.exists():
             return set()
         text = path.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1].splitlines(keepends=True)
-        lines = {json.loads(line)["file_name"]: line for line in whole}
-        kept = {name: line for name, line in lines.items() if (self.path / name).is_file()}
+        whole = text.split("\n")[:-1]  # a prompt may hold other ends of lines
+        try:
+            lines = {json.loads(line)["file_name"]: f"{line}\n" for line in whole}
+            kept = {name: line for name, line in lines.items() if (self.path / name).is_file()}
+            done = {int(Path(name).stem) for name in kept}
+        except (ValueError, KeyError, TypeError) as error:
+            raise CannotDraw(f"{path} is not as it was written; name another folder") from error
         if "".join(kept.values()) != text:
             _replace(path, "".join(kept.values()))
-        return {int(Path(name).stem) for name in kept}
+        return done
 
     def _pin(self, picture: Picture) -> None:
         """The version that drew the first one draws all, also when a newer one is published."""

@@ -20,7 +20,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     except OSError:
         return []
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         try:
             values = json.loads(line)
         except ValueError:  # a killed process may have left half a line

@@ -205,7 +205,10 @@ class Catalog:
     def _watch(self) -> None:
         while True:
             time.sleep(_LOOK_EVERY)
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                log.exception("the checkpoints could not be looked at; they are looked at again")
 
     def _may_load(self, name: str) -> bool:
         """Whether loading it is no burden to what is being drawn, or has waited long enough."""
@@ -339,8 +342,16 @@ class Catalog:
             self._refuse("", why)
             return []
         self._said.pop("", None)
-        models = (f for f in children if NAME.fullmatch(f.name) and (f / LATEST).is_file())
+        models = (f for f in children if NAME.fullmatch(f.name) and self._is_model(f))
         return sorted(models, key=lambda folder: (_latest_bytes(folder), folder.name))
+
+    def _is_model(self, folder: Path) -> bool:
+        try:
+            found = (folder / LATEST).is_file()
+        except OSError as error:  # one that may not be entered
+            self._refuse(folder.name, f"{folder} cannot be read ({error.strerror})")
+            return False
+        return found
 
     def _remember(self, loaded: Loaded) -> None:
         self._others[loaded.manifest.version] = loaded

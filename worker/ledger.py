@@ -31,8 +31,8 @@ from worker.presence import Presence
 log = logging.getLogger("emaki.worker")
 PROGRESS_SECONDS = 0.1  # between two progress events of a generation, at least
 PROGRESS_PER_SECOND = 50  # of all generations in hand together, at most
-_TTL_UNKNOWN = 3600
 _MOST_REMOVED = 16  # generations whose files are removed at once
+_REMOVING_SECONDS = 60  # until files that somebody began to remove are removed by another
 
 
 @dataclass
@@ -217,12 +217,16 @@ class Ledger:
             return
         old: Any = self._redis.zrangebyscore(keys.IMAGES_KEPT, 0, time.time(), 0, _MOST_REMOVED)
         try:
-            for id_ in old:
+            for id_ in (found.decode("latin-1") for found in old):
+                # One by one: an upload that was sent again meanwhile stays.
+                again = int(time.time() + _REMOVING_SECONDS)
+                if not self._life(life.remove_begun(id_, now=time.time(), again=again)):
+                    continue
                 try:
-                    self._images.remove(id_.decode("latin-1"))
+                    self._images.remove(id_)
                 except ValueError as error:
                     log.warning("%s, but stood in %s; dropped", error, keys.IMAGES_KEPT)
-                self._redis.zrem(keys.IMAGES_KEPT, id_)
+                self._life(life.removed(id_, again=again))
         except ImagesAway as error:
             log.warning("%s; old pictures are removed later", error)
 
@@ -258,15 +262,8 @@ class Ledger:
             "the worker that took this cannot read it: another release of Emaki accepted it; "
             "submit it again"
         )
-        kept = data.get(b"result_ttl", b"")
-        self._life(
-            life.abort(
-                id_,
-                self.worker,
-                ErrorInfo(code="invalid_request", detail=detail),
-                result_ttl=int(kept) if kept.isdigit() else _TTL_UNKNOWN,
-            )
-        )
+        error = ErrorInfo(code="invalid_request", detail=detail)
+        self._life(life.abort(id_, self.worker, error, data))
 
     def drop(self, id_: str) -> None:
         """Let go of a generation without ending it: another worker will."""

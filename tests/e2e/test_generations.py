@@ -312,6 +312,13 @@ def test_addresses_are_whole_where_the_client_asks(client: httpx.Client, service
         public = httpx.get(f"{url}{paths['urls']['self']}", headers=asking).json()
         assert public["urls"]["self"] == f"https://example.org/emaki{paths['urls']['self']}"
         assert httpx.get(f"{url}{paths['urls']['self']}").json() == paths
+        # What it calls its pictures is what it takes, whatever the proxy calls this server.
+        for picture in (public["images"][0]["url"], f"{url.upper()}{paths['images'][0]['url']}"):
+            asked = {"init_image": picture, "steps": 1}
+            assert httpx.post(f"{url}/v1/generations", json=asked).status_code == 202
+        foreign = {"init_image": f"https://example.org/v1{public['images'][0]['url'][-50:]}"}
+        refused = httpx.post(f"{url}/v1/generations", json=foreign)
+        assert "is not on this server" in refused.json()["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize("value", ["example.org", "ftp://example.org", "https://", "http://a?b=c"])

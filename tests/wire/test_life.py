@@ -304,6 +304,20 @@ def test_what_waits_in_vain_fails_and_what_is_in_hand_does_not(world: World) -> 
         assert world.status(record) in ("queued", "running")
 
 
+@pytest.mark.parametrize("how", ["abandoned", "back"])
+def test_what_a_worker_gave_back_waits_like_any_other(world: World, how: str) -> None:
+    record, before = world.running(), time.time()
+    assert world.redis.zscore(keys.WAITS, record.id) is None
+    assert world.requeue(record, how=how)
+    assert (world.status(record), world.queue()) == ("running", [record.id])
+    assert before <= world.redis.zscore(keys.WAITS, record.id) <= time.time()
+    assert repeated(world, life.lapse(record, WHY))
+    assert (world.status(record), world.queue()) == ("failed", [])
+    assert world.backlog("") == 0
+    assert not world.redis.hexists(keys.UNFINISHED, "")
+    assert world.redis.zscore(keys.WAITS, record.id) is None
+
+
 def test_a_deleted_generation_leaves_nothing(world: World) -> None:
     running, waiting = world.running(), world.accepted("anna", batch=2)
     for record in (waiting, running):
@@ -323,6 +337,14 @@ def test_files_of_a_generation_deleted_while_it_was_drawn_go_soon(world: World) 
     world.run(life.delete(record))
     world.redis.zadd(keys.IMAGES_KEPT, {record.id: time.time() + 60})  # one more file came
     assert not world.run(life.finish(record, "a", Status.SUCCEEDED))
+    assert world.redis.zscore(keys.IMAGES_KEPT, record.id) == 0
+
+
+def test_files_of_what_was_deleted_and_is_not_finished_go_soon_too(world: World) -> None:
+    record = world.running()
+    world.run(life.delete(record))
+    world.redis.zadd(keys.IMAGES_KEPT, {record.id: time.time() + 60})  # one more file came
+    assert world.run(life.forget(record.id, f"{record.id}:a"))
     assert world.redis.zscore(keys.IMAGES_KEPT, record.id) == 0
 
 

@@ -338,6 +338,19 @@ def test_nothing_there_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert models.names == []
 
 
+def test_a_folder_that_cannot_be_looked_into_is_said_once_and_the_others_are_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_checkpoint(tmp_path)
+    (tmp_path / "closed").symlink_to("x" * 300)  # as one that may not be entered, also for root
+    models = catalog(tmp_path)
+    with caplog.at_level(logging.ERROR):
+        models.refresh()
+        models.refresh()
+    assert models.names == ["tiny"]
+    assert caplog.messages == [f"{tmp_path / 'closed'} cannot be read (File name too long)"]
+
+
 def test_a_checkpoint_in_the_wrong_folder_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,7 @@
     (nothing) ───────────────▶ queued ─────────────────▶ running ─────────────▶ succeeded
                               │  ▲  │                    │  ▲  │               ▶ failed
                         lapse │  └──┼──── requeue ───────┘  │  │ finish        ▶ canceled
-                       cancel │     │   (still "running")   │  │ (a cancel it was asked for,
+                       cancel │     │   (still "running";   │  │ (a cancel it was asked for,
                               ▼     └────── take ───────────┘  ▼  or an error)
                      failed, canceled                    failed, canceled
 
@@ -22,7 +22,7 @@ on the state, and what a worker says counts only while it is the one in `worker`
     drawing.py    drawing, start, progress, preview, image, strip
     ending.py     finish, cancel, lapse, delete
     delivering.py claim, told, resend: what webhooks are told
-    uploading.py  upload, discard: pictures that clients send apart from requests
+    uploading.py  upload, discard: pictures that clients send; remove: files that had their time
     shared/       what several scripts do: emit an event, tell a webhook, count, take in hand, end
 
 A cancel, from route to engine:
@@ -43,7 +43,16 @@ A cancel, from route to engine:
 
 from wire.life.delivering import Delivery, claim, resend, told
 from wire.life.drawing import drawing, image, preview, progress, start, strip
-from wire.life.ending import REMEMBER_SECONDS, Canceled, abort, cancel, delete, finish, lapse
+from wire.life.ending import (
+    REMEMBER_SECONDS,
+    Canceled,
+    abort,
+    cancel,
+    delete,
+    finish,
+    lapse,
+    lapse_unread,
+)
 from wire.life.queueing import (
     Admission,
     Hand,
@@ -60,7 +69,7 @@ from wire.life.queueing import (
     take,
 )
 from wire.life.script import AsyncLife, Call, Life, append, together
-from wire.life.uploading import discard, upload
+from wire.life.uploading import discard, remove_begun, removed, upload
 
 __all__ = [
     "REMEMBER_SECONDS",
@@ -87,10 +96,13 @@ __all__ = [
     "forget",
     "image",
     "lapse",
+    "lapse_unread",
     "look",
     "open_",
     "preview",
     "progress",
+    "remove_begun",
+    "removed",
     "requeue",
     "resend",
     "settle",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -10,6 +11,7 @@ from wire.life.script import Call, script
 from wire.record import Record
 from wire.schemas import ErrorInfo, Status
 
+_TTL_UNKNOWN = 3600
 REMEMBER_SECONDS = 7 * 24 * 3600  # after the results have gone, the id answers 410
 
 
@@ -39,19 +41,10 @@ def finish(
     )
 
 
-def abort(id_: str, worker: str, error: ErrorInfo, *, result_ttl: int) -> Call[bool]:
+def abort(id_: str, worker: str, error: ErrorInfo, data: Mapping[bytes, bytes]) -> Call[bool]:
     """The same for a record that cannot be read: it failed, and `done` says no more than that."""
-    done = {"id": id_, "status": Status.FAILED.value, "error": error.model_dump()}
-    return script("finish").call(
-        bool,
-        id=id_,
-        worker=worker,
-        status=Status.FAILED.value,
-        now=repr(time.time()),
-        failure=error.model_dump_json(),
-        done=json.dumps(done),
-        **_times(result_ttl),
-    )
+    failed = _unread(id_, error, data)
+    return script("finish").call(bool, worker=worker, status=Status.FAILED.value, **failed)
 
 
 def cancel(record: Record) -> Call[Canceled]:
@@ -78,6 +71,11 @@ def lapse(record: Record, error: ErrorInfo) -> Call[bool]:
     )
 
 
+def lapse_unread(id_: str, error: ErrorInfo, data: Mapping[bytes, bytes]) -> Call[bool]:
+    """The same for a record that cannot be read."""
+    return script("lapse").call(bool, **_unread(id_, error, data))
+
+
 def delete(record: Record) -> Call[bool]:
     """A client wants nothing of it kept; whether there was anything."""
     return script("delete").call(bool, id=record.id, member=record.history_member)
@@ -88,6 +86,19 @@ def _end(record: Record, status: Status, error: ErrorInfo | None) -> None:
     record.error, record.eta = error, None
     if status is Status.SUCCEEDED:
         record.row_steps = record.work
+
+
+def _unread(id_: str, error: ErrorInfo, data: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """What both ends of a record that makes no sense here are told; another release accepted it."""
+    done = {"id": id_, "status": Status.FAILED.value, "error": error.model_dump()}
+    kept = data.get(b"result_ttl", b"")
+    return {
+        "id": id_,
+        "now": repr(time.time()),
+        "failure": error.model_dump_json(),
+        "done": json.dumps(done),
+        **_times(int(kept) if kept.isdigit() else _TTL_UNKNOWN),
+    }
 
 
 def _times(result_ttl: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 redis.call('ZREM', key.STARTED, entry)
 local status = redis.call('HGET', key.generation(id), 'status')
 if status == 'queued' or status == 'running' then return 0 end
+if not status then redis.call('ZADD', key.IMAGES_KEPT, 'XX', 0, id) end  -- deleted meanwhile
 if redis.call('DEL', key.job(id)) == 0 then return 0 end  -- `finish` was here
 redis.call('LREM', key.QUEUE_LIST, 0, id)
 return 1

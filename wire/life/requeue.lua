@@ -33,7 +33,7 @@ redis.call('ZADD', key.owners(version), 'NX', now, owner)
 redis.call('SADD', key.WAITING, version)
 redis.call('LREM', key.taken(version, owner), 0, id)
 redis.call('HDEL', record, 'worker', 'entry')
-if found[5] == 'queued' then redis.call('ZADD', key.WAITS, found[6], id) end
+redis.call('ZADD', key.WAITS, found[5] == 'queued' and found[6] or now, id)
 
 if how == 'abandoned' then
   local deaths = redis.call('HINCRBY', record, 'abandoned', 1)

@@ -1,4 +1,4 @@
-"""Pictures that clients send apart from requests: upload, discard."""
+"""Pictures that clients send: upload, discard; and remove, of files that have had their time."""
 
 import time
 from collections.abc import Mapping
@@ -51,3 +51,17 @@ def upload(
 def discard(id_: str, owner: str) -> Call[bool]:
     """Keep it no more; whether it was there."""
     return script("discard").call(bool, id=id_, owner=owner)
+
+
+def remove_begun(id_: str, *, now: float, again: int) -> Call[bool]:
+    """Its files' time has come; whether it has, and who asks is to remove them.
+
+    Args:
+        again: Unix time at which another asks, should this one not say that it has.
+    """
+    return script("remove").call(bool, id=id_, lowest=0, highest=repr(now), later=again)
+
+
+def removed(id_: str, *, again: int) -> Call[bool]:
+    """They are; whether nothing has been kept by that id meanwhile."""
+    return script("remove").call(bool, id=id_, lowest=again, highest=again, later="")

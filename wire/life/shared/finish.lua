@@ -4,6 +4,7 @@ local function finish(status, now, failure, done, keep, remember)
   local found = redis.call('HMGET', record, 'status', 'owner', 'evaluations')
   local owner = found[2] or ''
   if found[1] == 'queued' then leave_queue() end
+  redis.call('ZREM', key.WAITS, id)  -- one that was put back while it was drawn
   made(tonumber(found[3] or 0))
   less(key.UNFINISHED, owner, 1)
   redis.call('HSET', record, 'status', status, 'finished', now, 'error', failure)
