@@ -248,6 +248,11 @@ class Catalog:
             if self._seen.get(folder) is seen:
                 self._seen[folder] = replace(seen, intact=True)
 
+    def in_memory(self, version: str) -> Loaded | None:
+        """A version that need not be loaded."""
+        with self._lock:
+            return self._in_memory(version)
+
     def _in_memory(self, version: str) -> Loaded | None:
         served = self._served.get(version.partition("@")[0])
         if served is not None and served.manifest.version == version:

@@ -53,7 +53,9 @@ class Dispatch:
         self._events: deque[_Result] = deque()
         self._runs: dict[str, str] = {}  # generation -> its work's id; a redrawn one has another
         self._counter = itertools.count()
-        self._loading: dict[str, Record] = {}  # their version is on its way into memory
+        self._loading: dict[str, Record] = {}  # what they need is on its way, or may not begin yet
+        self._preparing: set[str] = set()  # of these, those whose preparation may end this process
+        self._told: tuple[str, ...] = ()  # what Redis knows to be drawn or prepared
         self._orders: dict[str, Order] = {}  # of what is to be drawn
         self._inputs = Inputs()
         self.elsewhere: list[str] = []  # let go of for another worker; the caller puts them back
@@ -107,11 +109,13 @@ class Dispatch:
             )
             self._end(record.id, Status.FAILED, ErrorInfo(code="worker_died", detail=detail))
             return True
-        loaded = self._catalog.find(record.request.model)
+        version = record.request.model
+        loaded = self._catalog.find(version) if self._may_prepare(record) else Loading(version)
         if isinstance(loaded, Loading):
             self._loading[record.id] = record
             return True
         if loaded is None:
+            self._preparing.discard(record.id)
             self._ledger.drop(record.id)
             return False
         work = self._work(record, loaded)
@@ -122,10 +126,35 @@ class Dispatch:
             log.error("%s", work.detail, extra=fields(generation_id=record.id))
             self._end(record.id, Status.FAILED, work)
             return True
+        self._preparing.discard(record.id)
         self._runs[record.id] = work.id
         self._runner.submit(work)
         self._ledger.journeys.begun(record.id)
         return True
+
+    def _may_prepare(self, record: Record) -> bool:
+        """Whether a model may be loaded, words encoded and pictures read for it now.
+
+        Any of that can end the process as a step can (no memory, native code). What is suspected of
+        it is prepared while nothing else is prepared or drawn, and once Redis knows: so a death is
+        one's own strike, and never a neighbour's.
+        """
+        id_, request = record.id, record.request
+        if id_ in self._preparing:
+            return not record.suspected or id_ in self._told
+        suspects = [i for i in (*self._runs, *self._loading) if self._ledger.record(i).suspected]
+        waiting = any(i in self._loading and i != id_ for i in suspects)
+        loaded = self._catalog.in_memory(request.model)
+        if loaded is not None and loaded.words is None and request.init_image is None:
+            return record.suspected or not waiting  # there is nothing to prepare
+        if not record.suspected:
+            if suspects:
+                return False
+            self._preparing.add(id_)
+            return True
+        if not self._runs and not self._preparing:
+            self._preparing.add(id_)
+        return False
 
     def drop(self, id_: str) -> None:
         """Stop working on a generation without ending it."""
@@ -177,8 +206,9 @@ class Dispatch:
         """
         row_steps = {id_: self._runner.row_steps(run) for id_, run in self._runs.items()}
         drawing = self._drawing
-        ids = tuple(id_.partition("#")[0] for id_ in drawing.ids)
+        ids = (*(id_.partition("#")[0] for id_ in drawing.ids), *sorted(self._preparing))
         heard = self._ledger.talk(drawing=ids, row_steps=row_steps, take=take)
+        self._told = ids
         self._runner.heard(drawing)
         for id_ in heard.lost:
             log.warning("generation %s has ended or is another worker's now", id_)
@@ -287,6 +317,7 @@ class Dispatch:
     def _let_go(self, id_: str) -> None:
         self._runs.pop(id_, None)
         self._loading.pop(id_, None)
+        self._preparing.discard(id_)
         self._orders.pop(id_, None)
         self._frames.pop(id_, None)
 

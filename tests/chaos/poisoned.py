@@ -1,7 +1,8 @@
 """`python -m tests.chaos.poisoned`: a worker whose network does harm when it sees class 1.
 
 `POISON` says what: raise an error, kill the process, hang; or, at any class: run out of memory in
-batches above 4, or be slow. Everything else is the worker as it is.
+batches above 4, or be slow; or kill the process when it reads a picture to begin from. Everything
+else is the worker as it is.
 """
 
 import os
@@ -11,8 +12,10 @@ import time
 import torch
 from torch import Tensor
 
+import worker.inputs
 from models.unet import UNet
 from worker.__main__ import main
+from worker.inputs import Begun
 
 POISON = 1
 harm = os.environ["POISON"]
@@ -34,5 +37,12 @@ def poisoned(self: UNet, x_t: Tensor, t: Tensor, condition: Tensor | None = None
     return healthy(self, x_t, t, condition)
 
 
+def deadly(*_files: object, **_wanted: object) -> Begun:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("nobody outlives this")
+
+
 UNet.forward = poisoned  # type: ignore[method-assign]
+if harm == "read":
+    worker.inputs.begun = deadly
 main()

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic_settings import BaseSettings
 
+from app.settings import AppSettings
 from deploy.requirements import requirements
 from deploy.seed import main, seed
 from models.checkpoint import latest_step, load_model, publish, steps_of
 from tests.support import write_checkpoint
+from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,6 +22,20 @@ def test_the_api_needs_no_torch_and_the_worker_does() -> None:
     assert any(line.startswith("torch") for line in requirements(text, ["draw"]))
     for extras in (["app"], ["worker"], ["train"], ["s3"]):
         assert not any("emaki" in line for line in requirements(text, extras))
+
+
+@pytest.mark.parametrize(
+    ("service", "settings", "fixed"),
+    [("api", AppSettings, {"port"}), ("worker", WorkerSettings, {"checkpoints"})],
+)
+def test_compose_passes_every_setting_on(
+    service: str, settings: type[BaseSettings], fixed: set[str]
+) -> None:
+    """But what the containers fix, the embedded Redis's folder, and what an override file sets."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    fields = settings.model_fields.keys() - fixed - {"data", "images"}
+    wanted = {f"EMAKI_{name.upper()}" for name in fields}
+    assert wanted <= compose["services"][service]["environment"].keys()
 
 
 def test_an_empty_volume_gets_the_shipped_models(tmp_path: Path) -> None:
