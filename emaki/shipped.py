@@ -35,8 +35,8 @@ def find_model(path: str | Path) -> Path:
     return path
 
 
-def find_preset(name: str) -> str:
+def find_preset(name: str) -> Path:
     """The file that was named, or the preset of that name."""
     if not Path(name).exists() and name in presets():
-        return str(PRESETS / f"{name}.toml")
-    return name
+        return PRESETS / f"{name}.toml"
+    return Path(name)

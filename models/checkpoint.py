@@ -15,8 +15,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,28 +195,37 @@ def save_checkpoint(
     final = model_folder / step_name(manifest.step)
     if final.exists():
         raise CheckpointError(f"{final} exists already; a checkpoint is never overwritten")
-    model_folder.mkdir(parents=True, exist_ok=True)
-    temporary = model_folder / f".tmp-{final.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-
-    files = {}
-    for name, tensors in ((WEIGHTS, weights), (RESUME, resume)):
-        if tensors is None:
-            continue
-        path = temporary / name
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
-        path.chmod(0o644)  # safetensors keeps new files to their owner; a worker may be another
-        files[name] = _record(path)
-        _sync(path)
-    for name, source in (companions or {}).items():
-        files[name] = _record(source)
-        if not name.startswith(PACKAGE):
-            _copy(source, temporary / name)
-    write_manifest(temporary, dataclasses.replace(manifest, files=files))
-    temporary.rename(final)
+    with whole_folder(final) as temporary:
+        files = {}
+        for name, tensors in ((WEIGHTS, weights), (RESUME, resume)):
+            if tensors is None:
+                continue
+            path = temporary / name
+            save_file({k: value.detach().cpu().contiguous() for k, value in tensors.items()}, path)
+            path.chmod(0o644)  # safetensors keeps new files to their owner; a worker may be another
+            files[name] = _record(path)
+            _sync(path)
+        for name, source in (companions or {}).items():
+            files[name] = _record(source)
+            if not name.startswith(PACKAGE):
+                _copy(source, temporary / name)
+        write_manifest(temporary, dataclasses.replace(manifest, files=files))
     _sync(model_folder)
     return final
+
+
+@contextmanager
+def whole_folder(final: Path) -> Iterator[Path]:
+    """A temporary folder beside ``final`` that gets its name at the end, or is removed."""
+    temporary = final.with_name(f".tmp-{final.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def _record(path: Path) -> FileRecord:

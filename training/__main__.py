@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from models.manifest import CheckpointError
 from training import commands
 from training.autoencoder import command as autoencoder
@@ -37,12 +39,15 @@ step rolls back, and a later one goes forward again.
 
 
 def build_parser(
-    prog: str = "python -m training", *, find_model: Callable[[str], Path] = Path
+    prog: str = "python -m training",
+    *,
+    find_model: Callable[[str], Path] = Path,
+    find_preset: Callable[[str], Path] = Path,
 ) -> argparse.ArgumentParser:
     """The command line; each command is a function of its arguments.
 
     Args:
-        find_model: where a model is whose folder or name is given.
+        find_model, find_preset: where a model, or a configuration, is whose path or name is given.
     """
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -55,7 +60,7 @@ def build_parser(
     )
     train.add_argument(
         "config",
-        type=Path,
+        type=find_preset,
         nargs="?",
         help="a TOML file, e.g. configs/fashion-mnist.toml (default: one made for the pictures), "
         "or a folder of pictures, as --data",
@@ -121,7 +126,7 @@ def build_parser(
     posthoc.add_parser(subparsers)
     compare.add_parser(subparsers)
     distillation.add_parser(subparsers)
-    autoencoder.add_parser(subparsers)
+    autoencoder.add_parser(subparsers, find_preset=find_preset)
     conversion.add_parser(subparsers)
     inspection.add_parser(subparsers)
     survey.add_parser(subparsers)
@@ -133,12 +138,16 @@ def main(
     *,
     prog: str = "python -m training",
     find_model: Callable[[str], Path] = Path,
+    find_preset: Callable[[str], Path] = Path,
 ) -> int:
     """Run one command; exit code 2 and one line for what a person can mend."""
-    arguments = build_parser(prog, find_model=find_model).parse_args(argv)
+    arguments = build_parser(prog, find_model=find_model, find_preset=find_preset).parse_args(argv)
     try:
         arguments.run(arguments)
     except (TrainingError, CheckpointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except SafetensorError as error:  # a full disk, for one
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -61,7 +61,7 @@ def show(
 
         emaki show fashion-mnist
     """
-    if Path(what).suffix or Path(what).exists():
+    if Path(what).is_file() or Path(what).suffix.lower() == ".png":
         told = Picture.read(what).parameters
     else:
         with Client(url, key, retries=PATIENCE) as client:

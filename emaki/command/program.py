@@ -60,10 +60,9 @@ def _pass_to_training(name: str) -> None:
     def passed(context: typer.Context) -> None:
         from training.__main__ import main as training
 
-        given = list(context.args)
-        if name in ("train", "autoencoder") and given:
-            given[0] = shipped.find_preset(given[0])
-        raise typer.Exit(training([name, *given], prog="emaki", find_model=shipped.find_model))
+        given = [name, *context.args]
+        finders = {"find_model": shipped.find_model, "find_preset": shipped.find_preset}
+        raise typer.Exit(training(given, prog="emaki", **finders))
 
 
 for _name in TRAINING:

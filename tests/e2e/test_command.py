@@ -229,6 +229,7 @@ def test_models_and_generations_are_shown(typed: Typed, service: Service) -> Non
         id_ = client.submit(steps=1).id
     assert json.loads(typed("show", id_))["id"] == id_
     assert json.loads(typed("show", "tiny"))["classes"][0] == "Circle"
+    assert "no model" in typed("show", "photos-ema-0.05", code=2)
 
 
 def test_training_is_all_there_and_found_by_its_presets(typed: Typed, tmp_path: Path) -> None:
@@ -237,8 +238,9 @@ def test_training_is_all_there_and_found_by_its_presets(typed: Typed, tmp_path: 
     assert set(TRAINING) == known
     help_ = typed("publish", "--help")
     assert help_.startswith("usage: emaki publish")
-    line = typed("train", "mnist", "--data", str(tmp_path / "nothing"), code=2)
-    assert "nothing" in line
+    data = ("--data", str(tmp_path / "nothing"))
+    for words in (("train", "mnist", *data), ("train", "--name", "mine", "mnist", *data)):
+        assert "nothing" in typed(*words, code=2)
 
 
 def test_the_shell_completes_commands() -> None:

@@ -1,6 +1,7 @@
 """`python -m training autoencoder CONFIG`."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from training.pictures.data import Pictures, load_pictures
 from training.pictures.source import Split
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: Any, *, find_preset: Callable[[str], Path] = Path) -> None:
     """Add `autoencoder` to the command line; argparse has no public type for ``subparsers``."""
     parser = subparsers.add_parser("autoencoder", help="train an autoencoder for latent models")
-    parser.add_argument("config", type=Path, help="a TOML file, e.g. configs/cars-64-vae.toml")
+    parser.add_argument(
+        "config", type=find_preset, help="a TOML file, e.g. configs/cars-64-vae.toml"
+    )
     parser.add_argument("--data", type=Path, help="folder or zip of pictures (default: data.path)")
     parser.add_argument(
         "--out", type=Path, default=Path("autoencoders"), help="default: autoencoders"

@@ -12,7 +12,6 @@ Tensors are copied bit for bit, in the dtype they have. No pickle is read.
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from models.checkpoint import (
     resolve,
     save_checkpoint,
     steps_of,
+    whole_folder,
 )
 from models.manifest import Defaults, FileRecord, Manifest, check_name
 from models.unet import UNetConfig
@@ -105,28 +105,26 @@ def _to_diffusers(source: Path, target: Path, null_class: NullClass) -> Converte
         require_pipeline(folder, manifest)
     scheduler = (from_latent_diffusion if stable else from_diffusion)(manifest.diffusion)
 
-    temporary = target.absolute().with_name(f".tmp-{target.absolute().name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    for part in ("unet", "scheduler"):
-        (temporary / part).mkdir(parents=True)
-    path = write_weights(temporary / "unet", load_file(folder / WEIGHTS))
-    record = FileRecord(sha256=file_sha256(path), bytes=path.stat().st_size)
-    kept = dataclasses.replace(manifest, files={f"unet/{UNET_WEIGHTS}": record})
-    index = {
-        "_class_name": STABLE_PIPELINE if stable else _PIPELINES[0],
-        "scheduler": ["diffusers", scheduler["_class_name"]],
-        "unet": ["diffusers", UNET_CLASS],
-    }
-    if stable:
-        index |= write_companions(folder, manifest, temporary)
-        index |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
-    words = (from_text_network if stable else from_network)(manifest.network)
-    _write_json(temporary / INDEX, index)
-    _write_json(temporary / "unet" / CONFIG, words)
-    _write_json(temporary / "scheduler" / SCHEDULER_CONFIG, scheduler)
-    _write_json(temporary / REMEMBERED, kept.to_json(), versioned=False)
-    write_card(temporary, manifest, strips=folder.parent / REPORTS, diffusers=True)
-    temporary.rename(target)
+    with whole_folder(target.absolute()) as temporary:
+        for part in ("unet", "scheduler"):
+            (temporary / part).mkdir()
+        path = write_weights(temporary / "unet", load_file(folder / WEIGHTS))
+        record = FileRecord(sha256=file_sha256(path), bytes=path.stat().st_size)
+        kept = dataclasses.replace(manifest, files={f"unet/{UNET_WEIGHTS}": record})
+        index = {
+            "_class_name": STABLE_PIPELINE if stable else _PIPELINES[0],
+            "scheduler": ["diffusers", scheduler["_class_name"]],
+            "unet": ["diffusers", UNET_CLASS],
+        }
+        if stable:
+            index |= write_companions(folder, manifest, temporary)
+            index |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
+        words = (from_text_network if stable else from_network)(manifest.network)
+        _write_json(temporary / INDEX, index)
+        _write_json(temporary / "unet" / CONFIG, words)
+        _write_json(temporary / "scheduler" / SCHEDULER_CONFIG, scheduler)
+        _write_json(temporary / REMEMBERED, kept.to_json(), versioned=False)
+        write_card(temporary, manifest, strips=folder.parent / REPORTS, diffusers=True)
 
     notes = []
     if scheduler["trained_betas"] is not None:

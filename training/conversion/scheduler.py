@@ -101,7 +101,7 @@ def to_diffusion(where: str, data: Mapping[str, Any]) -> Diffusion:
             variance=_VARIANCES[options.variance_type],
             beta_range=beta_range,
         )
-    except ValueError as error:
+    except (ValueError, ZeroDivisionError) as error:
         raise TrainingError(f"{where}: {error}") from error
 
 

@@ -131,6 +131,11 @@ def inspect_error(arguments: argparse.Namespace) -> None:
     model = None
     if arguments.model is not None:
         model = load_model(arguments.model, device=pick_device(arguments.device))
+        if model.manifest.latent is not None or model.manifest.text is not None:
+            raise TrainingError(
+                f"{model.manifest.version} works with latents or texts, whose errors are not those "
+                "of pictures; give a model of pixels, drawn by class or without one"
+            )
     schedule = _schedule(arguments, model)
     pictures, labels = _pictures(arguments, model)
     predictors = prediction_error.yardsticks(arguments.seed)

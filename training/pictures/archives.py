@@ -89,9 +89,12 @@ class Folder:
 
 
 def _leads_back(parent: Path, name: str) -> bool:
-    """Whether a folder is a link to one that holds it."""
+    """Whether a folder is a link to one on the way to it, or to one that holds such a one."""
     folder = parent / name
-    return folder.is_symlink() and parent.resolve().is_relative_to(folder.resolve())
+    if not folder.is_symlink():
+        return False
+    target = folder.resolve()
+    return any(step.resolve().is_relative_to(target) for step in (parent, *parent.parents))
 
 
 class Zip:

@@ -241,7 +241,7 @@ def load_alike(path: Path | Sequence[Asked], manifest: Manifest, *, split: Split
         class_names=tuple(asked.get("class_names", manifest.classes)),
         known=manifest.classes,
         label=asked.get("label", "label"),
-        extend=has_grown(manifest),
+        extend=split == "test" or has_grown(manifest),
         resize="squash" if trained.get("resize") == "squash" else "crop",
         caption=told.get("caption"),
         caption_group=told.get("group"),

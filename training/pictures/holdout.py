@@ -47,6 +47,11 @@ def held_out(source: Source, low: Sequence[bool]) -> set[int]:
     return chosen
 
 
+def grouped(source: Source, index: int) -> bytes | None:
+    """What a picture is held out by together with others; None: it is by itself."""
+    return source.groups[index].encode(errors="surrogatepass") if source.groups else None
+
+
 def is_low(data: Any, share: float) -> bool:
     """Whether the hash of a picture's bytes, or of its pixels, is below a share of all hashes."""
     digest = hashlib.sha256(data if isinstance(data, bytes) else data.tobytes()).digest()
@@ -55,7 +60,7 @@ def is_low(data: Any, share: float) -> bool:
 
 def _is_low(source: Source, index: int, share: float) -> bool:
     try:
-        data = source.groups[index].encode() if source.groups else source.data(index)
+        data = grouped(source, index) or source.data(index)
     except Unreadable:
         return False
     return is_low(data, share)

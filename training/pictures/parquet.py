@@ -86,7 +86,7 @@ class _Table:
             raise TrainingError(
                 f"{files[0]} needs pyarrow, which is not installed; pip install 'emaki[parquet]'"
             ) from error
-        self._types = arrow.types
+        self._types, self._paths = arrow.types, files
         self._files: list[Any] = []
         for file in files:
             try:
@@ -149,8 +149,14 @@ class _Table:
         if not plain:
             return [{} for _ in range(sum(self.rows))]
         found: list[Fields | None] = []
-        for file in self._files:
-            found += file.read(columns=plain).to_pylist()
+        for path, file in zip(self._paths, self._files, strict=True):
+            try:
+                found += file.read(columns=plain).to_pylist()
+            except (ValueError, OSError) as error:  # ArrowException is a ValueError, or an OSError
+                raise TrainingError(
+                    f"{path} is damaged where it says what its pictures are ({error}); fetch it "
+                    "again"
+                ) from error
         return found
 
     def passed_over(self) -> list[str]:

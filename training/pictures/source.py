@@ -1,5 +1,6 @@
 """Pictures that can be read one by one, whatever they are stored as."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -60,6 +61,7 @@ class Source:
             self,
             names=[self.names[index] for index in chosen],
             labels=[self.labels[index] for index in chosen],
+            fingerprint=hashlib.sha256(f"{self.fingerprint} {list(chosen)}".encode()).hexdigest(),
             whole=[self.whole[index] for index in chosen],
             about=[self.about[index] for index in chosen] if self.about else (),
             groups=[self.groups[index] for index in chosen] if self.groups else (),

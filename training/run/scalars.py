@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from training import metrics
+from training.run.posthoc import SNAPSHOTS
 from training.run.tracking import Tracker
 
 REPORTS = "reports"  # the folder beside the checkpoints that has strips and TensorBoard's events
@@ -81,6 +82,10 @@ class Scalars:
     def _begin(self, first_step: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         metrics.forget_after(self._folder, first_step)
+        strips, snapshots = self._folder / REPORTS, self._folder / SNAPSHOTS
+        for path in (*strips.glob("*.png"), *snapshots.glob("*.safetensors")):
+            if path.stem.isdecimal() and int(path.stem) > first_step:
+                path.unlink(missing_ok=True)
 
     def _append(self, step: int, values: Mapping[str, float]) -> None:
         metrics.append(self._folder, {"step": step, **values})

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from training.errors import TrainingError
 from training.pictures.cache import bombs_are_errors
 from training.pictures.captions import captions_of
 from training.pictures.data import captioned
 from training.pictures.decode import Unreadable, open_picture, plain
-from training.pictures.holdout import held_out, is_low
+from training.pictures.holdout import grouped, held_out, is_low
 from training.pictures.labels import Naming
 from training.pictures.mixture import Asked, open_all
 from training.pictures.source import Source, Split
@@ -151,7 +152,7 @@ def _look_at_all(source: Source, *, share: float, near: bool) -> list[_One | str
                 size=(image.height, image.width),
                 kind=_kind(image),
                 digest=hashlib.sha256(data).digest(),
-                low=is_low(source.groups[index].encode() if source.groups else data, share),
+                low=is_low(grouped(source, index) or data, share),
                 hashed=perceptual_hash(plain(image)) if near else 0,
             )
         except Unreadable as error:
@@ -177,6 +178,7 @@ def _kind(image: Image.Image) -> str:
 
 def _captions(places: Sequence[tuple[Source, int]], template: str | None) -> list[str]:
     about = [source.about[index] if source.about else None for source, index in places]
+    asked = template is not None
     if template is None:
         known = {key for fields in about if fields for key in fields}
         field = next((name for name in _CAPTIONS if name in known), None)
@@ -184,5 +186,10 @@ def _captions(places: Sequence[tuple[Source, int]], template: str | None) -> lis
             return []
         template = f"{{{field}}}"
     names = [source.names[index] for source, index in places]
-    captions, _ = captions_of(names, about, template=template)
+    try:
+        captions, _ = captions_of(names, about, template=template)
+    except TrainingError:
+        if asked:
+            raise
+        return []  # what is no caption is a field like others
     return [caption.text for caption in captions]

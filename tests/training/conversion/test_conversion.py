@@ -18,6 +18,7 @@ from models.manifest import Diffusion
 from models.unet import UNet
 from tests.support import write_checkpoint
 from tests.training.pictures.test_sources import png, write
+from tests.training.run.test_saving import largest_file
 from training.__main__ import main
 from training.conversion.folders import convert
 from training.conversion.scheduler import to_diffusion
@@ -349,6 +350,7 @@ def test_an_unsupported_network_is_refused_by_name_and_value(
         ({"thresholding": True}, "thresholding = true is not supported"),
         ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr = true is not supported"),
         ({"beta_end": 2.0}, "does not rise within 0 ... 0.999"),
+        ({"num_train_timesteps": 0}, "division by zero"),
         ({"num_train_timesteps": 1}, "a schedule has 2 to 10000 timesteps, not 1"),
     ],
 )
@@ -371,6 +373,11 @@ def test_what_cannot_be_converted_is_one_line_and_exit_code_two(
         return said
 
     theirs, ours = tmp_path / "theirs", f"{tmp_path}/ours"
+    small, full = f"{write_checkpoint(tmp_path, 'small')}", tmp_path / "full"
+    full.mkdir()
+    with largest_file(1000):
+        assert "File too large" in refusal(small, f"{full}/ours")
+    assert not list(full.iterdir())
     pipeline().save_pretrained(theirs)
     mine = write_checkpoint(tmp_path, "tiny")
     assert "neither a checkpoint of ours nor" in refusal(f"{tmp_path}/none", ours)

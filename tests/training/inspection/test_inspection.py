@@ -281,6 +281,7 @@ def test_without_matplotlib_the_figures_are_printed_and_a_plot_is_refused_in_one
         (["error", "--data", "."], "--data needs a MODEL"),
         (["error", f"{SHIPPED}", "--timesteps", "200"], "leave out --schedule and --timesteps"),
         (["error", "nowhere"], "no checkpoint is there"),
+        (["error", f"{SHIPPED.parent}/cars-64-latent"], "works with latents or texts"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_two(

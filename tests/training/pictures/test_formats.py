@@ -247,6 +247,17 @@ def test_a_hugging_face_table_is_read_with_its_class_names(
     )
 
 
+def test_test_pictures_of_other_classes_are_other_pictures_in_the_cache_too(
+    tmp_path: Path,
+) -> None:
+    files = {f"{part}/cat/{i}.png": png(10 + i) for part in ("train", "test") for i in range(4)}
+    files |= {f"{part}/dog/{i}.png": png(90 + i) for part in ("train", "test") for i in range(4)}
+    path = write(tmp_path, files)
+    for name, least in (("cat", 10), ("dog", 90)):
+        seen = load(path, split="test", known=(name,), extend=True)
+        assert levels(seen) == [(least + i, name) for i in range(4)]
+
+
 def test_a_table_s_own_names_are_what_its_numbers_mean_beside_classes_that_are_known(
     tmp_path: Path,
 ) -> None:
@@ -332,6 +343,18 @@ def test_a_torn_table_is_refused(tmp_path: Path) -> None:
     path = write_table(tmp_path / "t.parquet", ROWS)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(TrainingError, match="no parquet file that can be read"):
+        load(path)
+
+
+def test_a_table_whose_words_are_damaged_is_refused(tmp_path: Path) -> None:
+    pyarrow = arrow()
+    table = pyarrow.Table.from_pylist([row(i, "cat") for i in range(3)])
+    path = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(table, path, compression="none", use_dictionary=False)
+    data = path.read_bytes()
+    assert data.count(b"cat") > 1
+    path.write_bytes(data.replace(b"cat", b"c\xfft"))
+    with pytest.raises(TrainingError, match="damaged where it says what its pictures are"):
         load(path)
 
 

@@ -1,6 +1,7 @@
 """Data without a test split: some pictures are kept out of training, and always the same ones."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def test_the_same_picture_twice_is_not_on_both_sides(tmp_path: Path) -> None:
     train, test = (load(path, split=split, hold_out=0.2) for split in ("train", "test"))
     assert len(train) + len(test) == 400
     assert not set(grey_levels(train)) & set(grey_levels(test))
+
+
+def test_captions_with_half_a_character_are_held_out_like_others(tmp_path: Path) -> None:
+    lines = [{"file_name": f"{i}.png", "text": f"smile \ud83d {i}"} for i in range(20)]
+    files = {f"{i}.png": png(i) for i in range(20)}
+    files["metadata.jsonl"] = "\n".join(map(json.dumps, lines)).encode()
+    path = write(tmp_path, files)
+    parts = [load(path, split=split, hold_out=0.3, caption="{text}") for split in ("train", "test")]
+    assert [len(part) > 0 for part in parts] == [True, True]
+    assert sum(map(len, parts)) == 20
 
 
 def test_data_with_a_test_split_is_trained_on_whole(tmp_path: Path) -> None:

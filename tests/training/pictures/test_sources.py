@@ -120,6 +120,9 @@ def test_class_folders_may_be_links_but_not_to_where_they_lie(tmp_path: Path) ->
     (path / "dog").symlink_to(tmp_path / "dogs")
     (path / "cat" / "again").symlink_to(path)
     assert levels(load(path)) == [(1, "cat"), (2, "dog")]
+    (path / "cat" / "other").symlink_to("../dog")
+    (tmp_path / "dogs" / "other").symlink_to(path / "cat")
+    assert levels(load(path)) == [(1, "cat"), (2, "cat"), (2, "dog"), (1, "dog")]
 
 
 def test_a_dataset_json_beside_a_single_folder_is_seen(tmp_path: Path) -> None:

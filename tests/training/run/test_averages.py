@@ -1,5 +1,6 @@
 """Power-function averages against closed forms, and an EMA's length chosen after training."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,6 +115,18 @@ def test_a_run_keeps_snapshots_and_its_ema_gets_another_length(
     capsys.readouterr()
     assert main(["average", str(folder), "0.4", "--name", "x"]) == 2
     assert "0.4 is not within 0 ... 0.28" in capsys.readouterr().err
+
+
+def test_what_a_dead_run_left_behind_is_not_averaged(tmp_path: Path) -> None:
+    every = ("train.snapshot_every=1", "train.report_every=1", "train.save_every=100")
+    dead = trainer(tmp_path, "out", *every)
+    dead.run(until=4)
+    shutil.rmtree(dead.folder / "0000004")  # as if it was killed before
+    run = trainer(tmp_path, "out", *every, "train.seed=7")
+    run.run(until=2)
+    for folder in ("snapshots", "reports"):
+        steps = {path.stem for path in (run.folder / folder).iterdir() if path.stem.isdecimal()}
+        assert steps == {"0000001", "0000002"}
 
 
 def test_an_average_has_no_tables_of_other_weights_and_a_name_that_can_be(

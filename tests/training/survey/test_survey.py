@@ -132,6 +132,17 @@ def test_captions_are_counted(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("text", [None, ["a", "b"], "x" * 2500])
+def test_a_field_that_is_no_caption_is_one_like_others(tmp_path: Path, text: object) -> None:
+    lines = [{"file_name": f"{i}.png", "text": text, "label": "cat"} for i in range(4)]
+    files = {f"{i}.png": png(i) for i in range(4)}
+    files["metadata.jsonl"] = "\n".join(map(json.dumps, lines)).encode()
+    path = write(tmp_path, files)
+    assert not any(check(path).captions)
+    with pytest.raises(TrainingError, match="caption"):
+        check(path, caption="{text}")
+
+
 def test_captions_are_held_out_as_training_does(tmp_path: Path) -> None:
     lines = [{"file_name": f"{i}.png", "text": f"kind {i % 7}"} for i in range(39)]
     files = {f"{i}.png": png(i) for i in range(40)}
