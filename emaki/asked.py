@@ -62,10 +62,10 @@ def batches(fields: Fields, n: int) -> Iterator[Fields]:
 
 
 def with_seed(fields: Fields, n: int) -> Fields:
-    """The fields with a seed, chosen where none was given: so that parts have consecutive ones."""
-    if fields.get("seed") is not None:
-        return fields
-    return {**fields, "seed": secrets.randbelow(_CHOSEN_SEEDS - n)}
+    """The fields with their seeds, chosen where none were given: parts have consecutive ones."""
+    wanted = ["seed", *(["variation_seed"] if fields.get("variation_strength") else [])]
+    lacking = [name for name in wanted if fields.get(name) is None]
+    return {**fields, **{name: secrets.randbelow(_CHOSEN_SEEDS - n) for name in lacking}}
 
 
 def part(fields: Fields, first: int, count: int) -> Fields:
@@ -74,17 +74,22 @@ def part(fields: Fields, first: int, count: int) -> Fields:
     Raises:
         CannotDraw: there are no such seeds.
     """
-    seed = fields["seed"]
-    if isinstance(seed, int) and seed + first + count - 1 > MAX_SEED:
-        last = seed + first + count - 1
-        raise CannotDraw(f"the last picture's seed, {last}, is above {MAX_SEED}; take a lower one")
+    begin = {
+        name: fields[name] + first
+        for name in ("seed", "variation_seed")
+        if isinstance(fields.get(name), int)  # anything else is for the schema to refuse
+    }
+    for name, start in begin.items():
+        if (last := start + count - 1) > MAX_SEED:
+            raise CannotDraw(
+                f"the last picture's {name}, {last}, is above {MAX_SEED}; take a lower one"
+            )
     mine = {
         name: list(fields[name][first : first + count])
         for name in _PER_PICTURE
         if isinstance(fields.get(name), list | tuple)
     }
-    begin = seed + first if isinstance(seed, int) else seed  # else: for the schema to refuse
-    return {**fields, **mine, "seed": begin, "batch": count}
+    return {**fields, **mine, **begin, "batch": count}
 
 
 def _sent(value: object) -> object:

@@ -1,6 +1,7 @@
 """Drawn pictures as Python has them: PIL images that know how they were drawn. Knows no model."""
 
 import io
+import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,19 +108,30 @@ class Pictures(list[Picture]):
     def save(self, folder: str | Path) -> list[Path]:
         """Write each as `<seed>.png`, and what they are into `metadata.jsonl`; both stay readable.
 
+        Another picture of that name stays: the new one is `<seed>-2.png`. The same one stays, too.
+
         Returns:
             The pictures' files.
         """
-        folder = Path(folder)
+        folder, paths = Path(folder), list[Path]()
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [picture.save_png(folder / f"{picture.seed}.png") for picture in self]
         with (folder / "metadata.jsonl").open("a", encoding="utf-8") as lines:
-            for path, picture in zip(paths, self, strict=True):
-                lines.write(metadata_line(path.name, picture))
+            for picture in self:
+                paths.append(path := _place_for(picture, folder))
+                if not path.exists():
+                    picture.save_png(path)
+                    lines.write(metadata_line(path.name, picture))
         return paths
 
     def _repr_png_(self) -> bytes | None:
         return _encoded(_enlarged(self.grid, of=self[0])) if self else None
+
+
+def _place_for(picture: Picture, folder: Path) -> Path:
+    """Where this picture is, or may be written."""
+    names = (f"{picture.seed}{f'-{n}' if n > 1 else ''}.png" for n in itertools.count(1))
+    places = (folder / name for name in names)
+    return next(p for p in places if not p.exists() or p.read_bytes() == picture.png_bytes)
 
 
 def joined(parts: Iterable[Pictures]) -> Pictures:
@@ -136,6 +148,8 @@ def parameters_of(
     own = {name: value for name, value in request.items() if name not in _OF_A_BATCH}
     if isinstance(own.get("prompt"), list):
         own["prompt"] = own["prompt"][index]
+    if own.get("variation_seed") is not None:
+        own["variation_seed"] += index
     return {**own, "seed": seed, "class": class_name}
 
 

@@ -12,6 +12,11 @@ export class Beyond {
     this.onChange = onChange;
   }
 
+  /** Ask for these no more. */
+  leave(...names) {
+    this.keep(Object.fromEntries(Object.entries(this.settings).filter(([name]) => !names.includes(name))));
+  }
+
   keep(settings) {
     this.settings = settings;
     this.onChange();

@@ -1,6 +1,6 @@
 // What the form's fields offer: what the chosen model's card says, from its defaults on.
 
-import { SAMPLERS } from "./request.js";
+import { SAMPLERS, at, inTurn } from "./request.js";
 
 export const NO_CLASS = "none";
 export const IN_TURN = "turn";
@@ -49,7 +49,8 @@ function followWords(form, card) {
 
 /** Let the fields ask for this again. */
 export function fill(fields, request, card) {
-  fields.class.value = Array.isArray(request.class) ? IN_TURN : String(card.classes.indexOf(request.class));
+  const one = at(request.class, 0);
+  fields.class.value = inTurn(request.class, card) ? IN_TURN : String(card.classes.indexOf(one));
   if (fields.class.selectedIndex < 0) fields.class.selectedIndex = 0;
   fields.prompt.value = [request.prompt ?? ""].flat().find(Boolean) ?? "";
   fields.negative_prompt.value = request.negative_prompt ?? "";

@@ -35,6 +35,9 @@ export class Form {
     for (const name of ["model", "sampler"]) {
       this.fields[name].addEventListener("change", () => this.beyond.keep({}));
     }
+    for (const name of ["class", "prompt", "batch"]) {
+      this.fields[name].addEventListener("change", () => this.beyond.leave("class", "prompt"));
+    }
     this.fields.model.addEventListener("change", () => this.#follow());
     element.querySelector("#dice").addEventListener("click", () => {
       this.fields.seed.value = Math.floor(Math.random() * DICE_SEEDS);

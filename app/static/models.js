@@ -15,6 +15,7 @@ export class Models {
     this.words = section.querySelector("#models-words");
     this.list = section.querySelector("#models-list");
     this.card = section.querySelector("#card");
+    this.asking = new AbortController();
     this.grid = new Grid(this.card, {
       onPictures: async (canvas, generation) => {
         const bitmap = await createImageBitmap(await blob(generation.urls.grid));
@@ -27,13 +28,18 @@ export class Models {
   /** Show the models, or the card of the one that the address names. */
   async enter({ name }) {
     this.leave();
+    const { signal } = (this.asking = new AbortController());
     this.title.textContent = name ?? "Models";
     this.list.hidden = this.card.hidden = true;
     this.words.textContent = "";
     try {
-      if (name === null) this.#showAll((await json("/v1/models")).data);
-      else this.#show(await json(`/v1/models/${encodeURIComponent(name)}`));
+      const path = name === null ? "/v1/models" : `/v1/models/${encodeURIComponent(name)}`;
+      const found = await json(path, { signal });
+      if (signal.aborted) return;
+      if (name === null) this.#showAll(found.data);
+      else this.#show(found);
     } catch (error) {
+      if (signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 401) return;
       this.words.textContent =
@@ -42,6 +48,7 @@ export class Models {
   }
 
   leave() {
+    this.asking.abort();
     this.grid.stop();
   }
 

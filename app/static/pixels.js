@@ -2,11 +2,16 @@
 
 const GAP = 2; // pixels between the frames of strip.png and the pictures of grid.png, in both directions
 
-/** A strip.png as frames: `strip.draw(canvas, row, frame)`. Row i is image i, noise first. */
+/**
+ * A strip.png as frames: `strip.draw(canvas, row, frame)`. Row i is image i, noise first. It is enlarged
+ * whole, gaps and all, and less than its pictures where it would be too large.
+ */
 export class Strip {
-  constructor(bitmap, { width, height, steps }) {
-    Object.assign(this, { bitmap, width, height, steps });
-    this.frames = Math.round((bitmap.width + GAP) / (width + GAP));
+  /** Of `rows` pictures that are drawn `width` by `height`, before they are enlarged. */
+  constructor(bitmap, { width, height, rows, steps }) {
+    const scale = Math.round(bitmap.height / (rows * (height + GAP) - GAP));
+    Object.assign(this, { bitmap, steps, width: width * scale, height: height * scale, gap: GAP * scale });
+    this.frames = Math.round((bitmap.width + this.gap) / (this.width + this.gap));
   }
 
   static async of(blob, facts) {
@@ -14,9 +19,9 @@ export class Strip {
   }
 
   draw(canvas, row, frame) {
-    const { width, height } = this;
+    const { width, height, gap } = this;
     size(canvas, width, height);
-    const [left, top] = [frame * (width + GAP), row * (height + GAP)];
+    const [left, top] = [frame * (width + gap), row * (height + gap)];
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, width, height);
     context.drawImage(this.bitmap, left, top, width, height, 0, 0, width, height);

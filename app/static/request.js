@@ -47,9 +47,11 @@ export function fromText(text) {
 
 /** What a request asks for beyond the form's fields. */
 export function beyondForm(request, card) {
-  const { eta, scale, guidance_interval, variation_seed, variation_strength } = request;
+  const { eta, scale, guidance_interval, variation_seed, variation_strength, prompt } = request;
   const usual = String(card.defaults.guidance_interval);
   return {
+    ...(Array.isArray(request.class) && !inTurn(request.class, card) && { class: request.class }),
+    ...(Array.isArray(prompt) && { prompt }),
     ...(eta && { eta }),
     ...(scale > 1 && { scale }),
     ...(guidance_interval && String(guidance_interval) !== usual && { guidance_interval }),
@@ -58,8 +60,10 @@ export function beyondForm(request, card) {
 }
 
 /** The same in words. */
-export function inWords({ eta, scale, guidance_interval, variation_seed, variation_strength }) {
+export function inWords({ eta, scale, guidance_interval, variation_seed, variation_strength, ...lists }) {
   return [
+    lists.class && "a class for each picture",
+    lists.prompt && "a prompt for each picture",
     eta && `eta ${eta}`,
     scale && `enlarged ${scale} times`,
     guidance_interval && `guided ${guidance_interval.map(percent).join(" to ")}`,
@@ -67,6 +71,11 @@ export function inWords({ eta, scale, guidance_interval, variation_seed, variati
   ]
     .filter(Boolean)
     .join(", ");
+}
+
+/** Whether this is all of a model's classes, one after the other, as often as there are pictures. */
+export function inTurn(classes, card) {
+  return Array.isArray(classes) && classes.every((name, i) => name === card.classes[i % card.classes.length]);
 }
 
 /** What one image is of: its class, its prompt, or null. */
@@ -79,9 +88,9 @@ export function at(value, index) {
   return (Array.isArray(value) ? value[index] : value) ?? null;
 }
 
-/** "Sneaker", "each class in turn", a prompt, or what the model draws without any. */
+/** "Sneaker", "several classes", a prompt, or what the model draws without any. */
 export function subject(request) {
-  if (Array.isArray(request.class)) return "Each class in turn";
+  if (Array.isArray(request.class)) return "Several classes";
   if (Array.isArray(request.prompt)) return "Several prompts";
   return request.class ?? request.prompt ?? "No class";
 }

@@ -174,8 +174,9 @@ export class Stage {
     const { urls, images } = generation;
     this.#describe();
     if (generation.status === "succeeded" && urls.strip) {
-      const { width, height } = images[0];
-      const facts = { width, height, steps: generation.progress.steps };
+      const [{ width, height }, scale] = [images[0], generation.request.scale ?? 1];
+      const drawn = { width: width / scale, height: height / scale, rows: images.length };
+      const facts = { ...drawn, steps: generation.progress.steps };
       const strip = await Strip.of(await blob(urls.strip, { signal }), facts);
       if (signal.aborted) return;
       this.strip = strip;

@@ -2,13 +2,14 @@
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypedDict, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from emaki.asked import Fields
 from emaki.errors import Refused
@@ -78,6 +79,16 @@ def delete(id_: str) -> Call[None]:
     return Call("DELETE", f"/v1/generations/{id_}", _nothing)
 
 
+@contextmanager
+def gone_is_fine() -> Iterator[None]:
+    """What is not there any more need not be removed."""
+    try:
+        yield
+    except Refused as error:
+        if error.status not in (404, 410):
+            raise
+
+
 def page(wanted: Narrowed, cursor: str | None, *, limit: int) -> Call[GenerationList]:
     """Some of the caller's generations, newest first."""
     asked = {name.rstrip("_"): value for name, value in {**wanted, "cursor": cursor}.items()}
@@ -116,9 +127,17 @@ def check(answer: httpx.Response) -> httpx.Response:
         str(detail),
         status=answer.status_code,
         code=str(problem.get("code", "unknown")),
-        errors=[FieldError.model_validate(entry) for entry in problem.get("errors", [])],
+        errors=_errors(problem),
         retry_after=_seconds(answer.headers.get("retry-after", "")),
     )
+
+
+def _errors(problem: Mapping[str, Any]) -> list[FieldError]:
+    """What is wrong with which fields; nothing of an answer that is not Emaki's."""
+    try:
+        return TypeAdapter(list[FieldError]).validate_python(problem.get("errors", []))
+    except ValidationError:
+        return []
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 import emaki
+from emaki.client import calls
 from emaki.client.events import Event
 from tests.e2e.lossy import lossy_way
 from tests.e2e.service import Service
@@ -174,6 +175,46 @@ def test_a_handle_waits_and_has_everything(asking: emaki.Client, tmp_path: Path)
     with pytest.raises(emaki.Refused) as caught:
         handle.refresh()
     assert caught.value.status in (404, 410)
+
+
+def test_pictures_of_a_name_that_is_taken_get_another(model: emaki.Model, tmp_path: Path) -> None:
+    circles, squares = (model.draw(class_, n=2, seed=1, steps=1) for class_ in ("Circle", "Square"))
+    names = [[path.name for path in p.save(tmp_path)] for p in (circles, squares, circles)]
+    assert names == [["1.png", "2.png"], ["1-2.png", "2-2.png"], ["1.png", "2.png"]]
+    lines = (tmp_path / "metadata.jsonl").read_text().splitlines()
+    found = [(line["file_name"], line["label"]) for line in map(json.loads, lines)]
+    assert found == [
+        ("1.png", "Circle"),
+        ("2.png", "Circle"),
+        ("1-2.png", "Square"),
+        ("2-2.png", "Square"),
+    ]
+    assert (tmp_path / "1-2.png").read_bytes() == squares[0].png_bytes
+
+
+def test_each_of_many_variations_is_drawn_again_from_its_own_parameters(
+    model: emaki.Model, asking: emaki.Client
+) -> None:
+    fields: dict[str, Any] = {"variation_seed": 9, "variation_strength": 0.5, "steps": 1}
+    for draw in (model.draw, asking.draw):
+        many = draw("Circle", n=66, seed=3, **fields)
+        for index in (0, 2, 65):
+            again = draw(**many[index].parameters)
+            assert again[0].png_bytes == many[index].png_bytes
+
+
+def test_what_is_gone_already_need_not_be_removed() -> None:
+    def answer(status: int, **body: Any) -> httpx.Response:
+        request = httpx.Request("DELETE", "http://x/v1/generations/1")
+        return httpx.Response(status, json=body, request=request)
+
+    for status in (404, 410):
+        with calls.gone_is_fine():
+            calls.check(answer(status))
+    for errors in (None, ["x"], [{"field": 1}], "x"):  # not as Emaki says it
+        with pytest.raises(emaki.Refused) as caught, calls.gone_is_fine():
+            calls.check(answer(409, errors=errors))
+        assert caught.value.errors == []
 
 
 def test_cancel_stops_and_is_said(asking: emaki.Client) -> None:

@@ -178,6 +178,51 @@ def test_between_two_seeds_is_a_strip_and_an_animation(
     assert len({frame.tobytes() for frame in frames}) == 9
 
 
+@pytest.mark.parametrize(("scale", "batch"), [(1, 2), (2, 3), (16, 2)])
+def test_the_scroll_of_enlarged_pictures_is_cut_where_they_are(
+    tab: Tab, client: httpx.Client, scale: int, batch: int
+) -> None:
+    asked = {"class": "Circle", "scale": scale, "batch": batch, "strip": 5, "steps": 4, "seed": 5}
+    whole = {"Prefer": "wait=30"}
+    drawn = client.post("/v1/generations", json=asked, headers=whole).json()
+    tab.page.goto(f"/g/{drawn['id']}")
+    expect(tab.stage.locator(".paper canvas")).to_have_count(5)
+    for image in drawn["images"]:
+        tab.becomes(image["index"], as_url(tab, client.get(image["url"]).content))
+
+
+def as_url(tab: Tab, png: bytes) -> str:
+    """What a canvas says that shows this picture."""
+    shown: str = tab.page.evaluate(
+        """async (data) => {
+          const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+          const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+          const canvas = document.createElement("canvas");
+          Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
+          canvas.getContext("2d").drawImage(bitmap, 0, 0);
+          return canvas.toDataURL();
+        }""",
+        base64.b64encode(png).decode(),
+    )
+    return shown
+
+
+def test_a_class_for_each_picture_is_asked_for_again(tab: Tab, client: httpx.Client) -> None:
+    classes = ["Ankle boot", "Circle", "Circle"]
+    whole = {"Prefer": "wait=30"}
+    asked = {"class": classes, "batch": 3, "steps": 1}
+    drawn = client.post("/v1/generations", json=asked, headers=whole).json()
+    tab.page.goto(f"/g/{drawn['id']}")
+    expect(tab.entry(drawn)).to_contain_text("Several classes")
+    tab.stage.get_by_role("button", name="Again with these").click()
+    expect(tab.page.locator("#also")).to_contain_text("a class for each picture")
+    assert tab.draw()["request"]["class"] == classes
+    tab.control("Pictures").fill("2")
+    tab.control("Pictures").blur()
+    expect(tab.page.locator("#also")).to_be_hidden()
+    assert tab.draw()["request"]["class"] == "Ankle boot"
+
+
 def test_less_like_leads_away_from_a_class(tab: Tab) -> None:
     drawn = tab.draw(Model="tiny", **{"Less like the class": "Square", "Guidance": "3"})
     assert drawn["request"]["negative_class"] == "Square"

@@ -1,5 +1,6 @@
 """The page's other views in a real Chromium: the queue, the models' cards, the picture's dialog."""
 
+import contextlib
 import io
 import re
 import time
@@ -11,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Error, Route, expect
 from redis import Redis
 
 from tests.e2e.page import REFUSED, Tab, opened
@@ -188,6 +189,29 @@ def test_a_models_card_tells_its_figures_and_draws_its_grid(tab: Tab, client: ht
     tab.button("Draw with it").click()
     expect(tab.control("Model")).to_be_focused()
     expect(tab.control("Model")).to_have_value("tiny")
+
+
+def test_a_cards_late_answer_is_not_shown_under_another_name(
+    tab: Tab, client: httpx.Client
+) -> None:
+    card, late = client.get("/v1/models/tiny").json(), list[Route]()
+    tab.page.route("**/v1/models/slow", lambda route: late.append(route))  # noqa: PLW0108 - it is marked
+    quick = card | {"id": "quick", "version": "quick@0000009"}
+    tab.page.route("**/v1/models/quick", lambda route: route.fulfill(json=quick))
+    go = """path => {
+      history.pushState(null, "", path);
+      dispatchEvent(new PopStateEvent("popstate"));
+    }"""
+    expect(tab.control("Model")).to_be_enabled()
+    tab.page.evaluate(go, "/models/slow")
+    expect(tab.page.get_by_role("heading", name="slow")).to_be_visible()
+    tab.page.evaluate(go, "/models/quick")
+    facts = tab.page.locator("#card dl")
+    expect(facts).to_contain_text("quick@0000009")
+    with contextlib.suppress(Error):  # the page waits for it no more
+        late[0].fulfill(json=card | {"id": "slow"})
+    expect(tab.page.get_by_role("heading", name="quick")).to_be_visible()
+    expect(facts).to_contain_text("quick@0000009")
 
 
 def test_a_model_that_is_not_there_is_said_in_words(browser: Browser, service: Service) -> None:

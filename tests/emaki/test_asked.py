@@ -45,5 +45,11 @@ def test_many_pictures_are_several_requests_with_consecutive_seeds() -> None:
     assert all(part["guidance_interval"] == [0, 1] for part in parts)
     chosen = [part["seed"] for part in batches({}, 65)]
     assert chosen[1] == chosen[0] + 64
+    mixed = list(batches({"seed": 1, "variation_seed": 5, "variation_strength": 0.3}, 100))
+    assert [(part["seed"], part["variation_seed"]) for part in mixed] == [(1, 5), (65, 69)]
+    chosen = [part["variation_seed"] for part in batches({"variation_strength": 0.3}, 65)]
+    assert chosen[1] == chosen[0] + 64
+    with pytest.raises(CannotDraw, match="variation_seed, 9223372036854775808, is above"):
+        list(batches({"seed": 1, "variation_seed": 2**63 - 64}, 65))
     with pytest.raises(CannotDraw, match="2 entries for 3 pictures"):
         list(batches({"prompt": ["a", "b"]}, 3))

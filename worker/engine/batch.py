@@ -51,9 +51,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Moved:
-    """Rows before a step and after it, and their estimates of x_0: (n, C, H, W) each."""
+    """Rows before a step and after it, and both's estimates of x_0: (n, C, H, W) each."""
 
     before: Tensor
+    previous: Tensor
     x: Tensor
     estimate: Tensor
 
@@ -144,7 +145,7 @@ class Batch:
         x, estimate = advance(before, output, previous, None, k)
         if z is not None:
             x = torch.where(_rows(d != 0), x + _rows(d) * z, x)
-        return Moved(before, x, estimate)
+        return Moved(before, previous, x, estimate)
 
     def _shown(self, rows: Sequence[Row], moved: Moved) -> list[Shown]:
         """What is to be seen at once; a latent's picture is not."""

@@ -56,14 +56,24 @@ class GraphBatch(Batch):
         staged.fill(rows, cut, spare=_SPARE)
         graph.inputs.copy_(host.buffer[: len(graph.inputs)], non_blocking=True)
         graph.replay()
-        for i in hold(rows, graph.moved):  # beside the graph: few rows are held to anything
-            state = self._slots[rows[i].slot]
-            state[0], state[1] = graph.moved.x[i], graph.moved.estimate[i]
+        moved = graph.moved
         wanted = [(row.k in row.moments, row.last, row.previewed) for row in rows]
-        outcome = self._leaving(wanted, graph.moved, host)
+        try:
+            for i in hold(rows, moved):  # beside the graph: few rows are held to anything
+                self._put(rows[i], moved.x[i], moved.estimate[i])
+            outcome = self._leaving(wanted, moved, host)
+        except Exception:
+            # The graph has written what it moved, and the step will be made again.
+            for i, row in enumerate(rows):
+                self._put(row, moved.before[i], moved.previous[i])
+            raise
         for row in rows:
             row.k += 1
         return outcome
+
+    def _put(self, row: Row, x: Tensor, estimate: Tensor) -> None:
+        state = self._slots[row.slot]
+        state[0], state[1] = x, estimate
 
     def _leaving(
         self, wanted: list[tuple[bool, bool, bool]], moved: Moved, host: "_Host"
@@ -102,13 +112,17 @@ class GraphBatch(Batch):
         return as_pixels(images if w.preview is None else w.preview(images)).unbind()
 
     def _grow(self, missing: int) -> None:
-        """More slots; the graphs know the old ones, so they are captured anew."""
-        super()._grow(missing)
-        self._capture()
+        """More slots; the graphs know the old ones: they are captured anew, or stay with them."""
+        before = self._slots, self._conditions, list(self._free), self._graphs
+        try:
+            super()._grow(missing)
+            self._capture()
+        except BaseException:
+            self._slots, self._conditions, self._free, self._graphs = before
+            raise
 
     def _capture(self) -> None:
-        for size in self._sizes:
-            self._graphs[size] = self._captured(size)
+        self._graphs = {size: self._captured(size) for size in self._sizes}
 
     @torch.inference_mode()
     def _captured(self, size: int) -> "_Graph":

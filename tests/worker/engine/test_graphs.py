@@ -14,6 +14,7 @@ from tests.support import tiny_config
 from tests.worker.engine.fake import alone, fake_weights, pictures, run, work
 from tests.worker.engine.test_engine import WORKS
 from worker.engine.engine import Engine
+from worker.engine.graphs import GraphBatch
 from worker.engine.precision import Plan, plan
 from worker.engine.probe import probe
 from worker.engine.weights import Condition, Weights
@@ -71,6 +72,30 @@ def test_more_rows_than_slots_get_more_slots() -> None:
     assert len(drawn) == 60
     expected = alone(work("w0", weights, **many), (2,))
     assert all(drawn[key] == expected[key] for key in expected)
+
+
+def test_slots_that_find_no_memory_leave_the_graphs_with_the_old_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, weights = Engine(Plan((2, 4), graphs=True)), fake_weights()
+    batch = engine.prepare(weights)
+    capture, captured = GraphBatch._captured, list[int]()
+
+    def cramped(self: GraphBatch, size: int) -> Any:
+        captured.append(size)
+        if len(captured) == 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return capture(self, size)
+
+    monkeypatch.setattr(GraphBatch, "_captured", cramped)
+    before = batch._slots, list(batch._free)
+    with pytest.raises(torch.OutOfMemoryError):
+        batch._grow(100)
+    assert captured == [2, 4]
+    assert batch._slots is before[0]
+    assert batch._free == before[1]
+    engine.add(work("w", weights, seeds=(1, 2), labels=(0, 1)))
+    assert pictures(run(engine)) == alone(work("w", fake_weights(), seeds=(1, 2), labels=(0, 1)))
 
 
 def test_fast_takes_the_smallest_graph_that_holds_a_step() -> None:
