@@ -4,7 +4,7 @@ from typing import Any
 
 _ID = "4f1c2a9e0b7d4c6f8a3e5d1b2c4a6e8f"
 _BASE = f"/v1/generations/{_ID}"
-_VERSION = "fashion-mnist@0005000"
+_VERSION = "fashion-mnist@0008600"
 _SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 _REQUEST = {
     "seed": 1,

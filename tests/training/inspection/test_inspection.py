@@ -174,7 +174,7 @@ def test_two_networks_stand_side_by_side(
     plot = tmp_path / "plot.png"
     assert main(["inspect", "network", f"{config}", f"{SHIPPED}", "--out", f"{plot}"]) == 0
     table = capsys.readouterr().out.splitlines()
-    assert table[0].split() == ["shapes", "|", "fashion-mnist@0005000"]
+    assert table[0].split() == ["shapes", "|", "fashion-mnist@0008600"]
     assert "2,736,353" in table[-2]
     assert {ImageColor.getrgb(color) for color in COLORS[:2]} <= colors_of(plot)
 
@@ -222,7 +222,7 @@ def test_a_trained_model_does_worst_where_there_is_least_noise(
 ) -> None:
     plot = tmp_path / "plot.png"
     shown = inspect(capsys, "error", SHIPPED, "--images", 6, "--draws", 1, "--out", plot)
-    assert (shown["model"], shown["timesteps"]) == ("fashion-mnist@0005000", 1000)
+    assert (shown["model"], shown["timesteps"]) == ("fashion-mnist@0008600", 1000)
     errors = [one["model"] for one in shown["bins"]]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] < 0.7
