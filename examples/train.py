@@ -11,7 +11,7 @@ from emaki.shipped import find_preset
 from training.__main__ import main as training
 
 folder, *options = sys.argv[1:]
-asked = ["train", find_preset("mnist"), "--data", folder, "--name", "mine", *options]
+asked = ["train", str(find_preset("mnist")), "--data", folder, "--name", "mine", *options]
 if code := training(asked):
     sys.exit(code)
 
