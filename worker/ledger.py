@@ -217,13 +217,13 @@ class Ledger:
             return
         old: Any = self._redis.zrangebyscore(keys.IMAGES_KEPT, 0, time.time(), 0, _MOST_REMOVED)
         try:
-            for id_ in (found.decode("latin-1") for found in old):
+            for id_ in old:
                 # One by one: an upload that was sent again meanwhile stays.
                 again = int(time.time() + _REMOVING_SECONDS)
                 if not self._life(life.remove_begun(id_, now=time.time(), again=again)):
                     continue
                 try:
-                    self._images.remove(id_)
+                    self._images.remove(id_.decode("latin-1"))
                 except ValueError as error:
                     log.warning("%s, but stood in %s; dropped", error, keys.IMAGES_KEPT)
                 self._life(life.removed(id_, again=again))

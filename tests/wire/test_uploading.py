@@ -49,20 +49,20 @@ def test_a_refused_generation_leaves_no_inputs(world: World) -> None:
 def test_files_are_removed_by_one_worker_and_not_what_is_kept_anew(world: World) -> None:
     assert upload(world, "one", b"x", data=None, result_ttl=60) is None
     due = {"one": 10}
-    assert not world.run(life.remove_begun("one", now=11.0, again=71)), "its time has not come"
+    assert not world.run(life.remove_begun(b"one", now=11.0, again=71)), "its time has not come"
     world.redis.zadd(keys.IMAGES_KEPT, due)
-    assert world.run(life.remove_begun("one", now=11.0, again=71))
-    assert not world.run(life.remove_begun("one", now=12.0, again=72)), "another worker's"
-    assert world.run(life.remove_begun("one", now=71.0, again=131)), "the first one has died"
-    assert not world.run(life.removed("one", again=71))
+    assert world.run(life.remove_begun(b"one", now=11.0, again=71))
+    assert not world.run(life.remove_begun(b"one", now=12.0, again=72)), "another worker's"
+    assert world.run(life.remove_begun(b"one", now=71.0, again=131)), "the first one has died"
+    assert not world.run(life.removed(b"one", again=71))
     assert upload(world, "one", b"x", data=None, result_ttl=60) is None  # sent again meanwhile
-    assert not world.run(life.removed("one", again=131))
+    assert not world.run(life.removed(b"one", again=131))
     assert world.redis.zscore(keys.IMAGES_KEPT, "one") > 131
     world.redis.zadd(keys.IMAGES_KEPT, due)
-    assert world.run(life.remove_begun("one", now=11.0, again=71))
-    assert world.run(life.removed("one", again=71))
+    assert world.run(life.remove_begun(b"one", now=11.0, again=71))
+    assert world.run(life.removed(b"one", again=71))
     assert world.redis.zscore(keys.IMAGES_KEPT, "one") is None
-    assert not world.run(life.remove_begun("one", now=99.0, again=159)), "nothing is there"
+    assert not world.run(life.remove_begun(b"one", now=99.0, again=159)), "nothing is there"
 
 
 def test_an_upload_is_counted_once_expires_and_can_be_discarded(world: World) -> None:

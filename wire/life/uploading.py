@@ -53,7 +53,7 @@ def discard(id_: str, owner: str) -> Call[bool]:
     return script("discard").call(bool, id=id_, owner=owner)
 
 
-def remove_begun(id_: str, *, now: float, again: int) -> Call[bool]:
+def remove_begun(id_: bytes, *, now: float, again: int) -> Call[bool]:
     """Its files' time has come; whether it has, and who asks is to remove them.
 
     Args:
@@ -62,6 +62,6 @@ def remove_begun(id_: str, *, now: float, again: int) -> Call[bool]:
     return script("remove").call(bool, id=id_, lowest=0, highest=repr(now), later=again)
 
 
-def removed(id_: str, *, again: int) -> Call[bool]:
+def removed(id_: bytes, *, again: int) -> Call[bool]:
     """They are; whether nothing has been kept by that id meanwhile."""
     return script("remove").call(bool, id=id_, lowest=again, highest=again, later="")
