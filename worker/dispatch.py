@@ -135,24 +135,19 @@ class Dispatch:
     def _may_prepare(self, record: Record) -> bool:
         """Whether a model may be loaded, words encoded and pictures read for it now.
 
-        Any of that can end the process as a step can (no memory, native code). What is suspected of
-        it is prepared while nothing else is prepared or drawn, and once Redis knows: so a death is
-        one's own strike, and never a neighbour's.
+        Any of that can end the process as a step can (no memory, native code), and like a step it
+        begins once Redis knows of it. What is suspected is prepared while nothing else is prepared
+        or drawn: so a death is one's own strike, and never a neighbour's.
         """
         id_, request = record.id, record.request
         if id_ in self._preparing:
-            return not record.suspected or id_ in self._told
+            return id_ in self._told
         suspects = [i for i in (*self._runs, *self._loading) if self._ledger.record(i).suspected]
-        waiting = any(i in self._loading and i != id_ for i in suspects)
+        ahead = self._preparing if record.suspected else self._loading.keys() - {id_}
         loaded = self._catalog.in_memory(request.model)
         if loaded is not None and loaded.words is None and request.init_image is None:
-            return record.suspected or not waiting  # there is nothing to prepare
-        if not record.suspected:
-            if suspects:
-                return False
-            self._preparing.add(id_)
-            return True
-        if not self._runs and not self._preparing:
+            return not ahead & set(suspects)  # there is nothing to prepare
+        if not (self._runs or self._preparing if record.suspected else suspects):
             self._preparing.add(id_)
         return False
 
@@ -206,7 +201,8 @@ class Dispatch:
         """
         row_steps = {id_: self._runner.row_steps(run) for id_, run in self._runs.items()}
         drawing = self._drawing
-        ids = (*(id_.partition("#")[0] for id_ in drawing.ids), *sorted(self._preparing))
+        drawn = [id_.partition("#")[0] for id_ in drawing.ids]
+        ids = (*(id_ for id_ in drawn if id_ in self._runs), *sorted(self._preparing))
         heard = self._ledger.talk(drawing=ids, row_steps=row_steps, take=take)
         self._told = ids
         self._runner.heard(drawing)
