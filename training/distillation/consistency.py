@@ -13,6 +13,7 @@ Shapes: B rows of (C, H, W); s, r and lambda are (B,).
 """
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -100,13 +101,16 @@ class ConsistencyObjective(Objective):
     def errors(self, forward: Forward, noised: Noised) -> Tensor:
         """The distance between f(x_s, s) and f(x_r, r), over s - r; (B,).
 
-        Both in float32: they differ by less than what bfloat16 rounds off.
+        Both in float32, unless `distill.bf16` says otherwise: neighbours at narrow gaps differ by
+        less than what bfloat16 rounds off.
         """
         assert isinstance(noised, Pair)
         lower = self.follow(noised)
-        with torch.no_grad():
-            wanted = self.estimate(forward, lower)
-        distance = (self.estimate(forward, noised) - wanted).square().sum(dim=(1, 2, 3))
+        with self.autocast() if self._gaps.bf16 else nullcontext():
+            with torch.no_grad():
+                wanted = self.estimate(forward, lower)
+            estimate = self.estimate(forward, noised)
+        distance = (estimate - wanted).square().sum(dim=(1, 2, 3))
         gap = noised.sigma / noised.alpha - lower.sigma / lower.alpha
         return (distance + _TINY**2).sqrt() / gap.flatten()
 

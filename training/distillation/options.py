@@ -70,11 +70,14 @@ class Gaps(Guided):
     Attributes:
         first_intervals, last_intervals: two neighbouring noise levels lie about 1 part in this many
             apart; doubled stage by stage from the first to the last.
+        bf16: compute the two estimates that are compared in bfloat16 too, where the run does: for
+            gaps of 1 in 64 and wider, and few noise levels below a tenth, where rounding prevails.
         levels: as `models.distilled.Consistency` has them.
     """
 
     first_intervals: int = 16
     last_intervals: int = 256
+    bf16: bool = False
     levels: tuple[tuple[float, ...], ...] = ((), (2.0,), (3.0, 0.7), (6.0, 2.0, 0.7))
 
     def __post_init__(self) -> None:

@@ -40,14 +40,15 @@ class Teacher:
             said = network(noised.x_t, noised.t, labels)
             return said.float()
         assert null is not None
-        both = network(
-            torch.cat([noised.x_t, noised.x_t]),
-            torch.cat([noised.t, noised.t]),
-            torch.cat([torch.full_like(noised.labels, null), noised.labels]),
-        ).float()
-        unconditional, conditional = both.chunk(2)
         scale = guidance_at(self.guidance, noised.alpha, noised.sigma)
-        guided: Tensor = unconditional + scale * (conditional - unconditional)
+        rows = (scale.flatten() != 1).nonzero().flatten()  # the others ask for nothing more
+        everything: Tensor = network(
+            torch.cat([noised.x_t, noised.x_t[rows]]),
+            torch.cat([noised.t, noised.t[rows]]),
+            torch.cat([noised.labels, torch.full_like(noised.labels[rows], null)]),
+        ).float()
+        guided, unconditional = everything[: len(scale)], everything[len(scale) :]
+        guided[rows] = unconditional + scale[rows] * (guided[rows] - unconditional)
         return guided
 
 

@@ -70,6 +70,25 @@ def test_a_network_that_knows_the_picture_at_every_level_is_consistent(tmp_path:
     torch.testing.assert_close(loss.errors(forgets, here), moved / gap, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("options", "wanted"), [([], torch.float32), (["distill.bf16=true"], torch.bfloat16)]
+)
+def test_estimates_are_in_bfloat16_only_if_the_distillation_says_so(
+    tmp_path: Path, options: list[str], wanted: torch.dtype
+) -> None:
+    loss = objective(tmp_path, "train.bf16=true", *options)
+    seen = []
+
+    def multiplies(x_t: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        rows = x_t.flatten(1)
+        seen.append((rows @ torch.eye(rows.shape[1])).dtype)
+        return torch.zeros_like(x_t)
+
+    here, _ = pair(loss)
+    assert loss.errors(multiplies, here).dtype == torch.float32
+    assert seen == [wanted, wanted]
+
+
 def test_gaps_halve_stage_by_stage_and_are_wider_near_the_data(tmp_path: Path) -> None:
     loss = objective(tmp_path, "distill.last_intervals=64", "train.steps=300")
     far, near = torch.tensor([1e9]).double(), torch.tensor([0.0]).double()

@@ -41,6 +41,28 @@ def test_the_teacher_is_guided_as_the_formula_says(tmp_path: Path) -> None:
     torch.testing.assert_close(said[3], unconditional[3])
 
 
+def test_a_teacher_looks_twice_at_rows_inside_its_interval_alone(tmp_path: Path) -> None:
+    run = student_run(tmp_path, "guidance", "distill.guidance_interval=[0.3, 0.9]")
+    run.close()
+    objective = run.lesson.objective
+    assert isinstance(objective, GuidanceObjective)
+    labels, network = torch.tensor([0, 1, 2]), objective._teacher.model.network
+    rows = noised(labels)
+    rows.alpha[1], rows.sigma[1] = 0.01, 0.99995  # near pure noise: before the interval
+    seen: list[int] = []
+    watching = network.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    said = objective._teacher.output(rows)
+    watching.remove()
+    assert seen == [5]
+    with torch.no_grad():
+        unconditional = network(rows.x_t, rows.t, torch.full_like(labels, 3))
+        conditional = network(rows.x_t, rows.t, labels)
+    torch.testing.assert_close(
+        said, guide(unconditional, conditional, torch.tensor([1.5, 1.0, 1.5]))
+    )
+    torch.testing.assert_close(said[1], conditional[1])
+
+
 def test_guidance_holds_within_its_interval_only() -> None:
     log_s = torch.tensor([5.0, 2.4, 0.8, -0.8, -2.7, -3.4])[:, None, None, None]
     alpha, sigma = (-2 * log_s).sigmoid().sqrt(), (2 * log_s).sigmoid().sqrt()
