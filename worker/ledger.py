@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from wire import keys, life
-from wire.images import Images, ImagesAway, InputFiles, image_name, strip_name
+from wire.images import Images, ImagesAway, InputFiles, image_name, strip_name, upload_name
 from wire.life import Call, Life, Taken
 from wire.logs import fields
 from wire.metrics import Tally
@@ -222,11 +222,14 @@ class Ledger:
                 again = int(time.time() + _REMOVING_SECONDS)
                 if not self._life(life.remove_begun(id_, now=time.time(), again=again)):
                     continue
+                upload = upload_name(id_.decode("latin-1"))
+                (sent,) = self._images.read([upload])
                 try:
                     self._images.remove(id_.decode("latin-1"))
                 except ValueError as error:
                     log.warning("%s, but stood in %s; dropped", error, keys.IMAGES_KEPT)
-                self._life(life.removed(id_, again=again))
+                if not self._life(life.removed(id_, again=again)) and sent is not None:
+                    self._images.write(upload, sent)  # the same bytes: its name comes from them
         except ImagesAway as error:
             log.warning("%s; old pictures are removed later", error)
 
