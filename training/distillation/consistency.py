@@ -30,7 +30,7 @@ _TINY = 1e-6  # keeps the root's gradient finite where both sides agree
 
 @dataclass(frozen=True)
 class Pairs(Draws):
-    """A batch's noise levels s (in alpha and sigma), and the lower ones, r."""
+    """A batch's noise levels s (in alpha and sigma), and (B, N) lower ones, the last of them r."""
 
     t_r: Tensor
     alpha_r: Tensor
@@ -39,7 +39,7 @@ class Pairs(Draws):
 
 @dataclass(frozen=True)
 class Pair(Noised):
-    """Rows at s, and where on the teacher's path they are compared, at r."""
+    """Rows at s, and where the teacher's N steps lead: (B, N), alpha and sigma (B, N, 1, 1, 1)."""
 
     t_r: Tensor
     alpha_r: Tensor
@@ -71,11 +71,14 @@ class ConsistencyObjective(Objective):
         )
 
     def draw(self, step: int) -> Pairs:
-        """A step's levels: s by the log-normal density, r a little below it."""
+        """A step's levels: s by the log-normal density, r a step or several below it."""
         draws = super().draw(step)
         levels = self._noise_levels
-        s = (draws.sigma / draws.alpha).double()
-        half_log_snr = -(s * (1 - self.gap(s, step))).log()
+        s, lower = (draws.sigma / draws.alpha).double(), []
+        for _ in range(self._gaps.teacher_steps):
+            s = s * (1 - self.gap(s, step))
+            lower.append(s)
+        half_log_snr = -torch.stack(lower, dim=1).log()
         alpha_r, sigma_r = alpha_sigma(half_log_snr)
         # Below the schedule's last level the network is told that one: s and r never coincide.
         t_r = levels.timesteps(levels.hold(half_log_snr))
@@ -94,8 +97,8 @@ class ConsistencyObjective(Objective):
         return Pair(
             **vars(super().noised(pixels, labels, draws, rows)),
             t_r=draws.t_r[rows],
-            alpha_r=draws.alpha_r[rows][:, None, None, None],
-            sigma_r=draws.sigma_r[rows][:, None, None, None],
+            alpha_r=draws.alpha_r[rows][..., None, None, None],
+            sigma_r=draws.sigma_r[rows][..., None, None, None],
         )
 
     def errors(self, forward: Forward, noised: Noised) -> Tensor:
@@ -121,19 +124,28 @@ class ConsistencyObjective(Objective):
 
     @torch.no_grad()
     def follow(self, pair: Pair) -> Noised:
-        """One Euler step of the guided teacher's path from s to r (DDIM without noise)."""
-        with self.autocast():
-            output = self._teacher.output(pair)
-        estimate = (pair.alpha * pair.x_t - pair.sigma * output).clamp(-1, 1)
-        # x / alpha moves along a straight line towards the estimate.
-        kept = (pair.sigma_r / pair.alpha_r) / (pair.sigma / pair.alpha)
-        x_r = pair.alpha_r * (kept * pair.x_t / pair.alpha + (1 - kept) * estimate)
-        return Noised(
-            x_0=pair.x_0,
-            x_t=x_r,
-            noise=pair.noise,
-            t=pair.t_r,
-            alpha=pair.alpha_r,
-            sigma=pair.sigma_r,
-            labels=pair.labels,
-        )
+        """The guided teacher's path from s to r: an Euler step, or several of DPM-Solver++(2M)."""
+        here: Noised = pair
+        before: tuple[Tensor, Tensor] | None = None  # the last step's estimate and its width
+        steps = (pair.t_r.unbind(1), pair.alpha_r.unbind(1), pair.sigma_r.unbind(1))
+        for t, alpha, sigma in zip(*steps, strict=True):
+            with self.autocast():
+                output = self._teacher.output(here)
+            estimate = (here.alpha * here.x_t - here.sigma * output).clamp(-1, 1)
+            kept = (sigma / alpha) / (here.sigma / here.alpha)
+            width, towards = -kept.log(), estimate
+            if before is not None:
+                towards = estimate + width / (2 * before[1]) * (estimate - before[0])
+            before = estimate, width
+            # x / alpha moves along a straight line towards the estimate.
+            x_r = alpha * (kept * here.x_t / here.alpha + (1 - kept) * towards)
+            here = Noised(
+                x_0=pair.x_0,
+                x_t=x_r,
+                noise=pair.noise,
+                t=t,
+                alpha=alpha,
+                sigma=sigma,
+                labels=pair.labels,
+            )
+        return here

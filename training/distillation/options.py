@@ -70,19 +70,24 @@ class Gaps(Guided):
     Attributes:
         first_intervals, last_intervals: two neighbouring noise levels lie about 1 part in this many
             apart; doubled stage by stage from the first to the last.
+        teacher_steps: so many neighbours apart are the two that are compared; the teacher walks
+            from one to the other.
         bf16: compute the two estimates that are compared in bfloat16 too, where the run does: for
-            gaps of 1 in 64 and wider, and few noise levels below a tenth, where rounding prevails.
+            those a sixty-fourth and more apart; nearer ones differ less than what is rounded off.
         levels: as `models.distilled.Consistency` has them.
     """
 
     first_intervals: int = 16
     last_intervals: int = 256
+    teacher_steps: int = 1
     bf16: bool = False
     levels: tuple[tuple[float, ...], ...] = ((), (2.0,), (3.0, 0.7), (6.0, 2.0, 0.7))
 
     def __post_init__(self) -> None:
         if self.first_intervals < 8:
             raise TrainingError(f"distill.first_intervals = {self.first_intervals} is below 8")
+        if not 1 <= self.teacher_steps <= 16:
+            raise TrainingError(f"distill.teacher_steps = {self.teacher_steps} is not in 1 ... 16")
         doublings = math.log2(self.last_intervals / self.first_intervals)
         if doublings < 0 or doublings % 1:
             raise TrainingError(

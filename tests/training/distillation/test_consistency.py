@@ -39,14 +39,46 @@ def pair(loss: ConsistencyObjective, step: int = 0) -> tuple[Pair, Pairs]:
     return loss.noised(pixels, torch.zeros(16).long(), draws, slice(0, 16)), draws
 
 
-def test_the_teachers_step_follows_its_path(tmp_path: Path) -> None:
-    loss = objective(tmp_path)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_teachers_steps_follow_its_path(tmp_path: Path, steps: int) -> None:
+    loss = objective(tmp_path, f"distill.teacher_steps={steps}")
     here, draws = pair(loss)
     there = loss.follow(here)
-    alpha_r, sigma_r = (v[:, None, None, None] for v in (draws.alpha_r, draws.sigma_r))
+    alpha_r, sigma_r = (v[:, -1, None, None, None] for v in (draws.alpha_r, draws.sigma_r))
     torch.testing.assert_close(there.x_t, alpha_r * here.x_0 + sigma_r * here.noise)
-    assert (draws.sigma_r / draws.alpha_r < draws.sigma / draws.alpha).all()
-    assert (draws.t_r <= draws.t).all()
+    torch.testing.assert_close(there.sigma / there.alpha, sigma_r / alpha_r)
+    levels = torch.cat([(draws.sigma / draws.alpha)[:, None], draws.sigma_r / draws.alpha_r], dim=1)
+    assert levels.shape == (16, steps + 1)
+    assert (levels.diff(dim=1) < 0).all()
+    assert (draws.t_r <= draws.t[:, None]).all()
+
+
+class Gaussian(Teacher):
+    """Knows the best estimate of data that is normal, of standard deviation 1/2 in every pixel."""
+
+    def output(self, noised: Noised) -> Tensor:
+        spread = noised.alpha**2 / 4 + noised.sigma**2
+        return (noised.alpha * noised.x_t - noised.x_t * noised.alpha / 4 / spread) / noised.sigma
+
+
+def test_several_steps_of_the_teacher_are_of_second_order(tmp_path: Path) -> None:
+    """The exact path of normal data: pixels keep their place in a distribution that narrows."""
+    errors = []
+    for steps, intervals in ((2, 16), (4, 32), (8, 64)):
+        loss = objective(
+            tmp_path,
+            f"distill.teacher_steps={steps}",
+            f"distill.first_intervals={intervals}",
+            "distill.last_intervals=256",
+            "train.noise_std=0.1",
+        )
+        loss._teacher = Gaussian(loss._teacher.model, loss._teacher.guidance)
+        here, _ = pair(loss)
+        here.x_t.mul_(0.2)  # within what estimates are clipped to
+        there = loss.follow(here)
+        narrowed = (there.alpha**2 / 4 + there.sigma**2) / (here.alpha**2 / 4 + here.sigma**2)
+        errors.append(float((there.x_t - here.x_t * narrowed.sqrt()).abs().max()))
+    assert errors[0] > 2.5 * errors[1] > 2.5**2 * errors[2]
 
 
 def test_a_network_that_knows_the_picture_at_every_level_is_consistent(tmp_path: Path) -> None:
@@ -58,7 +90,7 @@ def test_a_network_that_knows_the_picture_at_every_level_is_consistent(tmp_path:
         level = here if torch.equal(t, here.t) else there
         return (level.alpha * x_t - here.x_0) / level.sigma
 
-    gap = draws.sigma / draws.alpha - draws.sigma_r / draws.alpha_r
+    gap = draws.sigma / draws.alpha - (draws.sigma_r / draws.alpha_r)[:, -1]
     # What is left is float32's rounding, over s - r.
     assert (loss.errors(knows, here) * gap < 1e-4).all()
 
@@ -171,6 +203,7 @@ def test_a_student_draws_in_one_to_four_evaluations(tmp_path: Path, steps: int) 
     ("overrides", "message"),
     [
         (["distill.first_intervals=4"], "distill.first_intervals = 4 is below 8"),
+        (["distill.teacher_steps=0"], "distill.teacher_steps = 0 is not in 1 ... 16"),
         (["distill.last_intervals=100"], "is not first_intervals = 16 doubled"),
         (["distill.levels=[[], [0.0]]"], r"\[distill\] consistency.levels \[0.0\] for 2 steps"),
         (["distill.guidance_scale=21"], "guidance.scale 21 is not in 0 ... 20"),
