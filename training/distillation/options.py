@@ -73,7 +73,7 @@ class Gaps(Guided):
         teacher_steps: so many neighbours apart are the two that are compared; the teacher walks
             from one to the other.
         bf16: compute the two estimates that are compared in bfloat16 too, where the run does: for
-            those a sixty-fourth and more apart; nearer ones differ less than what is rounded off.
+            those well over a sixty-fourth apart; nearer ones differ by what is rounded off.
         levels: as `models.distilled.Consistency` has them.
     """
 
