@@ -222,14 +222,15 @@ class Ledger:
                 again = int(time.time() + _REMOVING_SECONDS)
                 if not self._life(life.remove_begun(id_, now=time.time(), again=again)):
                     continue
-                upload = upload_name(id_.decode("latin-1"))
-                (sent,) = self._images.read([upload])
+                name = id_.decode("latin-1")
+                (sent,) = self._images.read([upload_name(name)])
                 try:
-                    self._images.remove(id_.decode("latin-1"))
+                    self._images.remove(name)
                 except ValueError as error:
                     log.warning("%s, but stood in %s; dropped", error, keys.IMAGES_KEPT)
                 if not self._life(life.removed(id_, again=again)) and sent is not None:
-                    self._images.write(upload, sent)  # the same bytes: its name comes from them
+                    # The same bytes as were sent again: an upload's name comes from them.
+                    self._images.write(upload_name(name), sent)
         except ImagesAway as error:
             log.warning("%s; old pictures are removed later", error)
 

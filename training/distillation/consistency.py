@@ -2,7 +2,7 @@
 
 Song et al. 2023 (arXiv:2303.01469), trained as Easy Consistency Tuning does (Geng et al. 2024,
 arXiv:2406.14548): from a trained network, with gaps between the two levels that halve as training
-goes on, and the guided teacher's Euler step between them.
+goes on, and the guided teacher's step between them, or several.
 
 The network keeps its input: x0_hat = alpha x - sigma v is EDM's preconditioning (Karras et al.
 2022, Table 1) for data of unit variance at s = sigma / alpha, so x0_hat is x itself where s -> 0,
@@ -47,7 +47,7 @@ class Pair(Noised):
 
 
 class ConsistencyObjective(Objective):
-    """The distance of estimates at two neighbouring levels of one path."""
+    """The distance of estimates at two levels of one path, a gap or several apart."""
 
     def __init__(
         self,
