@@ -65,6 +65,25 @@ class UNet(nn.Module):
         Raises:
             ValueError: a condition that the network does not take, or none where it needs one.
         """
+        h, skips, embedding, text = self._down(x_t, t, condition)
+        for block in self.up_blocks:
+            h = block(h, embedding, text, skips)
+        out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
+        return out
+
+    def features(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> list[Tensor]:
+        """What it sees on its way down: (B, D, H, W) after each level, and in the middle.
+
+        Arguments and errors as those of a prediction.
+        """
+        h, skips, _, _ = self._down(x_t, t, condition)
+        each = self.config.blocks_per_level + 1  # a level's blocks and its way to the next
+        return [*skips[each - 1 :: each], h]
+
+    def _down(
+        self, x_t: Tensor, t: Tensor, condition: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], Tensor, Tensor | None]:
+        """What leaves the middle, what is kept for the way up, the embedding, and the text."""
         c = self.config
         frequencies = timestep_embedding(
             t, c.block_channels[0], freq_shift=c.freq_shift, flip_sin_to_cos=c.flip_sin_to_cos
@@ -79,11 +98,7 @@ class UNet(nn.Module):
         skips = [h]
         for block in self.down_blocks:
             h = block(h, embedding, text, skips)
-        h = self.mid_block(h, embedding, text)
-        for block in self.up_blocks:
-            h = block(h, embedding, text, skips)
-        out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
-        return out
+        return self.mid_block(h, embedding, text), skips, embedding, text
 
     def _split(self, condition: Tensor | None, x_t: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The rows' labels, and their text states; None: the network has none."""

@@ -1,4 +1,4 @@
-"""`python -m training distill guidance|consistency|tables|levels MODEL`."""
+"""`python -m training distill guidance|consistency|adversarial|tables|levels MODEL`."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ import torch
 from models.arithmetic import computes_bfloat16
 from models.checkpoint import load_model, read_manifest, resolve
 from models.manifest import Manifest
+from training.distillation.adversarial import AdversarialObjective
 from training.distillation.consistency import ConsistencyObjective
 from training.distillation.guidance import GuidanceObjective
 from training.distillation.learn import learn
@@ -26,7 +27,11 @@ from training.run.lineage import Parent, summary
 from training.run.material import with_sources
 from training.run.objective import Objective
 
-_OBJECTIVES = {"guidance": GuidanceObjective, "consistency": ConsistencyObjective}
+_OBJECTIVES = {
+    "guidance": GuidanceObjective,
+    "consistency": ConsistencyObjective,
+    "adversarial": AdversarialObjective,
+}
 _DATA: dict[str, Any] = {
     "action": "append",
     "required": True,
@@ -36,6 +41,7 @@ _DATA: dict[str, Any] = {
 _HELP = {
     "guidance": "one evaluation a guided step instead of two",
     "consistency": "one to four evaluations a picture",
+    "adversarial": "better pictures from a consistency model",
 }
 
 
@@ -45,22 +51,24 @@ def add_parser(subparsers: Any) -> None:
     methods = distill.add_subparsers(required=True, metavar="METHOD")
     for method in get_args(Method):
         parser = methods.add_parser(method, help=_HELP[method])
-        parser.add_argument("model", type=Path, help="the teacher: a model's folder or a step's")
+        what = "a consistency model" if method == "adversarial" else "the teacher"
+        parser.add_argument("model", type=Path, help=f"{what}: a model's folder or a step's")
         parser.add_argument("--data", **_DATA)
         parser.add_argument("--name", required=True, help="the new model's name")
         parser.add_argument("--config", type=Path, help="a TOML file: [train] [publish] [distill]")
-        parser.add_argument("--guidance-scale", type=float, help="default: the teacher's")
         parser.add_argument("--out", type=Path, default=Path("checkpoints"))
         parser.add_argument("--steps", type=int, help="length of the learning-rate schedule")
         parser.add_argument("--until", type=int, help="stop after this step, resumable")
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
         parser.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
-        parser.add_argument(
-            "--init-from",
-            type=Path,
-            metavar="MODEL",
-            help="begin with another student's weights (default: the teacher's)",
-        )
+        if method != "adversarial":  # it is of one model alone, as that is
+            parser.add_argument("--guidance-scale", type=float, help="default: the teacher's")
+            parser.add_argument(
+                "--init-from",
+                type=Path,
+                metavar="MODEL",
+                help="begin with another student's weights (default: the teacher's)",
+            )
         parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
         parser.set_defaults(run=teach, method=method)
     tables = methods.add_parser("tables", help="a solver's coefficients, for a few steps")
@@ -82,9 +90,13 @@ def add_parser(subparsers: Any) -> None:
 
 
 def teach(arguments: argparse.Namespace) -> None:
-    """`distill guidance|consistency MODEL`: train a student and publish its checkpoints."""
+    """Train a student of MODEL, or MODEL itself with a critic, and publish its checkpoints."""
     folder, method = resolve(arguments.model), arguments.method
-    manifest, parent = read_manifest(folder), parent_of(arguments)
+    manifest = read_manifest(folder)
+    if method == "adversarial":
+        arguments.guidance_scale = None
+        arguments.init_from = None if arguments.resume else folder
+    parent = parent_of(arguments)
     overrides = list(arguments.set)
     for key in ("train.steps", "distill.guidance_scale"):
         value = getattr(arguments, key.partition(".")[2])

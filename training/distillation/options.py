@@ -18,7 +18,7 @@ from training.errors import TrainingError
 from training.pictures.data import has_grown
 from training.sections import Data, Publish, Train
 
-Method = Literal["guidance", "consistency"]
+Method = Literal["guidance", "consistency", "adversarial"]
 
 _DEFAULTS: dict[Method, dict[str, dict[str, Any]]] = {
     "guidance": {
@@ -46,6 +46,21 @@ _DEFAULTS: dict[Method, dict[str, dict[str, Any]]] = {
             "save_every": 200,
         },
         "publish": {"sampler": "consistency", "steps": 2},
+    },
+    "adversarial": {
+        "train": {
+            "steps": 1500,
+            "batch_size": 64,
+            "learning_rate": 6e-5,
+            "final_learning_rate": 6e-6,
+            "warmup_steps": 100,
+            "ema_decay": 0.995,
+            "noise_density": "lognormal",
+            "noise_mean": -1.2,
+            "noise_std": 1.2,
+            "save_every": 100,
+        },
+        "publish": {"sampler": "consistency"},
     },
 }
 
@@ -105,6 +120,27 @@ class Gaps(Guided):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Critique(Guided):
+    """`[distill]` of an adversarial one.
+
+    Attributes:
+        critic_rate: the critic's learning rate, in times the student's.
+        slope: weight of the critic's squared slope, at real and at drawn pictures: the more, the
+            slower it changes its mind.
+        hold: weight of the mean squared change of what the student says.
+    """
+
+    critic_rate: float = 10.0
+    slope: float = 0.3
+    hold: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name in ("critic_rate", "slope", "hold"):
+            if (value := getattr(self, name)) < 0:
+                raise TrainingError(f"distill.{name} = {value} is below 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Distillation(Run):
     """A run that learns from a teacher."""
 
@@ -146,6 +182,7 @@ def load_distillation(
     own = raw["publish"]
     if method == "guidance":
         own.setdefault("sampler", teacher.defaults.sampler)
+    if method != "consistency":
         own.setdefault("steps", teacher.defaults.steps)
     own.setdefault("guidance_scale", 1.0)
     baked = teacher.distilled.guidance
@@ -175,11 +212,17 @@ def distilled_by(method: Method, teacher: Manifest, run: Distillation) -> Distil
     guidance = teacher.distilled.guidance or run.guidance
     if method == "guidance":
         return Distilled(guidance=guidance)
+    if method == "adversarial":
+        return teacher.distilled
     assert isinstance(run.distill, Gaps)
     return Distilled(guidance=guidance, consistency=run.distill.consistency())
 
 
-_KINDS: dict[Method, type[Guided]] = {"guidance": Guided, "consistency": Gaps}
+_KINDS: dict[Method, type[Guided]] = {
+    "guidance": Guided,
+    "consistency": Gaps,
+    "adversarial": Critique,
+}
 
 
 def _with_defaults(
@@ -208,7 +251,13 @@ def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> 
     if teacher.latent is not None or teacher.text is not None:
         what = "latents" if teacher.latent is not None else "texts"
         raise TrainingError(f"{name} works with {what}, which students do not learn yet")
-    if teacher.distilled.consistency is not None:
+    if method == "adversarial":
+        if teacher.distilled.consistency is None:
+            raise TrainingError(
+                f"{name} is no consistency model, and a critic can only improve one; make one of "
+                "it with distill consistency"
+            )
+    elif teacher.distilled.consistency is not None:
         raise TrainingError(f"{name} is a consistency model already; give the one it came from")
     if teacher.distilled.guidance is not None and (method == "guidance" or scale != 1):
         raise TrainingError(

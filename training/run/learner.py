@@ -72,12 +72,15 @@ class Learner:
         self._objective = lesson.objective
         self.parts = self._objective.parts
         self._parameters = list(self.network.parameters())
+        groups = [{"params": self._parameters, "rate": 1.0}]
         if self.parts is not None:
-            self._parameters += self.parts.parameters()
+            parts = list(self.parts.parameters())
+            groups.append({"params": parts, "rate": self._objective.parts_rate})
+            self._parameters = self._parameters + parts
         self.ema = EMA(self.network, decay=train.ema_decay)
         self.averages = PowerAverages(self.network) if train.snapshot_every else None
         self.optimizer = torch.optim.AdamW(
-            self._parameters,
+            groups,
             lr=train.learning_rate,
             betas=(0.9, train.beta2),
             weight_decay=train.weight_decay,
@@ -115,7 +118,7 @@ class Learner:
             parameter.grad = gradient
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._train.clip_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+            group["lr"] = group["rate"] * self.learning_rate(self.step)
         self.optimizer.step()
         self.ema.update()
         self.step += 1

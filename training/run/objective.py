@@ -61,9 +61,11 @@ class Objective:
 
     Attributes:
         parts: what is trained along with the network, and is not served; None for nothing.
+        parts_rate: how many times faster than the network.
     """
 
     parts: nn.Module | None = None
+    parts_rate: float = 1.0
 
     def __init__(
         self,
