@@ -64,9 +64,16 @@ def test_network_is_diffusers_network(variant: str) -> None:
     x = torch.randn(3, config.channels, *config.size)
     t = torch.tensor([0.0, 437.5, 999.0])
     labels = torch.tensor([0, 3, 10]) if config.num_class_embeds else None
+    seen: list[torch.Tensor] = []
+    for block in theirs.down_blocks:  # each gives back what leaves it, and what is kept of it
+        block.register_forward_hook(
+            lambda _, __, found: seen.append(found[1][config.blocks_per_level - 1])
+        )
+    theirs.mid_block.register_forward_hook(lambda _, __, found: seen.append(found))
     with torch.no_grad():
         expected = theirs(x, t, class_labels=labels).sample
         torch.testing.assert_close(ours(x, t, labels), expected, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(ours.features(x, t, labels), seen, atol=2e-5, rtol=1e-4)
 
 
 def stable_diffusion(text: TextAttention, **changes: Any) -> UNetConfig:

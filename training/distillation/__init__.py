@@ -1,10 +1,12 @@
-"""Teaching a network to draw in fewer evaluations: `distill guidance|consistency|tables`.
+"""Teaching a network to draw in fewer evaluations: `distill guidance|consistency|...`.
 
 command      the command line
 options      a run's configuration: TOML sections, defaults that depend on the teacher
 teacher      a frozen network and its guidance
 guidance     guided in one evaluation instead of two
 consistency  the picture in one evaluation, or in a few
+adversarial  the same judged beside real pictures
+critic       who judges
 levels       where a consistency model noises its pictures again, found by drawing
 tables       a solver's coefficients, learned for one number of steps
 learn        the command that learns them

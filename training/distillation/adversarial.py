@@ -29,7 +29,8 @@ class Chains(Draws):
 
     Attributes:
         chain: (B, K) which of the N evaluations each row goes through, -1 after its last.
-        anew: (B, K, C, H, W) the noise that each evaluation begins from.
+        anew: (B, K, C, H, W) noise: what drawing begins from, and what later estimates are noised
+            with.
         jitter: (B, C, H, W) which way the critic's slope is looked at.
     """
 
@@ -42,7 +43,8 @@ class AdversarialObjective(Objective):
     """The critic's error on pairs of a drawn and a real picture, which the student makes greater.
 
     Gradients of one loss go both ways: they are turned round where they leave the critic for the
-    student (Ganin and Lempitsky 2015, arXiv:1409.7495).
+    student (Ganin and Lempitsky 2015, arXiv:1409.7495). So a critic that is sure of itself says
+    little to the student.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class AdversarialObjective(Objective):
         consistency = teacher.model.manifest.distilled.consistency
         assert consistency is not None
         self._critique = run.distill
-        self._before = teacher.model.network.requires_grad_(False)
+        self._before = teacher.model.network
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(step_seed(run.train.seed, 0, "critic"))
             self.parts = self._critic = Critic(self._before.config).to(device)
@@ -88,8 +90,11 @@ class AdversarialObjective(Objective):
         def uniform() -> Tensor:
             return torch.rand(rows, device=self._device, generator=generator)
 
-        steps = (uniform() * most).long()  # less one
-        last = (torch.maximum(uniform(), uniform()) * (steps + 1)).long()  # late ones more often
+        def below(limit: Tensor, share: Tensor) -> Tensor:
+            return torch.minimum((share * limit).long(), limit - 1)  # a product may be rounded up
+
+        steps = below(torch.tensor(most, device=self._device), uniform())  # less one
+        last = below(steps + 1, torch.maximum(uniform(), uniform()))  # late ones more often
         every = torch.arange(most, device=self._device)
         chain = torch.where(every <= last[:, None], self._starts[steps][:, None] + every, -1)
 
@@ -120,6 +125,7 @@ class AdversarialObjective(Objective):
         asked = None if real.labels is None else real.labels.repeat(5)
         with self.autocast():
             judged = self._critic(looks, asked).float()
+        # Of these, the student learns from `said` alone.
         true, near_true, near_drawn, still, said = judged.chunk(5)
         mistaken: Tensor = F.softplus(said - true)
         steep = ((true - near_true).square() + (still - near_drawn).square()) / _JITTER**2

@@ -18,6 +18,7 @@ from training.distillation.learn import learn
 from training.distillation.levels import find
 from training.distillation.options import Distillation, Method, distilled_by, load_distillation
 from training.distillation.teacher import Teacher
+from training.errors import TrainingError
 from training.pictures.data import Pictures, has_grown
 from training.pictures.mixture import Asked
 from training.run.attention import use_plain_attention
@@ -61,7 +62,9 @@ def add_parser(subparsers: Any) -> None:
         parser.add_argument("--until", type=int, help="stop after this step, resumable")
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
         parser.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
-        if method != "adversarial":  # it is of one model alone, as that is
+        if method == "adversarial":  # of one model alone, as that is
+            parser.set_defaults(guidance_scale=None, init_from=None)
+        else:
             parser.add_argument("--guidance-scale", type=float, help="default: the teacher's")
             parser.add_argument(
                 "--init-from",
@@ -92,11 +95,7 @@ def add_parser(subparsers: Any) -> None:
 def teach(arguments: argparse.Namespace) -> None:
     """Train a student of MODEL, or MODEL itself with a critic, and publish its checkpoints."""
     folder, method = resolve(arguments.model), arguments.method
-    manifest = read_manifest(folder)
-    if method == "adversarial":
-        arguments.guidance_scale = None
-        arguments.init_from = None if arguments.resume else folder
-    parent = parent_of(arguments)
+    manifest, parent = read_manifest(folder), parent_of(arguments)
     overrides = list(arguments.set)
     for key in ("train.steps", "distill.guidance_scale"):
         value = getattr(arguments, key.partition(".")[2])
@@ -109,6 +108,12 @@ def teach(arguments: argparse.Namespace) -> None:
     run = with_sources(run, asked)
 
     def lesson(data: Pictures, device: torch.device) -> Lesson:
+        new = [name for name in data.classes if name not in manifest.classes]
+        if manifest.classes and new:
+            raise TrainingError(
+                f"{manifest.version} has no class for {', '.join(new)}, and a student has its "
+                "teacher's: leave these pictures out, or train the teacher on with them first"
+            )
         copy = student(method, folder, manifest, run, device=device)
         return copy if parent is None else taught_before(copy, parent, run, data)
 
@@ -126,6 +131,12 @@ def student(
         use_plain_attention(model.network)
     teacher = Teacher(model, run.guidance)
     network = manifest.network
+    facts: dict[str, Any] = {
+        "teacher": teacher.identity,
+        "distilled": run.learned(method, manifest),
+    }
+    if method == "adversarial":  # the model itself is trained on
+        facts |= Parent(model).facts()
     objective: Objective = _OBJECTIVES[method](
         run,
         teacher,
@@ -138,7 +149,7 @@ def student(
         objective=objective,
         weights={name: value.clone() for name, value in model.network.state_dict().items()},
         distilled=distilled_by(method, manifest, run),
-        facts={"teacher": teacher.identity, "distilled": run.learned(method)},
+        facts=facts,
     )
 
 

@@ -22,7 +22,7 @@ class Critic(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         widths = [*config.block_channels, config.block_channels[-1]]
-        sides = [max(config.size) >> level for level in range(len(widths) - 1)]
+        sides = [min(config.size) >> level for level in range(len(widths) - 1)]
         self.heads = nn.ModuleList(
             _Head(width, side, config.num_class_embeds)
             for width, side in zip(widths, [*sides, sides[-1]], strict=True)

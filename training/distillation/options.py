@@ -120,14 +120,14 @@ class Gaps(Guided):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Critique(Guided):
+class Critique:
     """`[distill]` of an adversarial one.
 
     Attributes:
         critic_rate: the critic's learning rate, in times the student's.
         slope: weight of the critic's squared slope, at real and at drawn pictures: the more, the
             slower it changes its mind.
-        hold: weight of the mean squared change of what the student says.
+        hold: weight of the mean squared change of the student's estimates.
     """
 
     critic_rate: float = 10.0
@@ -144,22 +144,29 @@ class Critique(Guided):
 class Distillation(Run):
     """A run that learns from a teacher."""
 
-    distill: Guided
+    distill: Guided | Critique
 
     @property
     def guidance(self) -> BakedGuidance:
         """What the teacher is guided by; what the student's weights will hold."""
-        assert self.distill.guidance_scale is not None
+        distill = self.distill
+        if isinstance(distill, Critique):  # the model as it is
+            return BakedGuidance(scale=1.0)
+        assert distill.guidance_scale is not None
         try:
-            return BakedGuidance(
-                scale=self.distill.guidance_scale, interval=self.distill.guidance_interval
-            )
+            return BakedGuidance(scale=distill.guidance_scale, interval=distill.guidance_interval)
         except ValueError as error:
             raise TrainingError(f"[distill] {error}") from error
 
-    def learned(self, method: Method) -> dict[str, Any]:
+    def learned(self, method: Method, teacher: Manifest) -> dict[str, Any]:
         """What its weights depend on, as the manifest keeps it; a resumed run has the same."""
         learned = {**asdict(self.distill), "method": method}
+        if isinstance(self.distill, Critique):
+            assert teacher.distilled.consistency is not None
+            return {
+                **learned,
+                "levels": [list(one) for one in teacher.distilled.consistency.levels],
+            }
         learned.pop("levels", None)  # they are of the drawing
         interval = self.distill.guidance_interval
         return {**learned, "guidance_interval": None if interval is None else list(interval)}
@@ -185,15 +192,9 @@ def load_distillation(
     if method != "consistency":
         own.setdefault("steps", teacher.defaults.steps)
     own.setdefault("guidance_scale", 1.0)
-    baked = teacher.distilled.guidance
-    raw.setdefault("distill", {}).setdefault(
-        "guidance_scale", 1.0 if baked or not teacher.classes else teacher.defaults.guidance_scale
-    )
-    interval = teacher.defaults.guidance_interval
-    if not baked:
-        raw["distill"].setdefault("guidance_interval", list(interval))
-    if tuple(raw["distill"].get("guidance_interval", ())) == WHOLE:
-        del raw["distill"]["guidance_interval"]
+    raw.setdefault("distill", {})
+    if method != "adversarial":
+        _guide(raw["distill"], teacher)
     kinds = {"train": Train, "publish": Publish, "distill": _KINDS[method]}
     sections = build_sections(path or "the command line", raw, kinds)
     run = Distillation(name=name, data=_data(teacher), diffusion=teacher.diffusion, **sections)
@@ -207,6 +208,18 @@ def load_distillation(
     return run
 
 
+def _guide(distill: dict[str, Any], teacher: Manifest) -> None:
+    """Fill in how the teacher is guided: as its card says, unless its weights hold guidance."""
+    baked, defaults = teacher.distilled.guidance, teacher.defaults
+    distill.setdefault(
+        "guidance_scale", 1.0 if baked or not teacher.classes else defaults.guidance_scale
+    )
+    if not baked:
+        distill.setdefault("guidance_interval", list(defaults.guidance_interval))
+    if tuple(distill.get("guidance_interval", ())) == WHOLE:
+        del distill["guidance_interval"]
+
+
 def distilled_by(method: Method, teacher: Manifest, run: Distillation) -> Distilled:
     """What the student can be asked for."""
     guidance = teacher.distilled.guidance or run.guidance
@@ -218,7 +231,7 @@ def distilled_by(method: Method, teacher: Manifest, run: Distillation) -> Distil
     return Distilled(guidance=guidance, consistency=run.distill.consistency())
 
 
-_KINDS: dict[Method, type[Guided]] = {
+_KINDS: dict[Method, type[Guided | Critique]] = {
     "guidance": Guided,
     "consistency": Gaps,
     "adversarial": Critique,
@@ -252,11 +265,7 @@ def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> 
         what = "latents" if teacher.latent is not None else "texts"
         raise TrainingError(f"{name} works with {what}, which students do not learn yet")
     if method == "adversarial":
-        if teacher.distilled.consistency is None:
-            raise TrainingError(
-                f"{name} is no consistency model, and a critic can only improve one; make one of "
-                "it with distill consistency"
-            )
+        _require_judgeable(teacher, run.train)
     elif teacher.distilled.consistency is not None:
         raise TrainingError(f"{name} is a consistency model already; give the one it came from")
     if teacher.distilled.guidance is not None and (method == "guidance" or scale != 1):
@@ -271,8 +280,21 @@ def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> 
         )
     if teacher.classes and teacher.null_class is None and needs_null_class(scale):
         raise TrainingError(f"guidance {scale:g} needs a null class, which {name} lacks; use 1")
-    if method == "consistency" and teacher.diffusion.prediction != "v":
+    if method != "guidance" and teacher.diffusion.prediction != "v":
         raise TrainingError(
             f"{name} predicts {teacher.diffusion.prediction}, and only v gives good estimates at "
             'every noise level; train a teacher with diffusion.prediction = "v"'
         )
+
+
+def _require_judgeable(model: Manifest, train: Train) -> None:
+    if model.distilled.consistency is None:
+        raise TrainingError(
+            f"{model.version} is no consistency model, and a critic can only improve one; make one "
+            "of it with distill consistency"
+        )
+    for key in ("uncertainty", "min_snr_gamma", "compile"):
+        if value := getattr(train, key):
+            raise TrainingError(
+                f"train.{key} = {value} is for networks that learn without a critic; leave it out"
+            )

@@ -61,7 +61,7 @@ class Objective:
 
     Attributes:
         parts: what is trained along with the network, and is not served; None for nothing.
-        parts_rate: how many times faster than the network.
+        parts_rate: their learning rate, in times the network's.
     """
 
     parts: nn.Module | None = None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoint import RESUME, read_manifest, resolve
+from models.checkpoint import RESUME, read_manifest, resolve, write_manifest
 from models.manifest import Manifest
 from models.noise import normal
 from models.sample import draw
@@ -20,6 +20,7 @@ from tests.training.distillation.support import (
 )
 from training.distillation.adversarial import AdversarialObjective, Chains
 from training.distillation.command import student
+from training.distillation.levels import with_levels
 from training.errors import TrainingError
 from training.run.loop import Trainer
 
@@ -60,8 +61,8 @@ def gradients(run: Trainer, *, rows: slice = ROWS) -> tuple[dict[str, Tensor], d
     loss = objective(run).loss(network, pixels[rows], labels[rows], draws, rows)
     named = [dict(part.named_parameters()) for part in (network, critic)]
     found = iter(torch.autograd.grad(loss, [*named[0].values(), *named[1].values()]))
-    theirs, ours = ({name: next(found) for name in part} for part in named)
-    return theirs, ours
+    student, critics = ({name: next(found) for name in part} for part in named)
+    return student, critics
 
 
 @pytest.fixture
@@ -188,6 +189,8 @@ def test_what_the_student_can_be_asked_for_stays(tmp_path: Path) -> None:
     assert after.distilled == before.distilled
     assert after.defaults == before.defaults
     assert after.training["teacher"]["model"] == before.version
+    assert [one["model"] for one in after.training["lineage"]] == [before.version]
+    run.close()
     critic = objective(run).parts
     assert critic is not None
     assert not set(critic.state_dict()) & set(published(run).network.state_dict())
@@ -203,3 +206,28 @@ def test_a_model_that_is_not_a_consistency_model_is_refused(tmp_path: Path) -> N
 def test_a_weight_below_zero_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(TrainingError, match=f"distill.{key} = -1.* is below 0"):
         finishing(tmp_path, f"distill.{key}=-1")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.uncertainty=true", "train.uncertainty = True is for networks that learn without"),
+        ("train.min_snr_gamma=5", "train.min_snr_gamma = 5"),
+        ("train.compile=true", "train.compile = True"),
+        ("distill.guidance_scale=2", "guidance_scale"),
+        ("distill.levels=[[]]", "levels"),
+    ],
+)
+def test_what_means_nothing_to_a_critic_is_refused(
+    tmp_path: Path, override: str, message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        finishing(tmp_path, override)
+
+
+def test_levels_that_were_found_meanwhile_make_it_another_run(tmp_path: Path) -> None:
+    finishing(tmp_path).run(until=2)
+    folder = resolve(tmp_path / "models" / "student")
+    write_manifest(folder, with_levels(read_manifest(folder), (1.5,)))
+    with pytest.raises(TrainingError, match="was trained with distilled .*; start with another"):
+        finishing(tmp_path).resume()

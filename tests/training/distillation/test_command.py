@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from models import load_model
 from models.checkpoint import steps_of
+from tests.training.data import NAMES
 from tests.training.distillation.support import pictures, teacher
 from training.__main__ import main
 
@@ -51,6 +53,41 @@ def test_a_student_that_knows_something_is_trained_on(
     assert all(torch.equal(new[name], value) for name, value in known.items())
     assert main([*line, "--steps", "2", "--resume"]) == 2
     assert "leave one out" in capsys.readouterr().err
+
+
+def test_a_consistency_model_is_trained_on_with_a_critic(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(tmp_path, "consistency", "--steps", "1")) == 0
+    line = words(tmp_path, "adversarial", "--steps", "2")
+    line[2] = str(tmp_path / "out" / "student")
+    line[line.index("student")] = "finished"
+    assert main([*line, "--until", "1"]) == 0
+    assert main([*line, "--resume"]) == 0
+    manifest = load_model(tmp_path / "out" / "finished").manifest
+    assert manifest.step == 2
+    assert [one["model"] for one in manifest.training["lineage"]] == ["student@0000001"]
+    assert manifest.training["teacher"]["model"] == "student@0000001"
+    assert manifest.distilled.samplers == ("consistency",)
+    with pytest.raises(SystemExit):
+        main([*line, "--guidance-scale", "2"])
+    assert "unrecognized arguments: --guidance-scale 2" in capsys.readouterr().err
+
+
+def test_pictures_of_a_class_that_the_teacher_lacks_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(tmp_path, "consistency", "--steps", "1")) == 0
+    further = words(tmp_path, "consistency", "--steps", "1")
+    further[further.index("student")] = "further"  # one with a lineage may see fewer classes
+    assert main([*further, "--init-from", str(tmp_path / "out" / "student")]) == 0
+    for name in (*NAMES, "Kite"):
+        (tmp_path / "more" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "more" / name / "one.png")
+    line = ["distill", "adversarial", str(tmp_path / "out" / "further"), "--name", "x"]
+    line += ["--data", str(tmp_path / "more"), "--out", str(tmp_path / "out")]
+    assert main(line) == 2
+    assert "further@0000001 has no class for Kite" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
