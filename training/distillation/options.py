@@ -49,12 +49,12 @@ _DEFAULTS: dict[Method, dict[str, dict[str, Any]]] = {
     },
     "adversarial": {
         "train": {
-            "steps": 1500,
+            "steps": 2600,
             "batch_size": 64,
-            "learning_rate": 6e-5,
-            "final_learning_rate": 6e-6,
+            "learning_rate": 8e-5,
+            "final_learning_rate": 4e-6,
             "warmup_steps": 100,
-            "ema_decay": 0.995,
+            "ema_decay": 0.997,
             "noise_density": "lognormal",
             "noise_mean": -1.2,
             "noise_std": 1.2,
@@ -130,9 +130,9 @@ class Critique:
         hold: weight of the mean squared change of the student's estimates.
     """
 
-    critic_rate: float = 10.0
+    critic_rate: float = 8.0
     slope: float = 0.3
-    hold: float = 4.0
+    hold: float = 3.0
 
     def __post_init__(self) -> None:
         for name in ("critic_rate", "slope", "hold"):
