@@ -4,7 +4,7 @@ A consistency model's errors add up from one evaluation to the next, and no two 
 levels show them. Here it draws as it will be served, and a critic that learns along compares what
 comes out with a real picture of the class, both noised a little (Sauer et al. 2024,
 arXiv:2403.12015; in pairs: Jolicoeur-Martineau 2018, arXiv:1807.00734). Its estimates are held near
-what they were, for a critic alone lets a student forget most of what there is.
+what they were, so that little is forgotten.
 
 Shapes: B rows of (C, H, W); K evaluations at most; N of all of the model's numbers of steps.
 """
