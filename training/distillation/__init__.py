@@ -2,7 +2,7 @@
 
 command      the command line
 options      a run's configuration: TOML sections, defaults that depend on the teacher
-teacher      a frozen network and its guidance
+teacher      a frozen network and its guidance, and what objectives with one share
 guidance     guided in one evaluation instead of two
 consistency  the picture in one evaluation, or in a few
 adversarial  the same judged beside real pictures

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from training.distillation.critic import Critic
 from training.distillation.options import Critique, Distillation
-from training.distillation.teacher import Teacher
-from training.run.objective import Draws, Forward, Noised, Objective, step_seed
+from training.distillation.teacher import TaughtObjective, Teacher
+from training.run.objective import Draws, Forward, Noised, step_seed
 
 _JITTER = 0.1  # standard deviation, of pixels in [-1, 1]
 
@@ -39,7 +39,7 @@ class Chains(Draws):
     jitter: Tensor
 
 
-class AdversarialObjective(Objective):
+class AdversarialObjective(TaughtObjective):
     """The critic's error on pairs of a drawn and a real picture, which the student makes greater.
 
     Gradients of one loss go both ways: they are turned round where they leave the critic for the
@@ -47,16 +47,8 @@ class AdversarialObjective(Objective):
     little to the student.
     """
 
-    def __init__(
-        self,
-        run: Distillation,
-        teacher: Teacher,
-        *,
-        classes: bool,
-        null_class: int | None,
-        device: torch.device,
-    ) -> None:
-        super().__init__(run, classes=classes, null_class=null_class, device=device)
+    def __init__(self, run: Distillation, teacher: Teacher, *, device: torch.device) -> None:
+        super().__init__(run, teacher, device=device)
         assert isinstance(run.distill, Critique)
         consistency = teacher.model.manifest.distilled.consistency
         assert consistency is not None

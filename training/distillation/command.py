@@ -17,7 +17,7 @@ from training.distillation.guidance import GuidanceObjective
 from training.distillation.learn import learn
 from training.distillation.levels import find
 from training.distillation.options import Distillation, Method, distilled_by, load_distillation
-from training.distillation.teacher import Teacher
+from training.distillation.teacher import TaughtObjective, Teacher
 from training.errors import TrainingError
 from training.pictures.data import Pictures, has_grown
 from training.pictures.mixture import Asked
@@ -26,9 +26,8 @@ from training.run.job import carry_out, parent_of
 from training.run.lesson import Lesson
 from training.run.lineage import Parent, summary
 from training.run.material import with_sources
-from training.run.objective import Objective
 
-_OBJECTIVES = {
+_OBJECTIVES: dict[Method, type[TaughtObjective]] = {
     "guidance": GuidanceObjective,
     "consistency": ConsistencyObjective,
     "adversarial": AdversarialObjective,
@@ -130,23 +129,15 @@ def student(
     if plain and run.train.bf16 and computes_bfloat16(device):
         use_plain_attention(model.network)
     teacher = Teacher(model, run.guidance)
-    network = manifest.network
     facts: dict[str, Any] = {
         "teacher": teacher.identity,
         "distilled": run.learned(method, manifest),
     }
     if method == "adversarial":  # the model itself is trained on
         facts |= Parent(model).facts()
-    objective: Objective = _OBJECTIVES[method](
-        run,
-        teacher,
-        classes=network.num_class_embeds is not None,
-        null_class=network.null_class,
-        device=device,
-    )
     return Lesson(
-        shape=replace(network, dropout=0.0),
-        objective=objective,
+        shape=replace(manifest.network, dropout=0.0),
+        objective=_OBJECTIVES[method](run, teacher, device=device),
         weights={name: value.clone() for name, value in model.network.state_dict().items()},
         distilled=distilled_by(method, manifest, run),
         facts=facts,

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from training.distillation.options import Distillation, Gaps
-from training.distillation.teacher import Teacher
+from training.distillation.teacher import TaughtObjective, Teacher
 from training.run.levels import LogNormalLevels, alpha_sigma
-from training.run.objective import Draws, Forward, Noised, Objective
+from training.run.objective import Draws, Forward, Noised
 
 _WIDENING = 8.0  # how much wider gaps are near the data than far from it
 _TINY = 1e-6  # keeps the root's gradient finite where both sides agree
@@ -46,22 +46,13 @@ class Pair(Noised):
     sigma_r: Tensor
 
 
-class ConsistencyObjective(Objective):
+class ConsistencyObjective(TaughtObjective):
     """The distance of estimates at two levels of one path, a gap or several apart."""
 
-    def __init__(
-        self,
-        run: Distillation,
-        teacher: Teacher,
-        *,
-        classes: bool,
-        null_class: int | None,
-        device: torch.device,
-    ) -> None:
-        super().__init__(run, classes=classes, null_class=null_class, device=device)
+    def __init__(self, run: Distillation, teacher: Teacher, *, device: torch.device) -> None:
+        super().__init__(run, teacher, device=device)
         assert run.diffusion.prediction == "v"
         assert isinstance(run.distill, Gaps)
-        self._teacher = teacher
         self._gaps = run.distill
         self._noise_levels = LogNormalLevels(
             run.diffusion.build_schedule(),

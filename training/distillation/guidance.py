@@ -4,28 +4,14 @@ The student starts as a copy of the teacher, whose guided output is what it lear
 class there is nothing to guide: there it stays the teacher.
 """
 
-import torch
 from torch import Tensor
 
-from training.distillation.options import Distillation
-from training.distillation.teacher import Teacher
-from training.run.objective import Forward, Noised, Objective
+from training.distillation.teacher import TaughtObjective
+from training.run.objective import Forward, Noised
 
 
-class GuidanceObjective(Objective):
+class GuidanceObjective(TaughtObjective):
     """The squared error against the guided teacher, instead of against the picture."""
-
-    def __init__(
-        self,
-        run: Distillation,
-        teacher: Teacher,
-        *,
-        classes: bool,
-        null_class: int | None,
-        device: torch.device,
-    ) -> None:
-        super().__init__(run, classes=classes, null_class=null_class, device=device)
-        self._teacher = teacher
 
     def errors(self, forward: Forward, noised: Noised) -> Tensor:
         """Each row's mean squared error, (B,)."""

@@ -12,7 +12,8 @@ from models.checkpoint import WEIGHTS, Model
 from models.distilled import BakedGuidance
 from models.guidance import evaluations
 from models.sampler import END_HALF_LOG_SNR, START_HALF_LOG_SNR
-from training.run.objective import Noised
+from training.distillation.options import Distillation
+from training.run.objective import Noised, Objective
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,16 @@ class Teacher:
         guided, unconditional = everything[: len(scale)], everything[len(scale) :]
         guided[rows] = unconditional + scale[rows] * (guided[rows] - unconditional)
         return guided
+
+
+class TaughtObjective(Objective):
+    """An objective that a teacher has a part in; classes are the teacher's."""
+
+    def __init__(self, run: Distillation, teacher: Teacher, *, device: torch.device) -> None:
+        network = teacher.model.manifest.network
+        classes, null_class = network.num_class_embeds is not None, network.null_class
+        super().__init__(run, classes=classes, null_class=null_class, device=device)
+        self._teacher = teacher
 
 
 def guidance_at(guidance: BakedGuidance, alpha: Tensor, sigma: Tensor) -> Tensor:
