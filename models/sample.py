@@ -58,14 +58,14 @@ def draw(
     rows = len(seeds)
     two_passes = evaluations(guidance_scale, conditional=labels is not None) == 2
     if labels is not None:
-        labels = labels.to(device)
+        labels = _heard(network, labels.to(device))
         if needs_null_class(guidance_scale):
             if null is None and config.null_class is None:
                 raise ValueError(
                     f"guidance_scale {guidance_scale} needs a null class, which this model lacks; "
                     "use 1"
                 )
-            null = torch.tensor(config.null_class) if null is None else null
+            null = torch.tensor(config.null_class) if null is None else _heard(network, null)
             without = null.to(labels).expand_as(labels)
             both_labels = torch.cat([without, labels])
             labels = labels if two_passes else without
@@ -104,6 +104,15 @@ def draw(
         if on_step is not None:
             on_step(k, before, previous)
     return x
+
+
+def _heard(network: UNet, told: Tensor) -> Tensor:
+    """Classes as they are; of text states what the network asks of them at every step."""
+    if told.ndim < 2:
+        return told
+    each = told if told.ndim == 3 else told[None]
+    heard = torch.stack([network.listen(states) for states in each])  # as the worker does
+    return heard if told.ndim == 3 else heard[0]
 
 
 def strip_steps(steps: int, frames: int) -> tuple[int, ...]:

@@ -410,7 +410,7 @@ def load(folder: Path, *, device: torch.device, plan: Plan, cores: Cores) -> Loa
     written = (folder / WEIGHTS).stat().st_mtime
     model = load_model(folder, device=device, dtype=plan.dtype)
     weights = probe(_weights(model, device, plan), plan, cores)
-    words = None if model.encoder is None else Words(model.encoder)
+    words = None if model.encoder is None else Words(model.encoder, model.network.listen)
     return Loaded(model.manifest, weights, written, words)
 
 
@@ -497,8 +497,9 @@ def _weights(model: Model, device: torch.device, plan: Plan) -> Weights:
 def _condition(model: Model, plan: Plan) -> Condition | None:
     network = model.manifest.network
     if model.encoder is not None:
-        shape = (model.encoder.tokens, model.encoder.width)
-        return Condition(shape, plan.dtype, model.encoder.encode("").states)
+        with torch.inference_mode():
+            null = model.network.listen(model.encoder.encode("").states)
+        return Condition(tuple(null.shape), plan.dtype, null)
     if network.num_class_embeds is None:
         return None
     return Condition.of_classes(network.null_class)

@@ -1,6 +1,7 @@
 """The denoising U-Net, from a noisy image to a prediction.
 
-Shapes: B rows, C image channels, H x W pixels, D channels inside, E = 4 * first D (embedding).
+Shapes: B rows, C image channels, H x W pixels, D channels inside, E = 4 * first D (embedding); L
+text tokens of S channels, and K channels of all blocks that look at them.
 """
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from models.unet.blocks import DownLevel, Mid, TimeMLP, UpLevel
 from models.unet.config import UNetConfig
 from models.unet.embedding import timestep_embedding
+from models.unet.transformer import TokenAttention
+
+_MOST_KEPT = 8  # times the memory of a text's states, for what is computed of them only once
 
 
 class UNet(nn.Module):
@@ -48,6 +52,11 @@ class UNet(nn.Module):
         self.conv_norm_out = nn.GroupNorm(c.norm_groups, widths[0], eps=c.norm_eps)
         self.conv_out = nn.Conv2d(widths[0], c.channels, 3, padding=1)
 
+        self._asked = 0  # K
+        for attention in self._cross_attentions():
+            attention.place = slice(self._asked, self._asked + attention.to_k.out_features)
+            self._asked = attention.place.stop
+
     def forward(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """One prediction per row.
 
@@ -56,8 +65,8 @@ class UNet(nn.Module):
             t: (B,) timesteps, int64 or float32; fractional values are allowed, bf16 is not
                 (437 would become 436).
             condition: what each row is drawn for: (B,) int64 labels, the null class included, or
-                (B, L, S) text states. None: the null class for every row, or nothing where the
-                network has no condition.
+                (B, L, S) text states, or what `listen` made of them. None: the null class for
+                every row, or nothing where the network has no condition.
 
         Returns:
             (B, C, H, W) predictions, same dtype as x_t.
@@ -70,6 +79,24 @@ class UNet(nn.Module):
             h = block(h, embedding, text, skips)
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
         return out
+
+    def listen(self, text: Tensor) -> Tensor:
+        """What a run's every step needs of a text (L, S): its keys and values, (2, L, K).
+
+        They come from products with weights, which need not be computed again at each step. Where
+        they would take much more memory than the states, as in a large network, whose other
+        products dwarf these, it is the states.
+        """
+        attentions = self._cross_attentions()
+        if 2 * self._asked > _MOST_KEPT * text.shape[-1]:
+            return text
+        text = text.to(attentions[0].to_k.weight)
+        heard = [attention.listen(text) for attention in attentions]
+        return torch.stack([torch.cat(parts, dim=-1) for parts in zip(*heard, strict=True)])
+
+    def _cross_attentions(self) -> list[TokenAttention]:
+        named = self.named_modules()
+        return [m for name, m in named if name.endswith("attn2") and isinstance(m, TokenAttention)]
 
     def features(self, x_t: Tensor, t: Tensor, condition: Tensor | None = None) -> list[Tensor]:
         """What it sees on its way down: (B, D, H, W) after each level, and in the middle.
@@ -104,7 +131,8 @@ class UNet(nn.Module):
         """The rows' labels, and their text states; None: the network has none."""
         c = self.config
         if c.text is not None:
-            if condition is None or condition.ndim != 3 or condition.shape[-1] != c.text.width:
+            known = {3: c.text.width, 4: self._asked}
+            if condition is None or condition.shape[-1] != known.get(condition.ndim):
                 raise ValueError(f"this network needs text states (B, L, {c.text.width})")
             return None, condition.to(x_t.dtype)
         if c.num_class_embeds is None:

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DConditionModel, UNet2DModel
 
 from models.unet import TextAttention, UNet, UNetConfig, timestep_embedding
+from models.unet.transformer import attend
 
 
 def reference(c: UNetConfig) -> UNet2DModel:
@@ -139,6 +141,43 @@ def test_network_with_text_is_diffusers_network(name: str) -> None:
         torch.testing.assert_close(ours(x, t, text), expected, atol=1e-5, rtol=1e-5)
         other = ours(x, t, text.flip(0))
     assert not torch.allclose(other[0], expected[0], atol=1e-3)
+
+
+def test_what_is_kept_of_a_text_predicts_what_its_states_do() -> None:
+    torch.manual_seed(0)
+    asked = TextAttention(width=200, heads=(2, 4, 4), layers=(1, 2, 1))
+    shape: dict[str, Any] = {"block_channels": (16, 32, 64), "norm_groups": 16, "channels": 3}
+    levels = (False, True, True)
+    network = UNet(stable_diffusion(asked, attention_levels=levels, blocks_per_level=1, **shape))
+    x, text, t = torch.randn(3, 3, 16, 16), torch.randn(3, 7, 200), torch.tensor([0, 437, 999])
+    with torch.no_grad():
+        kept = torch.stack([network.listen(states) for states in text])
+        # Two layers of 32 channels in three blocks, one of 64 in three and in the middle.
+        assert kept.shape == (3, 2, 7, 6 * 32 + 4 * 64)
+        expected = network(x, t, text)
+        torch.testing.assert_close(network(x, t, kept), expected, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(network(x, t, kept.flip(0))[0], expected[0], atol=1e-3)
+        with pytest.raises(ValueError, match="needs text states"):
+            network(x, t, kept[..., 1:])
+
+
+def test_a_large_network_keeps_a_texts_states_alone() -> None:
+    network = UNet(TEXT_NETWORKS["1.x"])  # whose keys and values are fifty times as many numbers
+    states = torch.randn(7, 48)
+    assert network.listen(states) is states
+
+
+@pytest.mark.parametrize("count", [7, 32, 77])
+def test_bfloat16_keys_that_are_filled_up_change_nothing(count: int) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 4, n, 24) for n in (64, count, count))
+    query, key, value = (one.bfloat16().requires_grad_() for one in (query, key, value))
+    found = attend(query, key, value)
+    expected = F.scaled_dot_product_attention(query.float(), key.float(), value.float())
+    torch.testing.assert_close(found.float(), expected, atol=1e-2, rtol=1e-2)
+    found.sum().backward()
+    assert key.grad is not None
+    assert key.grad.shape == key.shape
 
 
 def test_a_network_of_stable_diffusions_size_has_its_parameters() -> None:

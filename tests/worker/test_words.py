@@ -39,7 +39,7 @@ class Encoder:
 
 def test_the_same_words_are_encoded_once_and_apart_from_who_asks() -> None:
     encoder = Encoder()
-    words = Words(encoder)  # type: ignore[arg-type]
+    words = Words(encoder, lambda states: states)  # type: ignore[arg-type]
     first = words.conditions(["a", None, "a"], "b").result()
     again = words.conditions(["b", "too long"], None).result()
     assert encoder.texts == ["a", "b", "too long"]
@@ -51,9 +51,23 @@ def test_the_same_words_are_encoded_once_and_apart_from_who_asks() -> None:
     assert words.conditions([None], "far too long").result().cut == (-1,)
 
 
+def test_what_the_network_makes_of_words_is_kept_with_them() -> None:
+    heard = []
+
+    def listen(states: torch.Tensor) -> torch.Tensor:
+        heard.append(threading.current_thread().name)
+        return 2 * states
+
+    words = Words(Encoder(), listen)  # type: ignore[arg-type]
+    each = words.conditions(["a", "a"], None).result().each
+    assert torch.equal(each[0], torch.full((2, 3), 2.0))  # type: ignore[arg-type]
+    assert len(heard) == 1
+    assert heard[0] != threading.current_thread().name
+
+
 def test_as_many_words_are_kept_as_memory_is_meant_for() -> None:
     encoder = Encoder()
-    words = Words(encoder)  # type: ignore[arg-type]
+    words = Words(encoder, lambda states: states)  # type: ignore[arg-type]
     words.conditions(["first", *(str(i) for i in range(256))], None).result()
     words.conditions(["255"], None).result()
     assert len(encoder.texts) == 257, "the latest of 256 are kept"
@@ -62,7 +76,7 @@ def test_as_many_words_are_kept_as_memory_is_meant_for() -> None:
 
 
 def test_an_encoder_that_fails_fails_who_asked_and_no_other() -> None:
-    words = Words(Encoder())  # type: ignore[arg-type]
+    words = Words(Encoder(), lambda states: states)  # type: ignore[arg-type]
     bad, good = words.conditions(["\ud800"], None), words.conditions(["a"], None)
     with pytest.raises(TextError):
         bad.result()
@@ -157,7 +171,7 @@ def test_what_does_not_fit_is_left_out_and_said(loaded: Loaded) -> None:
 
 def test_words_that_cannot_be_encoded_fail_the_request(loaded: Loaded) -> None:
     one = asked_for(prompts=["a"])
-    broken = Words(Encoder()).conditions(["\ud800"], None)  # type: ignore[arg-type]
+    broken = Words(Encoder(), lambda states: states).conditions(["\ud800"], None)  # type: ignore[arg-type]
     with pytest.raises(Undrawable, match="half of a surrogate pair") as error:
         as_work(one, loaded, Order(broken), id_="w")
     assert error.value.info.code == "invalid_request"

@@ -1,7 +1,7 @@
 """One version of one model on a device, and what a row may be drawn for.
 
-A condition is a tensor of a shape fixed per model: a 0-d int64 label, or (L, D) states of a text.
-The engine stacks them and knows nothing else of classes or words.
+A condition is a tensor of a shape fixed per model: a 0-d int64 label, or what a network asks of a
+text (`UNet.listen`). The engine stacks them and knows nothing else of classes or words.
 """
 
 from collections.abc import Callable
