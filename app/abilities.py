@@ -6,7 +6,7 @@ Pure, as `app.resolve` is. A model that nothing was distilled into takes every s
 from dataclasses import dataclass
 
 from app.exceptions import InvalidField
-from wire.schemas import GenerationRequest, LearnedOffer, ModelCard, Sampler
+from wire.schemas import CardDefaults, GenerationRequest, LearnedOffer, ModelCard, Sampler
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Drawing:
     sampler: Sampler
     steps: int
     guidance_scale: float
+    guidance_interval: list[float]
 
 
 def choose_drawing(request: GenerationRequest, card: ModelCard) -> Drawing:
@@ -46,10 +47,21 @@ def choose_drawing(request: GenerationRequest, card: ModelCard) -> Drawing:
         )
     if sampler == "learned":
         offer = _learned(request, card)
-        return Drawing(sampler, offer.steps, offer.guidance_scale)
-    return Drawing(
-        sampler, steps, card.defaults.guidance_scale if guidance is None else float(guidance)
-    )
+        return Drawing(sampler, offer.steps, offer.guidance_scale, _interval(request, offer))
+    scale = card.defaults.guidance_scale if guidance is None else float(guidance)
+    return Drawing(sampler, steps, scale, _interval(request, card.defaults))
+
+
+def _interval(request: GenerationRequest, of: LearnedOffer | CardDefaults) -> list[float]:
+    interval = request.guidance_interval
+    if interval is None:
+        return list(of.guidance_interval)
+    if interval[0] > interval[1]:
+        raise InvalidField(
+            "guidance_interval",
+            f"{interval} ends before it begins; send [from, to] with from at most to",
+        )
+    return [float(share) for share in interval]
 
 
 def _learned(request: GenerationRequest, card: ModelCard) -> LearnedOffer:

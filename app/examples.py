@@ -62,7 +62,7 @@ _DEFAULTS = {
     "guidance_scale": 1.5,
     "guidance_interval": [0.0, 1.0],
 }
-_LEARNED = {"steps": 5, "guidance_scale": 1.5}
+_LEARNED = {"steps": 5, "guidance_scale": 1.5, "guidance_interval": [0.4, 0.85]}
 _CARD = {
     "id": "fashion-mnist",
     "object": "model",

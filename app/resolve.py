@@ -11,14 +11,13 @@ from app import naming
 from app.abilities import choose_drawing
 from app.beginnings import Given, choose_beginning
 from app.exceptions import InvalidField, ModelNotFound
-from wire.picture import WHOLE, last_steps
+from wire.picture import last_steps
 from wire.schemas import (
     MAX_SEED,
     ClassRef,
     GenerationRequest,
     ModelCard,
     ResolvedRequest,
-    Sampler,
 )
 from wire.webhook import WebhookView
 
@@ -96,7 +95,7 @@ def resolve(
         negative_class=negative,
         negative_prompt=request.negative_prompt,
         guidance_scale=drawing.guidance_scale,
-        guidance_interval=_interval(request, card, sampler),
+        guidance_interval=drawing.guidance_interval,
         sampler=sampler,
         eta=request.eta or 0.0,
         **asdict(beginning),
@@ -215,18 +214,6 @@ def _require_guidable(request: GenerationRequest, card: ModelCard) -> None:
         raise InvalidField(
             "guidance_scale", f"{asked} needs a null class, which {card.id} lacks; send 1"
         )
-
-
-def _interval(request: GenerationRequest, card: ModelCard, sampler: Sampler) -> list[float]:
-    interval = request.guidance_interval
-    if interval is None:  # learned tables are learned with guidance all through
-        return list(WHOLE) if sampler == "learned" else card.defaults.guidance_interval
-    if interval[0] > interval[1]:
-        raise InvalidField(
-            "guidance_interval",
-            f"{interval} ends before it begins; send [from, to] with from at most to",
-        )
-    return [float(share) for share in interval]
 
 
 def _some(names: list[str]) -> str:

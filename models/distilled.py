@@ -1,7 +1,7 @@
 """What distillation made of a network: what it can be asked for besides, or instead.
 
     guidance      the weights hold classifier-free guidance: one evaluation a step, no other scale
-    tables        points and coefficients learned for one number of steps and one guidance scale
+    tables        points and coefficients learned for one number of steps and one guidance
     consistency   every evaluation leads to the picture itself: 1 to 4 of them
 
 Knows the sampler tables of these and their JSON form; nothing of how they are trained.
@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from models.fields import build
+from models.guidance import WHOLE, check_interval
 from models.prediction import Prediction, to_x0
 from models.sampler import SAMPLERS, START_HALF_LOG_SNR, Sampler, Table
 from models.schedule import Schedule, alpha_sigma
@@ -50,6 +51,7 @@ class LearnedTable:
 
     Attributes:
         guidance_scale: lambda that it was learned for.
+        guidance_interval: share of its steps that were guided, as a run's.
         t: timesteps, falling; fractional ones lie between the schedule's.
         a, b, c: as many; the last row is 0, 1, 0, and the first c is 0.
     """
@@ -59,8 +61,10 @@ class LearnedTable:
     a: tuple[float, ...]
     b: tuple[float, ...]
     c: tuple[float, ...]
+    guidance_interval: tuple[float, float] = WHOLE
 
     def __post_init__(self) -> None:
+        check_interval("tables.guidance_interval", self.guidance_interval)
         if not self.t or {len(self.a), len(self.b), len(self.c)} != {len(self.t)}:
             raise ValueError("a learned table has as many a, b and c as t, and one at least")
         if any(late >= early for early, late in pairwise(self.t)):
@@ -165,7 +169,7 @@ class Distilled:
             raise ValueError(
                 f"{steps} steps: sampler consistency takes 1 to {len(self.consistency.levels)}"
             )
-        if sampler == "learned" and self._learned(steps, guidance_scale) is None:
+        if sampler == "learned" and self.learned(steps, guidance_scale) is None:
             known = ", ".join(f"{t.steps} at guidance {t.guidance_scale:g}" for t in self.tables)
             raise ValueError(
                 f"{steps} steps at guidance {guidance_scale:g}: sampler learned takes {known}"
@@ -185,11 +189,12 @@ class Distilled:
         if sampler == "consistency":
             assert self.consistency is not None
             return self.consistency.table(schedule, prediction, steps)
-        learned = self._learned(steps, guidance_scale)
+        learned = self.learned(steps, guidance_scale)
         assert learned is not None
         return learned.table(schedule, prediction)
 
-    def _learned(self, steps: int, guidance_scale: float) -> LearnedTable | None:
+    def learned(self, steps: int, guidance_scale: float) -> LearnedTable | None:
+        """The table that was learned for these, if there is one."""
         for table in self.tables:
             if (table.steps, table.guidance_scale) == (steps, guidance_scale):
                 return table

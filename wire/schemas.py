@@ -353,6 +353,7 @@ class LearnedOffer(BaseModel):
 
     steps: int
     guidance_scale: float
+    guidance_interval: Interval = Field(list(WHOLE), description="What it was learned for.")
 
 
 class ModelCard(BaseModel):

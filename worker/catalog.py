@@ -468,7 +468,11 @@ def card_of(manifest: Manifest, steps: list[int], *, created: int) -> ModelCard:
         ),
         samplers=list(distilled.samplers),
         learned=[
-            LearnedOffer(steps=table.steps, guidance_scale=table.guidance_scale)
+            LearnedOffer(
+                steps=table.steps,
+                guidance_scale=table.guidance_scale,
+                guidance_interval=list(table.guidance_interval),
+            )
             for table in distilled.tables
         ],
         consistency_steps=len(distilled.consistency.levels) if distilled.consistency else 0,

@@ -68,9 +68,11 @@ def test_the_guided_share_of_a_run_is_the_card_s_or_the_client_s() -> None:
     whole = resolved(partial, guidance_interval=[0, 1], **{"class": "Bag"})
     assert whole.evaluations == 20
     assert "guidance_interval" not in whole.picture(0).text()
-    offer = LearnedOffer(steps=5, guidance_scale=2.0)
-    learned = card(defaults=defaults, samplers=["ddim", "learned"], learned=[offer])
-    assert resolved(learned, sampler="learned", **{"class": "Bag"}).guidance_interval == [0, 1]
+    for interval in ([0.0, 1.0], [0.2, 0.6]):
+        offer = LearnedOffer(steps=5, guidance_scale=2.0, guidance_interval=interval)
+        learned = card(defaults=defaults, samplers=["ddim", "learned"], learned=[offer])
+        asked = resolved(learned, sampler="learned", **{"class": "Bag"})
+        assert asked.guidance_interval == interval, "what the table was learned for"
     with pytest.raises(InvalidField, match="ends before it begins"):
         resolved(guidance_interval=[0.9, 0.3])
 

@@ -50,7 +50,9 @@ def test_cards_list_what_can_be_asked_for(distilled: httpx.Client) -> None:
     assert found["fast"]["samplers"] == ["consistency"]
     assert (found["fast"]["consistency_steps"], found["fast"]["baked_guidance"]) == (2, 1.5)
     assert found["few"]["samplers"][-1] == "learned"
-    assert found["few"]["learned"] == [{"steps": 4, "guidance_scale": 1.5}]
+    assert found["few"]["learned"] == [
+        {"steps": 4, "guidance_scale": 1.5, "guidance_interval": [0.0, 1.0]}
+    ]
     assert found["tiny"]["samplers"] == ["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde"]
 
 

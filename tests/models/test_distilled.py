@@ -68,6 +68,10 @@ def test_rows_of_the_plain_solver_stored_as_learned_are_the_plain_solver() -> No
     ("distilled", "defaults"),
     [
         (Distilled(tables=(learned_from(6), learned_from(5))), Defaults(guidance_scale=1.5)),
+        (
+            Distilled(tables=(replace(learned_from(6), guidance_interval=(0.4, 0.85)),)),
+            Defaults(guidance_scale=1.5),
+        ),
         (Distilled(guidance=BakedGuidance(scale=1.5, interval=(0.3, 0.9))), Defaults()),
         (
             Distilled(guidance=BakedGuidance(scale=1.5), consistency=CONSISTENCY),
@@ -120,6 +124,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(
         ({"t": (3.0, 5.0)}, "do not fall"),
         ({"a": (0.5, 0.5)}, "ends with the row 0, 1, 0"),
         ({"c": (0.5, 0.0)}, "begins with c = 0"),
+        ({"guidance_interval": (0.9, 0.3)}, "is no .from, to. with 0 <= from <= to"),
     ],
 )
 def test_a_learned_table_obeys_the_laws_of_tables(change: dict[str, Any], message: str) -> None:

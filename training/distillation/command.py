@@ -77,6 +77,13 @@ def add_parser(subparsers: Any) -> None:
     tables.add_argument("model", type=Path, help="a model's folder or a step's")
     tables.add_argument("--steps", type=int, required=True, help="that the table is learned for")
     tables.add_argument("--guidance-scale", type=float, help="default: the model's")
+    tables.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        metavar=("FROM", "TO"),
+        help="share of the steps that is guided; default: the model's",
+    )
     tables.add_argument("--config", type=Path, help="a TOML file: [tables]")
     tables.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     tables.add_argument("--resume", action="store_true", help="go on where a signal stopped it")

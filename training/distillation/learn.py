@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from models.checkpoint import MANIFEST, load_model, read_manifest, resolve, write_manifest
-from models.guidance import needs_null_class
+from models.guidance import check_interval, needs_null_class
 from models.manifest import Manifest
 from training.config import build_sections, read_toml
 from training.devices import pick_device
@@ -24,14 +24,18 @@ def learn(arguments: argparse.Namespace) -> None:
     scale = arguments.guidance_scale
     if scale is None:
         scale = manifest.defaults.guidance_scale
-    _require_learnable(manifest, steps, scale, replacing=arguments.replace)
+    start, stop = arguments.guidance_interval or manifest.defaults.guidance_interval
+    interval = (start, stop)
+    _require_learnable(manifest, steps, scale, interval, replacing=arguments.replace)
     raw = read_toml(arguments.config, arguments.set)
     sections = build_sections(arguments.config or "the command line", raw, {"tables": Budget})
     budget: Budget = sections["tables"]
     model = load_model(folder, device=pick_device(arguments.device))
     state = folder.parent / "reports" / f"table-{steps}-{scale:g}.safetensors"
 
-    learner = TableLearner(model, steps=steps, guidance_scale=scale, budget=budget)
+    learner = TableLearner(
+        model, steps=steps, guidance_scale=scale, guidance_interval=interval, budget=budget
+    )
     plain = learner.held_out()
     if arguments.resume:
         learner.resume(state)
@@ -79,7 +83,14 @@ def _note(folder: Path, learner: TableLearner) -> None:
     write_manifest(folder, replace(manifest, distilled=distilled))
 
 
-def _require_learnable(manifest: Manifest, steps: int, scale: float, *, replacing: bool) -> None:
+def _require_learnable(
+    manifest: Manifest,
+    steps: int,
+    scale: float,
+    interval: tuple[float, float],
+    *,
+    replacing: bool,
+) -> None:
     name, distilled = manifest.version, manifest.distilled
     known = [(table.steps, table.guidance_scale) for table in distilled.tables]
     if (steps, scale) in known and not replacing:
@@ -93,6 +104,10 @@ def _require_learnable(manifest: Manifest, steps: int, scale: float, *, replacin
         raise TrainingError(f"--steps {steps}: tables are learned for 2 to 50 steps")
     if not 0 <= scale <= 20:
         raise TrainingError(f"--guidance-scale {scale:g} is not in 0 ... 20")
+    try:
+        check_interval("--guidance-interval", interval)
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
     if distilled.guidance is not None and scale != 1:
         raise TrainingError(
             f"--guidance-scale {scale:g}: the weights of {name} hold guidance of "

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models.checkpoint import Model
 from models.distilled import LearnedTable
-from models.guidance import evaluations, guide
+from models.guidance import evaluations, guide, guides
 from models.noise import normal
 from models.sample import draw
 from models.schedule import Schedule
@@ -99,12 +99,21 @@ def second_order(half_log_snr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class TableLearner:
     """One table on its way from the solver's to its own; ``iteration`` of them are done."""
 
-    def __init__(self, model: Model, *, steps: int, guidance_scale: float, budget: Budget) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        steps: int,
+        guidance_scale: float,
+        guidance_interval: tuple[float, float],
+        budget: Budget,
+    ) -> None:
         if model.encoder is not None:
             raise TrainingError(
                 f"{model.manifest.version} draws from texts, for which no tables are learned yet"
             )
-        self._model, self._scale, self._budget = model, guidance_scale, budget
+        self._model, self._scale, self._interval = model, guidance_scale, guidance_interval
+        self._budget = budget
         self._device = next(model.network.parameters()).device
         diffusion = model.manifest.diffusion
         self._schedule, self._prediction = diffusion.build_schedule(), diffusion.prediction
@@ -121,7 +130,12 @@ class TableLearner:
         with torch.no_grad():
             _, t, a, b, c = (column.tolist() for column in self.rows())
         return LearnedTable(
-            guidance_scale=self._scale, t=tuple(t), a=tuple(a), b=tuple(b), c=tuple(c)
+            guidance_scale=self._scale,
+            guidance_interval=self._interval,
+            t=tuple(t),
+            a=tuple(a),
+            b=tuple(b),
+            c=tuple(c),
         )
 
     def save(self, path: Path) -> None:
@@ -203,14 +217,15 @@ class TableLearner:
                 d=torch.zeros(rows, device=self._device),
                 bound=bound.to(self._device),
             )
-            output = self._output(x, column(t, k), labels)
+            guided = guides(k, len(t), self._interval)
+            output = self._output(x, column(t, k), labels, guided=guided)
             x, previous = advance(x, output, previous, None, coefficients)
         return x
 
-    def _output(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+    def _output(self, x: Tensor, t: Tensor, labels: Tensor | None, *, guided: bool) -> Tensor:
         network = self._model.network
         null = network.config.null_class
-        if labels is None or evaluations(self._scale, conditional=True) == 1:
+        if labels is None or not guided or evaluations(self._scale, conditional=True) == 1:
             output: Tensor = network(x, t, labels)
             return output
         assert null is not None
@@ -242,6 +257,7 @@ class TableLearner:
                 seeds=part,
                 labels=self._labels(part),
                 guidance_scale=self._scale if self._scale != 0 else 1.0,
+                guidance_interval=self._interval,
                 clip=diffusion.clip,
             )
             for part in torch.split(seeds, 64)

@@ -19,7 +19,7 @@ from torch import Tensor
 from models.checkpoint import Model
 from models.distilled import ALL_SAMPLERS
 from models.encoder import TextEncoder
-from models.guidance import WHOLE, needs_null_class, run_evaluations
+from models.guidance import needs_null_class, run_evaluations
 from models.manifest import Defaults, Manifest
 from models.sample import draw, to_uint8
 from training.errors import TrainingError
@@ -182,10 +182,11 @@ def chosen_settings(manifest: Manifest, **changes: Any) -> Defaults:
         TrainingError: it cannot.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
-    if changes.get("sampler") == "learned":  # with guidance all through
-        changes.setdefault("guidance_interval", WHOLE)
     try:
         settings = dataclasses.replace(manifest.defaults, **changes)
+        table = manifest.distilled.learned(settings.steps, settings.guidance_scale)
+        if settings.sampler == "learned" and table and "guidance_interval" not in changes:
+            settings = dataclasses.replace(settings, guidance_interval=table.guidance_interval)
     except ValueError as error:
         raise TrainingError(str(error)) from error
     try:

@@ -14,15 +14,21 @@ from models.schedule import Schedule
 from tests.training.distillation.support import student_run, teacher
 from training.__main__ import main
 from training.distillation.tables import Budget, TableLearner, second_order
+from training.judging.drawing import chosen_settings
 
 BUDGET = Budget(noises=24, iterations=12, batch=8, teacher_steps=20, learning_rate=0.03)
 FEW = [f"tables.{key}={getattr(BUDGET, key)}" for key in ("noises", "iterations", "batch")]
 SET = [part for value in [*FEW, "tables.learning_rate=0.03"] for part in ("--set", value)]
 
 
-def learner(tmp_path: Path, *, steps: int = 4) -> TableLearner:
+MIDDLE = (0.25, 0.75)
+
+
+def learner(tmp_path: Path, *, interval: tuple[float, float] = MIDDLE) -> TableLearner:
     model = load_model(teacher(tmp_path))
-    return TableLearner(model, steps=steps, guidance_scale=1.5, budget=BUDGET)
+    return TableLearner(
+        model, steps=4, guidance_scale=1.5, guidance_interval=interval, budget=BUDGET
+    )
 
 
 @pytest.mark.parametrize("steps", [2, 3, 8])
@@ -33,8 +39,11 @@ def test_the_solvers_coefficients_are_those_of_its_table(steps: int) -> None:
         np.testing.assert_allclose(ours.numpy(), theirs[:-1], atol=1e-12)
 
 
-def test_a_table_begins_as_the_solvers_and_draws_as_the_plain_loop_does(tmp_path: Path) -> None:
-    learning = learner(tmp_path)
+@pytest.mark.parametrize("interval", [(0.0, 1.0), MIDDLE])
+def test_a_table_begins_as_the_solvers_and_draws_as_the_plain_loop_does(
+    tmp_path: Path, interval: tuple[float, float]
+) -> None:
+    learning = learner(tmp_path, interval=interval)
     manifest = learning._model.manifest
     seeds = torch.arange(5)
     for table in (
@@ -42,7 +51,12 @@ def test_a_table_begins_as_the_solvers_and_draws_as_the_plain_loop_does(tmp_path
         learning.table().table(manifest.diffusion.build_schedule(), "v"),
     ):
         plain = draw(
-            learning._model.network, table, seeds=seeds, labels=seeds % 3, guidance_scale=1.5
+            learning._model.network,
+            table,
+            seeds=seeds,
+            labels=seeds % 3,
+            guidance_scale=1.5,
+            guidance_interval=interval,
         )
         torch.testing.assert_close(learning.draw(seeds).detach(), plain, atol=1e-4, rtol=0)
 
@@ -55,8 +69,15 @@ def test_learning_comes_nearer_to_the_teacher_on_noises_it_never_saw(tmp_path: P
     assert learning.held_out() < 0.95 * before
     # What is stored draws what was learned.
     manifest, seeds = learning._model.manifest, torch.arange(24, 30)
-    table = learning.table().table(manifest.diffusion.build_schedule(), "v")
-    stored = draw(learning._model.network, table, seeds=seeds, labels=seeds % 3, guidance_scale=1.5)
+    learned = learning.table()
+    stored = draw(
+        learning._model.network,
+        learned.table(manifest.diffusion.build_schedule(), "v"),
+        seeds=seeds,
+        labels=seeds % 3,
+        guidance_scale=1.5,
+        guidance_interval=learned.guidance_interval,
+    )
     torch.testing.assert_close(learning.draw(seeds).detach(), stored, atol=1e-4, rtol=0)
 
 
@@ -78,11 +99,17 @@ def test_the_command_notes_the_table_in_the_manifest(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(teacher(tmp_path))
-    assert main(["distill", "tables", folder, "--steps", "4", *SET]) == 0
+    middle = ["--guidance-interval", "0.25", "0.75"]
+    assert main(["distill", "tables", folder, "--steps", "4", *middle, *SET]) == 0
     assert "noted in" in capsys.readouterr().out
     manifest = load_model(teacher(tmp_path)).manifest
     (table,) = manifest.distilled.tables
-    assert (table.steps, table.guidance_scale) == (4, 1.5)
+    assert (table.steps, table.guidance_scale, table.guidance_interval) == (4, 1.5, MIDDLE)
+    settings = chosen_settings(manifest, sampler="learned", steps=4)
+    assert settings.guidance_interval == MIDDLE, "as it was learned, unless another is asked for"
+    assert chosen_settings(
+        manifest, sampler="learned", steps=4, guidance_interval=(0.0, 1.0)
+    ).guidance_interval == (0.0, 1.0)
     assert manifest.distilled.samplers[-1] == "learned"
     sheet = tmp_path / "sheet.png"
     drawing = ["sample", folder, "--sampler", "learned", "--class", "all", "--out", str(sheet)]
@@ -104,6 +131,7 @@ def test_the_command_notes_the_table_in_the_manifest(
         (["--steps", "4", "--guidance-scale", "30"], "--guidance-scale 30 is not in 0 ... 20"),
         (["--steps", "4", "--set", "tables.batch=0"], "tables.batch = 0 is not in 1 ... 4096"),
         (["--steps", "4", "--set", "tables.learning_rate=2"], "is not above 0 and at most 1"),
+        (["--steps", "4", "--guidance-interval", "0.9", "0.3"], "0.9, 0.3] is no [from, to]"),
         (["--steps", "4", "--resume"], "is not there to go on from; leave out --resume"),
     ],
 )
