@@ -12,6 +12,7 @@ import torch
 from models import load_model
 from models.checkpoint import read_manifest, write_manifest
 from models.distilled import AnySampler, BakedGuidance, Consistency, Distilled
+from models.guidance import WHOLE
 from models.manifest import Defaults
 from models.sample import draw, to_uint8
 from tests.e2e.service import Service
@@ -19,6 +20,8 @@ from tests.e2e.test_generations import finished, pixels
 from tests.models.test_distilled import learned_from
 from tests.support import eventually, write_checkpoint
 from worker.engine.precision import choose, plan
+
+MIDDLE = (0.25, 0.75)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +38,8 @@ def distilled(service: Service) -> Iterator[httpx.Client]:
     slow = write_checkpoint(service.checkpoints, "few")
     with service.client() as client:
         eventually(lambda: {"fast", "few"} <= set(cards(client)), what="both models")
-        tables = Distilled(tables=(replace(learned_from(4), a=(0.9, 0.8, 0.7, 0.0)),))
+        table = replace(learned_from(4), a=(0.9, 0.8, 0.7, 0.0), guidance_interval=MIDDLE)
+        tables = Distilled(tables=(table,))
         write_manifest(slow, replace(read_manifest(slow), distilled=tables))
         eventually(lambda: cards(client)["few"]["learned"], what="the table on the card")
         yield client
@@ -51,7 +55,7 @@ def test_cards_list_what_can_be_asked_for(distilled: httpx.Client) -> None:
     assert (found["fast"]["consistency_steps"], found["fast"]["baked_guidance"]) == (2, 1.5)
     assert found["few"]["samplers"][-1] == "learned"
     assert found["few"]["learned"] == [
-        {"steps": 4, "guidance_scale": 1.5, "guidance_interval": [0.0, 1.0]}
+        {"steps": 4, "guidance_scale": 1.5, "guidance_interval": list(MIDDLE)}
     ]
     assert found["tiny"]["samplers"] == ["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde"]
 
@@ -82,6 +86,7 @@ def test_the_picture_is_the_plain_loops(
             seeds=torch.tensor([7]),
             labels=torch.tensor([1]),
             guidance_scale=guidance_scale,
+            guidance_interval=MIDDLE if sampler == "learned" else WHOLE,
         )
     )[0, 0]
     drawn = pixels(distilled, body["images"][0])
