@@ -132,7 +132,7 @@ class UNet(nn.Module):
         c = self.config
         if c.text is not None:
             known = {3: c.text.width, 4: self._asked}
-            if condition is None or condition.shape[-1] != known.get(condition.ndim):
+            if condition is None or known.get(condition.ndim) not in condition.shape[-1:]:
                 raise ValueError(f"this network needs text states (B, L, {c.text.width})")
             return None, condition.to(x_t.dtype)
         if c.num_class_embeds is None:

@@ -198,7 +198,7 @@ def test_a_network_of_stable_diffusions_size_has_its_parameters() -> None:
 def test_a_network_with_text_needs_text_of_its_width() -> None:
     network = UNet(TEXT_NETWORKS["several layers"])
     x, t = torch.zeros(1, 3, 8, 12), torch.tensor([0])
-    for condition in (None, torch.tensor([1]), torch.zeros(1, 7, 47)):
+    for condition in (None, torch.tensor(1), torch.tensor([1]), torch.zeros(1, 7, 47)):
         with pytest.raises(ValueError, match=r"needs text states \(B, L, 48\)"):
             network(x, t, condition)
 
