@@ -19,6 +19,7 @@ from training.distillation.levels import find
 from training.distillation.options import Distillation, Method, distilled_by, load_distillation
 from training.distillation.teacher import TaughtObjective, Teacher
 from training.errors import TrainingError
+from training.judging.drawing import add_guidance
 from training.pictures.data import Pictures, has_grown
 from training.pictures.mixture import Asked
 from training.run.attention import use_plain_attention
@@ -76,14 +77,7 @@ def add_parser(subparsers: Any) -> None:
     tables = methods.add_parser("tables", help="a solver's coefficients, for a few steps")
     tables.add_argument("model", type=Path, help="a model's folder or a step's")
     tables.add_argument("--steps", type=int, required=True, help="that the table is learned for")
-    tables.add_argument("--guidance-scale", type=float, help="default: the model's")
-    tables.add_argument(
-        "--guidance-interval",
-        type=float,
-        nargs=2,
-        metavar=("FROM", "TO"),
-        help="share of the steps that is guided; default: the model's",
-    )
+    add_guidance(tables)
     tables.add_argument("--config", type=Path, help="a TOML file: [tables]")
     tables.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     tables.add_argument("--resume", action="store_true", help="go on where a signal stopped it")

@@ -145,6 +145,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """How to draw, on a command line."""
     parser.add_argument("--steps", type=int, help="default: the model's")
     parser.add_argument("--sampler", choices=ALL_SAMPLERS, help="default: the model's")
+    add_guidance(parser)
+
+
+def add_guidance(parser: argparse.ArgumentParser) -> None:
+    """How much guidance, and when, on a command line."""
     parser.add_argument("--guidance-scale", type=float, help="default: the model's")
     parser.add_argument(
         "--guidance-interval",
