@@ -18,6 +18,7 @@ from torch import Tensor
 from training.distillation.critic import Critic
 from training.distillation.options import Critique, Distillation
 from training.distillation.teacher import TaughtObjective, Teacher
+from training.encoding.inputs import Inputs
 from training.run.objective import Draws, Forward, Noised, step_seed
 
 _JITTER = 0.1  # standard deviation, of pixels in [-1, 1]
@@ -47,8 +48,10 @@ class AdversarialObjective(TaughtObjective):
     little to the student.
     """
 
-    def __init__(self, run: Distillation, teacher: Teacher, *, device: torch.device) -> None:
-        super().__init__(run, teacher, device=device)
+    def __init__(
+        self, run: Distillation, teacher: Teacher, inputs: Inputs, *, device: torch.device
+    ) -> None:
+        super().__init__(run, teacher, inputs, device=device)
         assert isinstance(run.distill, Critique)
         consistency = teacher.model.manifest.distilled.consistency
         assert consistency is not None

@@ -1,4 +1,4 @@
-"""`python -m training distill guidance|consistency|adversarial|tables|levels MODEL`."""
+"""`python -m training distill METHOD MODEL`: a student of a trained model, or what draws it."""
 
 import argparse
 import sys
@@ -13,13 +13,16 @@ from models.checkpoint import load_model, read_manifest, resolve
 from models.manifest import Manifest
 from training.distillation.adversarial import AdversarialObjective
 from training.distillation.consistency import ConsistencyObjective
+from training.distillation.discriminative import DiscriminativeObjective
 from training.distillation.guidance import GuidanceObjective
 from training.distillation.learn import learn
 from training.distillation.levels import find
 from training.distillation.options import Distillation, Method, distilled_by, load_distillation
 from training.distillation.teacher import TaughtObjective, Teacher
+from training.encoding.inputs import prepare_as
 from training.errors import TrainingError
 from training.judging.drawing import add_guidance
+from training.judging.features import add_extractors
 from training.pictures.data import Pictures, has_grown
 from training.pictures.mixture import Asked
 from training.run.attention import use_plain_attention
@@ -32,6 +35,7 @@ _OBJECTIVES: dict[Method, type[TaughtObjective]] = {
     "guidance": GuidanceObjective,
     "consistency": ConsistencyObjective,
     "adversarial": AdversarialObjective,
+    "discriminative": DiscriminativeObjective,
 }
 _DATA: dict[str, Any] = {
     "action": "append",
@@ -43,6 +47,7 @@ _HELP = {
     "guidance": "one evaluation a guided step instead of two",
     "consistency": "one to four evaluations a picture",
     "adversarial": "better pictures from a consistency model",
+    "discriminative": "better pictures from any other model",
 }
 
 
@@ -52,7 +57,8 @@ def add_parser(subparsers: Any) -> None:
     methods = distill.add_subparsers(required=True, metavar="METHOD")
     for method in get_args(Method):
         parser = methods.add_parser(method, help=_HELP[method])
-        what = "a consistency model" if method == "adversarial" else "the teacher"
+        itself = method in ("adversarial", "discriminative")  # it is the model that is trained on
+        what = _HELP[method].partition("from ")[2] if itself else "the teacher"
         parser.add_argument("model", type=Path, help=f"{what}: a model's folder or a step's")
         parser.add_argument("--data", **_DATA)
         parser.add_argument("--name", required=True, help="the new model's name")
@@ -62,7 +68,7 @@ def add_parser(subparsers: Any) -> None:
         parser.add_argument("--until", type=int, help="stop after this step, resumable")
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
         parser.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
-        if method == "adversarial":  # of one model alone, as that is
+        if itself:
             parser.set_defaults(guidance_scale=None, init_from=None)
         else:
             parser.add_argument("--guidance-scale", type=float, help="default: the teacher's")
@@ -88,6 +94,7 @@ def add_parser(subparsers: Any) -> None:
     levels.add_argument("model", type=Path, help="a consistency model's folder or a step's")
     levels.add_argument("--data", **_DATA)
     levels.add_argument("--images", type=int, default=2000, help="to draw each time")
+    add_extractors(levels)
     levels.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     levels.set_defaults(run=find)
 
@@ -114,7 +121,7 @@ def teach(arguments: argparse.Namespace) -> None:
                 f"{manifest.version} has no class for {', '.join(new)}, and a student has its "
                 "teacher's: leave these pictures out, or train the teacher on with them first"
             )
-        copy = student(method, folder, manifest, run, device=device)
+        copy = student(method, folder, manifest, run, data, device=device)
         return copy if parent is None else taught_before(copy, parent, run, data)
 
     known = manifest.classes if has_grown(manifest) else ()
@@ -122,7 +129,13 @@ def teach(arguments: argparse.Namespace) -> None:
 
 
 def student(
-    method: Method, folder: Path, manifest: Manifest, run: Distillation, *, device: torch.device
+    method: Method,
+    folder: Path,
+    manifest: Manifest,
+    run: Distillation,
+    data: Pictures,
+    *,
+    device: torch.device,
 ) -> Lesson:
     """A copy of the teacher, without its dropout, and what it is to learn."""
     model = load_model(folder, device=device)
@@ -130,15 +143,18 @@ def student(
     if plain and run.train.bf16 and computes_bfloat16(device):
         use_plain_attention(model.network)
     teacher = Teacher(model, run.guidance)
+    inputs = prepare_as(manifest, folder, data, flip=run.data.flip, device=device, say=_say)
     facts: dict[str, Any] = {
+        **inputs.facts,
         "teacher": teacher.identity,
         "distilled": run.learned(method, manifest),
     }
-    if method == "adversarial":  # the model itself is trained on
+    if method in ("adversarial", "discriminative"):  # the model itself is trained on
         facts |= Parent(model).facts()
     return Lesson(
         shape=replace(manifest.network, dropout=0.0),
-        objective=_OBJECTIVES[method](run, teacher, device=device),
+        objective=_OBJECTIVES[method](run, teacher, inputs, device=device),
+        inputs=inputs,
         weights={name: value.clone() for name, value in model.network.state_dict().items()},
         distilled=distilled_by(method, manifest, run),
         facts=facts,
@@ -147,7 +163,12 @@ def student(
 
 def taught_before(student: Lesson, parent: Parent, run: Distillation, data: Pictures) -> Lesson:
     """The same lesson for a student that knows something already."""
-    parent.require_alike(run, data, autoencoder=None)
+    assert student.inputs is not None
+    parent.require_alike(run, data, autoencoder=student.inputs.facts.get("autoencoder"))
     inherited = parent.weights_for(student.shape, data.classes, run.train.seed)
-    print(summary(parent, inherited), file=sys.stderr, flush=True)
+    _say(summary(parent, inherited))
     return replace(student, weights=inherited.weights, facts={**student.facts, **parent.facts()})
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from training.distillation.options import Distillation, Gaps
 from training.distillation.teacher import TaughtObjective, Teacher
+from training.encoding.inputs import Inputs
 from training.run.levels import LogNormalLevels, alpha_sigma
 from training.run.objective import Draws, Forward, Noised
 
@@ -49,8 +50,10 @@ class Pair(Noised):
 class ConsistencyObjective(TaughtObjective):
     """The distance of estimates at two levels of one path, a gap or several apart."""
 
-    def __init__(self, run: Distillation, teacher: Teacher, *, device: torch.device) -> None:
-        super().__init__(run, teacher, device=device)
+    def __init__(
+        self, run: Distillation, teacher: Teacher, inputs: Inputs, *, device: torch.device
+    ) -> None:
+        super().__init__(run, teacher, inputs, device=device)
         assert run.diffusion.prediction == "v"
         assert isinstance(run.distill, Gaps)
         self._gaps = run.distill
@@ -122,7 +125,9 @@ class ConsistencyObjective(TaughtObjective):
         for t, alpha, sigma in zip(*steps, strict=True):
             with self.autocast():
                 output = self._teacher.output(here)
-            estimate = (here.alpha * here.x_t - here.sigma * output).clamp(-1, 1)
+            estimate = here.alpha * here.x_t - here.sigma * output
+            if self._run.diffusion.clip:
+                estimate = estimate.clamp(-1, 1)
             kept = (sigma / alpha) / (here.sigma / here.alpha)
             width, towards = -kept.log(), estimate
             if before is not None:

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
-from models.checkpoint import MANIFEST, Model, load_model, read_manifest, resolve, write_manifest
+from models.checkpoint import MANIFEST, load_model, read_manifest, resolve, write_manifest
 from models.distilled import Consistency
 from models.manifest import Defaults, Manifest
 from training.devices import pick_device
@@ -43,16 +43,16 @@ def find(arguments: argparse.Namespace) -> None:
         images=arguments.images,
         by_class=bool(model.manifest.classes),
         metrics=["distances"],
-        extractors=[],
+        extractors=arguments.extractor,
         device=device,
         say=lambda _text: None,
     )
 
     def distance(levels: Levels) -> float:
         """The Fréchet distance of pictures drawn with these levels."""
-        manifest = with_levels(model.manifest, levels)
+        moved = replace(model, manifest=with_levels(model.manifest, levels))
         settings = Defaults(sampler="consistency", steps=len(levels) + 1)
-        found = judge.measure(Model(model.network, manifest), settings)
+        found = judge.measure(moved, settings)
         (features,) = found.features.values()
         frechet = features.drawn[0].frechet
         print(f"{len(levels) + 1} steps, levels {list(levels)}: {frechet:.3f}", flush=True)

@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from models.distilled import BakedGuidance, Consistency, Distilled
+from models.distilled import AnySampler, BakedGuidance, Consistency, Distilled
 from models.guidance import WHOLE, needs_null_class
 from models.manifest import Manifest
+from models.sampler import SAMPLERS
 from training.config import Run, build_sections, read_toml
 from training.errors import TrainingError
 from training.pictures.data import has_grown
 from training.sections import Data, Publish, Train
 
-Method = Literal["guidance", "consistency", "adversarial"]
+Method = Literal["guidance", "consistency", "adversarial", "discriminative"]
 
 _DEFAULTS: dict[Method, dict[str, dict[str, Any]]] = {
     "guidance": {
@@ -61,6 +62,21 @@ _DEFAULTS: dict[Method, dict[str, dict[str, Any]]] = {
             "save_every": 100,
         },
         "publish": {"sampler": "consistency"},
+    },
+    "discriminative": {
+        "train": {
+            "steps": 800,
+            "batch_size": 32,
+            "learning_rate": 1e-4,
+            "final_learning_rate": 5e-6,
+            "warmup_steps": 50,
+            "ema_decay": 0.998,
+            "noise_density": "lognormal",
+            "noise_mean": 0.3,
+            "noise_std": 1.2,
+            "save_every": 100,
+        },
+        "publish": {},
     },
 }
 
@@ -141,16 +157,38 @@ class Critique:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Discrimination:
+    """`[distill]` of a discriminative one.
+
+    Attributes:
+        drawings: pictures that the model is to draw, and then to be told from.
+        beta: how much a change of the squared error says, as a logarithm of likelihoods.
+        drawn_weight: of mistaking drawn pictures, beside that of real ones, which is 1.
+    """
+
+    drawings: int = 8192
+    beta: float = 0.05
+    drawn_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.drawings < 1:
+            raise TrainingError(f"distill.drawings = {self.drawings} is below 1")
+        for name in ("beta", "drawn_weight"):
+            if (value := getattr(self, name)) <= 0:
+                raise TrainingError(f"distill.{name} = {value} is not above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Distillation(Run):
     """A run that learns from a teacher."""
 
-    distill: Guided | Critique
+    distill: Guided | Critique | Discrimination
 
     @property
     def guidance(self) -> BakedGuidance:
         """What the teacher is guided by; what the student's weights will hold."""
         distill = self.distill
-        if isinstance(distill, Critique):  # the model as it is
+        if not isinstance(distill, Guided):  # the model as it is
             return BakedGuidance(scale=1.0)
         assert distill.guidance_scale is not None
         try:
@@ -167,6 +205,8 @@ class Distillation(Run):
                 **learned,
                 "levels": [list(one) for one in teacher.distilled.consistency.levels],
             }
+        if not isinstance(self.distill, Guided):
+            return learned
         learned.pop("levels", None)  # they are of the drawing
         interval = self.distill.guidance_interval
         return {**learned, "guidance_interval": None if interval is None else list(interval)}
@@ -186,14 +226,9 @@ def load_distillation(
         TrainingError: what does not belong in it, or cannot be distilled from this teacher.
     """
     raw = _with_defaults(_DEFAULTS[method], read_toml(path, overrides))
-    own = raw["publish"]
-    if method == "guidance":
-        own.setdefault("sampler", teacher.defaults.sampler)
-    if method != "consistency":
-        own.setdefault("steps", teacher.defaults.steps)
-    own.setdefault("guidance_scale", 1.0)
     raw.setdefault("distill", {})
-    if method != "adversarial":
+    _publish_as(method, teacher, raw["publish"])
+    if method in ("guidance", "consistency"):
         _guide(raw["distill"], teacher)
     kinds = {"train": Train, "publish": Publish, "distill": _KINDS[method]}
     sections = build_sections(path or "the command line", raw, kinds)
@@ -206,6 +241,26 @@ def load_distillation(
     except ValueError as error:
         raise TrainingError(f"[publish] {error}") from error
     return run
+
+
+def _publish_as(method: Method, teacher: Manifest, publish: dict[str, Any]) -> None:
+    """Fill in how the student is drawn from: as the teacher, where it can be."""
+    defaults = teacher.defaults
+    if method != "consistency":
+        publish.setdefault("steps", defaults.steps)
+    if method == "guidance":
+        publish.setdefault("sampler", defaults.sampler)
+    if method == "discriminative":
+        publish.setdefault("sampler", plain_sampler(teacher))
+        publish.setdefault("guidance_scale", defaults.guidance_scale)
+        publish.setdefault("guidance_interval", list(defaults.guidance_interval))
+    publish.setdefault("guidance_scale", 1.0)
+
+
+def plain_sampler(model: Manifest) -> AnySampler:
+    """The model's default sampler, or one in its place that came by no distillation."""
+    own = model.defaults.sampler
+    return own if own in SAMPLERS else "dpmpp_2m"
 
 
 def _guide(distill: dict[str, Any], teacher: Manifest) -> None:
@@ -227,14 +282,17 @@ def distilled_by(method: Method, teacher: Manifest, run: Distillation) -> Distil
         return Distilled(guidance=guidance)
     if method == "adversarial":
         return teacher.distilled
+    if method == "discriminative":  # tables were learned for the weights before
+        return Distilled(guidance=teacher.distilled.guidance)
     assert isinstance(run.distill, Gaps)
     return Distilled(guidance=guidance, consistency=run.distill.consistency())
 
 
-_KINDS: dict[Method, type[Guided | Critique]] = {
+_KINDS: dict[Method, type[Guided | Critique | Discrimination]] = {
     "guidance": Guided,
     "consistency": Gaps,
     "adversarial": Critique,
+    "discriminative": Discrimination,
 }
 
 
@@ -246,11 +304,11 @@ def _with_defaults(
 
 
 def _data(teacher: Manifest) -> Data:
-    facts = teacher.training
+    facts, pictures = teacher.training, teacher.latent or teacher.network
     config = facts.get("config", {}).get("data", {})
     return Data(
-        size=teacher.network.size,
-        channels=teacher.network.channels,
+        size=pictures.size,
+        channels=pictures.channels,
         class_names=tuple(config.get("class_names", ())) if has_grown(teacher) else teacher.classes,
         label=str(config.get("label", "label")),
         resize="squash" if facts.get("data", {}).get("resize") == "squash" else "crop",
@@ -261,12 +319,16 @@ def _data(teacher: Manifest) -> Data:
 
 def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> None:
     scale, name = run.guidance.scale, teacher.version
-    if teacher.latent is not None or teacher.text is not None:
-        what = "latents" if teacher.latent is not None else "texts"
-        raise TrainingError(f"{name} works with {what}, which students do not learn yet")
-    if method == "adversarial":
-        _require_judgeable(teacher, run.train)
-    elif teacher.distilled.consistency is not None:
+    if teacher.text is not None:
+        raise TrainingError(f"{name} works with texts, which students do not learn yet")
+    if method == "adversarial" and teacher.distilled.consistency is None:
+        raise TrainingError(
+            f"{name} is no consistency model, and a critic can only improve one; make one of it "
+            "with distill consistency, or train it on with distill discriminative"
+        )
+    if method in ("adversarial", "discriminative"):
+        _require_plain(run.train)
+    if method != "adversarial" and teacher.distilled.consistency is not None:
         raise TrainingError(f"{name} is a consistency model already; give the one it came from")
     if teacher.distilled.guidance is not None and (method == "guidance" or scale != 1):
         raise TrainingError(
@@ -280,21 +342,17 @@ def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> 
         )
     if teacher.classes and teacher.null_class is None and needs_null_class(scale):
         raise TrainingError(f"guidance {scale:g} needs a null class, which {name} lacks; use 1")
-    if method != "guidance" and teacher.diffusion.prediction != "v":
+    if method in ("consistency", "adversarial") and teacher.diffusion.prediction != "v":
         raise TrainingError(
             f"{name} predicts {teacher.diffusion.prediction}, and only v gives good estimates at "
             'every noise level; train a teacher with diffusion.prediction = "v"'
         )
 
 
-def _require_judgeable(model: Manifest, train: Train) -> None:
-    if model.distilled.consistency is None:
-        raise TrainingError(
-            f"{model.version} is no consistency model, and a critic can only improve one; make one "
-            "of it with distill consistency"
-        )
+def _require_plain(train: Train) -> None:
     for key in ("uncertainty", "min_snr_gamma", "compile"):
         if value := getattr(train, key):
             raise TrainingError(
-                f"train.{key} = {value} is for networks that learn without a critic; leave it out"
+                f"train.{key} = {value} is for networks that learn without being told apart from "
+                "pictures; leave it out"
             )

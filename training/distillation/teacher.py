@@ -13,6 +13,7 @@ from models.distilled import BakedGuidance
 from models.guidance import evaluations
 from models.sampler import END_HALF_LOG_SNR, START_HALF_LOG_SNR
 from training.distillation.options import Distillation
+from training.encoding.inputs import Inputs
 from training.run.objective import Noised, Objective
 
 
@@ -56,10 +57,18 @@ class Teacher:
 class TaughtObjective(Objective):
     """An objective that a teacher has a part in; classes are the teacher's."""
 
-    def __init__(self, run: Distillation, teacher: Teacher, *, device: torch.device) -> None:
+    def __init__(
+        self, run: Distillation, teacher: Teacher, inputs: Inputs, *, device: torch.device
+    ) -> None:
         network = teacher.model.manifest.network
         classes, null_class = network.num_class_embeds is not None, network.null_class
-        super().__init__(run, classes=classes, null_class=null_class, device=device)
+        super().__init__(
+            run,
+            classes=classes,
+            null_class=null_class,
+            device=device,
+            shape=inputs.shape,
+        )
         self._teacher = teacher
 
 

@@ -13,7 +13,15 @@ import torch
 
 from models.autoencoder import AutoencoderError, read_config
 from models.checkpoint import file_sha256
-from models.companions import AUTOENCODER_WEIGHTS, CONFIG, Latent, Text, autoencoder_files
+from models.companions import (
+    AUTOENCODER,
+    AUTOENCODER_WEIGHTS,
+    CONFIG,
+    Latent,
+    Text,
+    autoencoder_files,
+)
+from models.manifest import Manifest
 from models.unet import UNetConfig
 from training.config import Config
 from training.encoding import latents, texts
@@ -124,6 +132,40 @@ def prepare(
         companions=companions,
         facts=facts,
         reconstruction=measured,
+        weights=data.weights,
+    )
+
+
+def prepare_as(
+    manifest: Manifest,
+    folder: Path,
+    data: Pictures,
+    *,
+    flip: bool,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Inputs:
+    """Encode a data set by the autoencoder of a checkpoint of ours, for what begins as its network.
+
+    Args:
+        folder: the checkpoint's, whose autoencoder goes along.
+        flip: whether pictures may be mirrored.
+
+    Raises:
+        TrainingError: the cache cannot be written.
+    """
+    latent = manifest.latent
+    if latent is None:
+        return Inputs(images=data.images, labels=data.labels, weights=data.weights)
+    vae = folder / AUTOENCODER
+    found = latents.encoded(data, vae, flip=flip, device=device, say=say, scale=latent.scale)
+    return Inputs(
+        images=found.values,
+        labels=data.labels,
+        latent=latent,
+        companions=autoencoder_files(vae),
+        facts={"autoencoder": file_sha256(vae / AUTOENCODER_WEIGHTS)},
+        reconstruction=manifest.training.get("reconstruction", {}),
         weights=data.weights,
     )
 

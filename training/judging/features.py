@@ -10,6 +10,7 @@ weights are read without running what may be pickled in them.
 Shapes: pictures (N, C, H, W) uint8; features (N, D) float32.
 """
 
+import argparse
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ from training.judging.dinov2 import VisionTransformer
 from training.judging.inception import InceptionV3
 
 CLASSIFIER = "classifier"
-FROM_FILE = ("inception", "dinov2")
-NAMES = (CLASSIFIER, "efficientnet", *FROM_FILE)
+_FROM_FILE = ("inception", "dinov2")
+_KNOWN = ", ".join([CLASSIFIER, "efficientnet", *(f"{name}=FILE" for name in _FROM_FILE)])
 _BATCH = 64
 _EFFICIENTNET_SIDE = 128  # more costs minutes, and what is judged here has 28 to 64 pixels
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -39,7 +40,7 @@ class Extractor:
     """A network that turns pixels in [-1, 1] into features.
 
     Attributes:
-        key: its short name, as `NAMES` has it.
+        key: its short name, as the command line has it.
         name: what exactly it is, for whoever compares figures.
     """
 
@@ -55,6 +56,18 @@ class Extractor:
         return torch.cat(
             [self.network(to_pixels(part).to(self.device)).float().cpu() for part in parts]
         )
+
+
+def add_extractors(parser: argparse.ArgumentParser) -> None:
+    """Which features to compare by, on a command line."""
+    parser.add_argument(
+        "--extractor",
+        action="append",
+        default=[],
+        metavar="NAME[=FILE]",
+        help=f"{_KNOWN}; may be given several times (default: classifier, efficientnet without "
+        "classes)",
+    )
 
 
 def of_classifier(classifier: Classifier) -> Extractor:
@@ -73,16 +86,15 @@ def open_extractor(wanted: str, *, device: torch.device) -> Extractor:
     key, _, file = wanted.partition("=")
     if key == "efficientnet" and not file:
         return _efficientnet(device)
-    if key in FROM_FILE and file:
+    if key in _FROM_FILE and file:
         state = _read_weights(Path(file))
         return (_inception if key == "inception" else _dinov2)(state, Path(file), device)
-    if key in FROM_FILE:
+    if key in _FROM_FILE:
         raise TrainingError(
             f"extractor {key} needs a file of weights, which no package holds: --extractor "
             f"{key}=FILE; docs/quality.md says which"
         )
-    known = ", ".join(f"{name}=FILE" if name in FROM_FILE else name for name in NAMES)
-    raise TrainingError(f"--extractor {wanted!r} is not one of {known}")
+    raise TrainingError(f"--extractor {wanted!r} is not one of {_KNOWN}")
 
 
 def _efficientnet(device: torch.device) -> Extractor:

@@ -5,11 +5,15 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
+from PIL import Image
 
 from models import Model, load_model
 from models.checkpoint import read_manifest, resolve
+from tests.companions import write_autoencoder
 from tests.training.data import CONFIG, NAMES, write_idx
+from training.__main__ import main
 from training.config import load_config
 from training.distillation.command import student
 from training.distillation.options import Distillation, Method, load_distillation
@@ -61,10 +65,36 @@ def distillation(folder: Path, method: Method, *overrides: str, name: str) -> Di
 def student_run(tmp_path: Path, method: Method, *overrides: str, name: str = "student") -> Trainer:
     folder = resolve(teacher(tmp_path))
     run = distillation(folder, method, *overrides, name=name)
-    lesson = student(method, folder, read_manifest(folder), run, device=CPU)
     data = pictures(tmp_path)
+    lesson = student(method, folder, read_manifest(folder), run, data, device=CPU)
     return Trainer(run, data, lesson, out=tmp_path / "models", device=CPU, commit="unknown")
 
 
 def published(run: Trainer) -> Model:
     return load_model(run.folder)
+
+
+def write_shapes(folder: Path) -> Path:
+    """RGB pictures of 16x16 pixels, sixteen of each class, in folders that are named after it."""
+    random = np.random.default_rng(0)
+    for index, name in enumerate(NAMES):
+        (folder / name).mkdir(parents=True)
+        for count in range(16):
+            pixels = random.integers(0, 80, (16, 16, 3), dtype=np.uint8)
+            pixels[4:12, 4:12, index] += 160
+            Image.fromarray(pixels).save(folder / name / f"{count}.png")
+    return folder
+
+
+def latent_teacher(tmp_path: Path, data: Path, *, mirrored: bool) -> Path:
+    """The folder of a model that has seen a step of the latents of these pictures."""
+    vae = write_autoencoder(tmp_path / "vae")
+    config = tmp_path / "latents.toml"
+    config.write_text(CONFIG.replace("[8, 8]", "[16, 16]").replace("channels = 1", "channels = 3"))
+    settings = [f"latent.autoencoder={vae}", "diffusion.clip=false", "train.steps=1"]
+    settings += [f"data.flip={str(mirrored).lower()}", "network.attention=[4]"]
+    settings += ["data.class_names=[]"]
+    given = ["--data", str(data), "--out", str(tmp_path / "models")]
+    sets = [part for one in settings for part in ("--set", one)]
+    assert main(["train", str(config), *given, *sets]) == 0
+    return tmp_path / "models" / "latents"

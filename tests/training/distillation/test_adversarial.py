@@ -37,8 +37,8 @@ def finishing(tmp_path: Path, *overrides: str, name: str = "finished") -> Traine
         run.close()
     folder = resolve(first)
     config = distillation(folder, "adversarial", *overrides, name=name)
-    lesson = student("adversarial", folder, read_manifest(folder), config, device=CPU)
     data = pictures(tmp_path)
+    lesson = student("adversarial", folder, read_manifest(folder), config, data, device=CPU)
     return Trainer(config, data, lesson, out=tmp_path / "models", device=CPU, commit="unknown")
 
 

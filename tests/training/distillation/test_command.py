@@ -8,8 +8,9 @@ from PIL import Image
 
 from models import load_model
 from models.checkpoint import steps_of
+from models.sample import draw
 from tests.training.data import NAMES
-from tests.training.distillation.support import pictures, teacher
+from tests.training.distillation.support import latent_teacher, pictures, teacher, write_shapes
 from training.__main__ import main
 
 
@@ -143,3 +144,34 @@ def test_what_cannot_be_is_refused_before_anything_is_read(
 ) -> None:
     assert main(words(tmp_path, "consistency", *more)) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_model_of_latents_is_distilled_in_its_own_latents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirrored: bool
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data, models = write_shapes(tmp_path / "shapes"), tmp_path / "models"
+    latents = latent_teacher(tmp_path, data, mirrored=mirrored)
+    given = ["--data", str(data), "--out", str(models), "--set", "train.batch_size=8"]
+    first = ["distill", "consistency", str(latents), "--name", "few", *given, "--steps", "2"]
+    assert main([*first, "--guidance-scale", "2", "--until", "1"]) == 0
+    assert main([*first, "--guidance-scale", "2", "--resume"]) == 0
+    critic = ["distill", "adversarial", str(models / "few"), "--name", "sharper", *given]
+    assert main([*critic, "--steps", "1"]) == 0
+    old, new = load_model(latents), load_model(models / "sharper")
+    assert new.manifest.latent == old.manifest.latent
+    assert new.manifest.picture_shape == (3, 16, 16)
+    assert new.manifest.training["autoencoder"] == old.manifest.training["autoencoder"]
+    assert new.manifest.training["config"]["data"]["flip"] is mirrored
+    assert new.autoencoder is not None
+    assert old.autoencoder is not None
+    assert new.autoencoder.scale == old.autoencoder.scale
+    drawn = draw(
+        new.network,
+        new.manifest.build_table("consistency", 2),
+        seeds=torch.arange(3),
+        labels=torch.arange(3),
+        clip=False,
+    )
+    assert new.autoencoder.decode(drawn).shape == (3, 3, 16, 16)

@@ -189,13 +189,13 @@ def test_a_latent_section_that_cannot_be_is_refused(
         trainer(tmp_path, f"latent.autoencoder={vae}", *SETTINGS, *overrides)
 
 
-def test_a_model_of_latents_or_texts_is_not_distilled(
+def test_a_model_of_texts_is_not_distilled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_text_checkpoint(tmp_path, latent=True)
     model = f"{tmp_path}/words"
     common = ["--name", "student", "--data", str(tmp_path), "--out", str(tmp_path)]
     assert main(["distill", "guidance", model, *common]) == 2
-    assert "works with latents, which students do not learn" in capsys.readouterr().err
+    assert "works with texts, which students do not learn" in capsys.readouterr().err
     assert main(["distill", "tables", model, "--steps", "2"]) == 2
     assert "draws from texts, for which no tables" in capsys.readouterr().err

@@ -1,0 +1,203 @@
+"""Discriminative training: real and drawn pictures told apart by a change of the error."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models import load_model
+from models.checkpoint import RESUME, read_manifest, resolve, write_manifest
+from models.distilled import Distilled, LearnedTable
+from models.prediction import target
+from models.sample import draw, to_uint8
+from tests.training.distillation.support import (
+    distillation,
+    pictures,
+    published,
+    student_run,
+    teacher,
+)
+from training.__main__ import main
+from training.distillation.discriminative import Comparisons, DiscriminativeObjective
+from training.errors import TrainingError
+from training.run.loop import Trainer
+
+FEW = "distill.drawings=40"
+ROWS = slice(0, 16)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def better(tmp_path: Path, *overrides: str, name: str = "better") -> Trainer:
+    return student_run(tmp_path, "discriminative", FEW, *overrides, name=name)
+
+
+def objective(run: Trainer) -> DiscriminativeObjective:
+    found = run.lesson.objective
+    assert isinstance(found, DiscriminativeObjective)
+    return found
+
+
+def batch(run: Trainer) -> tuple[Tensor, Tensor, Comparisons]:
+    pixels, labels = torch.tensor(run.data.images[ROWS]), torch.tensor(run.data.labels[ROWS])
+    return pixels, labels, objective(run).draw(0)
+
+
+def test_the_drawings_are_the_teachers_own_unguided_and_drawn_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = better(tmp_path)
+    run.close()
+    assert "drawing 40 pictures by teacher@0000060 (once" in capsys.readouterr().err
+    kept = objective(run)._drawings
+    model = load_model(teacher(tmp_path))
+    assert kept.labels is not None
+    counts = np.bincount(kept.labels) / len(kept)
+    real = np.bincount(run.data.labels) / len(run.data)
+    assert counts == pytest.approx(real, abs=1 / 40)  # classes have their shares
+    expected = draw(
+        model.network,
+        model.manifest.build_table("dpmpp_2m", model.manifest.defaults.steps),
+        seeds=torch.arange(3) + (1 << 40),
+        labels=torch.from_numpy(kept.labels[:3]),
+    )
+    x_0, labels = kept.rows(torch.arange(3))
+    assert torch.equal(x_0, to_uint8(expected).float() / 127.5 - 1)
+    assert labels is not None
+    assert labels.tolist() == kept.labels[:3].tolist()
+    better(tmp_path, name="again").close()
+    assert "drawing" not in capsys.readouterr().err
+
+
+def test_a_student_that_has_not_changed_cannot_tell(tmp_path: Path) -> None:
+    run = better(tmp_path, "distill.drawn_weight=0.5")
+    pixels, labels, draws = batch(run)
+    loss = objective(run).loss(run.learner.network, pixels, labels, draws, ROWS)
+    assert loss.item() == pytest.approx(1.5 * math.log(2), rel=1e-6)
+    # What it learns: half a likelihood more of the real, and half a likelihood less of the drawn.
+    real = objective(run).noised(pixels, labels, draws, ROWS)
+    x_0, own = objective(run)._drawings.rows(draws.drawn)
+    assert own is not None
+    null_class = run.learner.network.config.null_class
+    assert null_class is not None
+    told = torch.where(draws.unlabelled, null_class, own)
+    drawn = replace(real, x_0=x_0, x_t=real.alpha * x_0 + real.sigma * real.noise, labels=told)
+    sums = []
+    for part in (real, drawn):
+        wanted = target("v", part.x_0, part.noise, part.alpha, part.sigma)
+        output = run.learner.network(part.x_t, part.t, part.labels)
+        sums.append((output - wanted).square().sum() / 16)
+    expected = 0.05 * (0.5 * sums[0] - 0.5 * 0.5 * sums[1])
+    parameters = list(run.learner.network.parameters())
+    for got, whole in zip(
+        torch.autograd.grad(loss, parameters),
+        torch.autograd.grad(expected, parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, whole, rtol=1e-3, atol=1e-5)
+    run.close()
+
+
+def test_the_shares_of_a_batch_sum_to_it(tmp_path: Path) -> None:
+    run = better(tmp_path)
+    run.run(until=2)
+    pixels, labels, draws = batch(run)
+    loss, network = objective(run).loss, run.learner.network
+    with torch.no_grad():
+        whole = loss(network, pixels, labels, draws, ROWS)
+        parts = [
+            loss(network, pixels[rows], labels[rows], draws, rows)
+            for rows in (slice(0, 5), slice(5, 16))
+        ]
+    assert float(whole) != pytest.approx(2 * math.log(2), rel=1e-6)  # it has changed
+    torch.testing.assert_close(sum(parts, torch.zeros(())), whole)
+    run.close()
+
+
+def test_it_learns_to_tell_real_pictures_from_its_own(tmp_path: Path) -> None:
+    given = ["train.steps=60", "train.learning_rate=2e-3", "train.save_every=60"]
+    run = better(tmp_path, *given)
+    run.run(until=60)
+    run.close()
+    network, before = published(run).network, load_model(teacher(tmp_path)).network
+    changed = dict[str, float]()
+    pixels, labels, _ = batch(run)
+    with torch.no_grad():
+        for step in range(8):
+            draws = objective(run).draw(1000 + step)
+            real = objective(run).noised(pixels, labels, draws, ROWS)
+            drawn = objective(run)._noised_drawings(real, draws, ROWS)
+            for name, part in (("real", real), ("drawn", drawn)):
+                errors = [objective(run).square(one, part).sum() for one in (network, before)]
+                changed[name] = changed.get(name, 0.0) + float(errors[0] - errors[1])
+    odds = 0.05 * (changed["drawn"] - changed["real"]) / (8 * 16)
+    assert float(F.sigmoid(torch.tensor(odds))) > 0.55
+
+
+def test_it_goes_on_to_the_same_bits_and_is_asked_as_before(tmp_path: Path) -> None:
+    folder = resolve(teacher(tmp_path))
+    manifest = read_manifest(folder)
+    table = LearnedTable(guidance_scale=1.5, t=(90.0,), a=(0.0,), b=(1.0,), c=(0.0,))
+    defaults = replace(manifest.defaults, sampler="learned", steps=1)
+    learned = replace(manifest, distilled=Distilled(tables=(table,)), defaults=defaults)
+    write_manifest(folder, learned)
+    whole = better(tmp_path, "publish.steps=5", name="whole")
+    whole.run(until=8)
+    first = better(tmp_path, "publish.steps=5")
+    first.run(until=4)
+    second = better(tmp_path, "publish.steps=5")
+    second.resume()
+    second.run(until=8)
+    for run in (whole, first, second):
+        run.close()
+    one, two = (published(run) for run in (whole, second))
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(two.network.state_dict()[name], value)
+    told = one.manifest
+    assert (resolve(whole.folder) / RESUME).is_file()
+    assert told.distilled == Distilled()  # the table was learned for other weights
+    assert told.defaults == replace(defaults, sampler="dpmpp_2m", steps=5)
+    assert [parent["model"] for parent in told.training["lineage"]] == [manifest.version]
+    other = better(tmp_path, "publish.steps=5", "distill.beta=0.1")
+    with pytest.raises(TrainingError, match="was trained with distilled"):
+        other.resume()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("distill.drawings=0", "distill.drawings = 0 is below 1"),
+        ("distill.beta=0", "distill.beta = 0 is not above 0"),
+        ("distill.drawn_weight=-1", "distill.drawn_weight = -1 is not above 0"),
+        ("distill.guidance_scale=2.0", "unknown field 'guidance_scale'"),
+        ("train.uncertainty=true", "leave it out"),
+        ("publish.sampler='learned'", "sampler learned is not among"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(TrainingError, match=message):
+        distillation(teacher(tmp_path), "discriminative", override, name="x")
+
+
+def test_a_consistency_model_is_told_where_to_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = student_run(tmp_path, "consistency")
+    run.run(until=1)
+    run.close()
+    pictures(tmp_path)
+    given = ["--data", str(tmp_path / "data"), "--name", "x", "--out", str(tmp_path)]
+    assert main(["distill", "discriminative", str(run.folder), *given]) == 2
+    assert "student@0000001 is a consistency model already" in capsys.readouterr().err
+    assert main(["distill", "adversarial", str(teacher(tmp_path)), *given]) == 2
+    assert "train it on with distill discriminative" in capsys.readouterr().err

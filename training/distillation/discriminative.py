@@ -1,0 +1,86 @@
+"""Direct discriminative optimization: a network that learns from what it drew itself.
+
+A diffusion model's error on a picture bounds how likely it finds it. So the student and the model
+that it was, compared, say whether a picture is real: the student's error has fallen on those that
+are, and has risen on those that the model drew. Trained to tell the two apart, it comes nearer to
+the real ones (Zheng et al. 2025, arXiv:2503.01103), and stays a diffusion model: drawn by the same
+samplers, guided or not. No other network is needed.
+
+Shapes: B rows of (C, H, W).
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.prediction import target
+from training.distillation.drawings import drawings
+from training.distillation.options import Discrimination, Distillation
+from training.distillation.teacher import TaughtObjective, Teacher
+from training.encoding.inputs import Inputs
+from training.run.objective import Draws, Forward, Noised, step_seed
+
+
+@dataclass(frozen=True)
+class Comparisons(Draws):
+    """A batch's random numbers; (B,) ``drawn`` is which of the drawings stands beside each row."""
+
+    drawn: Tensor
+
+
+class DiscriminativeObjective(TaughtObjective):
+    """The error of telling real pictures from drawn ones by how the prediction error changed."""
+
+    def __init__(
+        self, run: Distillation, teacher: Teacher, inputs: Inputs, *, device: torch.device
+    ) -> None:
+        super().__init__(run, teacher, inputs, device=device)
+        assert isinstance(run.distill, Discrimination)
+        self._discrimination = run.distill
+        self._before = teacher.model.network
+        self._drawings = drawings(
+            teacher, inputs.labels, run.distill.drawings, bf16=run.train.bf16, device=device
+        )
+
+    def draw(self, step: int) -> Comparisons:
+        """A step's random numbers, and which drawings it sees."""
+        draws = super().draw(step)
+        seed = step_seed(self._run.train.seed, step, "drawings")
+        generator = torch.Generator(self._device).manual_seed(seed)
+        drawn = torch.randint(
+            len(self._drawings), (len(draws.t),), device=self._device, generator=generator
+        )
+        return Comparisons(**vars(draws), drawn=drawn)
+
+    def loss(
+        self, forward: Forward, pixels: Tensor, labels: Tensor, draws: Draws, rows: slice
+    ) -> Tensor:
+        """As `Objective.loss`: the mean over pairs of a real and a drawn picture, noised alike."""
+        assert isinstance(draws, Comparisons)
+        real = self.noised(pixels, labels, draws, rows)
+        drawn = self._noised_drawings(real, draws, rows)
+        with torch.no_grad():
+            before = torch.cat([self.square(self._before, part) for part in (real, drawn)])
+        now = torch.cat([self.square(forward, part) for part in (real, drawn)])
+        less_likely_real, less_likely_drawn = (self._discrimination.beta * (now - before)).chunk(2)
+        mistaken = F.softplus(less_likely_real)
+        mistaken = mistaken + self._discrimination.drawn_weight * F.softplus(-less_likely_drawn)
+        return mistaken.sum() / self._run.train.batch_size
+
+    def square(self, forward: Forward, noised: Noised) -> Tensor:
+        """Each row's squared error, summed over the picture, (B,)."""
+        with self.autocast():
+            output = forward(noised.x_t, noised.t, noised.labels)
+        prediction = self._run.diffusion.prediction
+        wanted = target(prediction, noised.x_0, noised.noise, noised.alpha, noised.sigma)
+        return (output.float() - wanted).square().sum(dim=(1, 2, 3))
+
+    def _noised_drawings(self, real: Noised, draws: Comparisons, rows: slice) -> Noised:
+        """The drawings beside these rows, with their noise and where they have no class."""
+        x_0, labels = self._drawings.rows(draws.drawn[rows])
+        if labels is not None and self._null_class is not None:
+            labels = torch.where(draws.unlabelled[rows], self._null_class, labels)
+        x_t = real.alpha * x_0 + real.sigma * real.noise
+        return replace(real, x_0=x_0, x_t=x_t, labels=labels if self._classes else None)
