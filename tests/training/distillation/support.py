@@ -5,9 +5,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
-from PIL import Image
 
 from models import Model, load_model
 from models.checkpoint import read_manifest, resolve
@@ -74,27 +72,14 @@ def published(run: Trainer) -> Model:
     return load_model(run.folder)
 
 
-def write_shapes(folder: Path) -> Path:
-    """RGB pictures of 16x16 pixels, sixteen of each class, in folders that are named after it."""
-    random = np.random.default_rng(0)
-    for index, name in enumerate(NAMES):
-        (folder / name).mkdir(parents=True)
-        for count in range(16):
-            pixels = random.integers(0, 80, (16, 16, 3), dtype=np.uint8)
-            pixels[4:12, 4:12, index] += 160
-            Image.fromarray(pixels).save(folder / name / f"{count}.png")
-    return folder
-
-
-def latent_teacher(tmp_path: Path, data: Path, *, mirrored: bool) -> Path:
+def latent_teacher(tmp_path: Path, *, mirrored: bool = False) -> Path:
     """The folder of a model that has seen a step of the latents of these pictures."""
-    vae = write_autoencoder(tmp_path / "vae")
-    config = tmp_path / "latents.toml"
-    config.write_text(CONFIG.replace("[8, 8]", "[16, 16]").replace("channels = 1", "channels = 3"))
-    settings = [f"latent.autoencoder={vae}", "diffusion.clip=false", "train.steps=1"]
-    settings += [f"data.flip={str(mirrored).lower()}", "network.attention=[4]"]
-    settings += ["data.class_names=[]"]
-    given = ["--data", str(data), "--out", str(tmp_path / "models")]
-    sets = [part for one in settings for part in ("--set", one)]
-    assert main(["train", str(config), *given, *sets]) == 0
+    pictures(tmp_path)
+    vae = write_autoencoder(tmp_path / "vae", in_channels=1, out_channels=1)
+    (tmp_path / "latents.toml").write_text(CONFIG)
+    settings = [f"latent.autoencoder={vae}", f"data.flip={str(mirrored).lower()}"]
+    settings += ["diffusion.clip=false", "train.steps=1"]
+    line = ["train", str(tmp_path / "latents.toml"), "--data", str(tmp_path / "data")]
+    line += [f"--set={setting}" for setting in settings]
+    assert main([*line, "--out", str(tmp_path / "models")]) == 0
     return tmp_path / "models" / "latents"

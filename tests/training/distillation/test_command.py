@@ -10,7 +10,7 @@ from models import load_model
 from models.checkpoint import steps_of
 from models.sample import draw
 from tests.training.data import NAMES
-from tests.training.distillation.support import latent_teacher, pictures, teacher, write_shapes
+from tests.training.distillation.support import latent_teacher, pictures, teacher
 from training.__main__ import main
 
 
@@ -151,9 +151,8 @@ def test_a_model_of_latents_is_distilled_in_its_own_latents(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mirrored: bool
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    data, models = write_shapes(tmp_path / "shapes"), tmp_path / "models"
-    latents = latent_teacher(tmp_path, data, mirrored=mirrored)
-    given = ["--data", str(data), "--out", str(models), "--set", "train.batch_size=8"]
+    latents, models = latent_teacher(tmp_path, mirrored=mirrored), tmp_path / "models"
+    given = ["--data", str(tmp_path / "data"), "--out", str(models), "--set=train.batch_size=8"]
     first = ["distill", "consistency", str(latents), "--name", "few", *given, "--steps", "2"]
     assert main([*first, "--guidance-scale", "2", "--until", "1"]) == 0
     assert main([*first, "--guidance-scale", "2", "--resume"]) == 0
@@ -161,7 +160,7 @@ def test_a_model_of_latents_is_distilled_in_its_own_latents(
     assert main([*critic, "--steps", "1"]) == 0
     old, new = load_model(latents), load_model(models / "sharper")
     assert new.manifest.latent == old.manifest.latent
-    assert new.manifest.picture_shape == (3, 16, 16)
+    assert new.manifest.picture_shape == (1, 8, 8)
     assert new.manifest.training["autoencoder"] == old.manifest.training["autoencoder"]
     assert new.manifest.training["config"]["data"]["flip"] is mirrored
     assert new.autoencoder is not None
@@ -174,4 +173,5 @@ def test_a_model_of_latents_is_distilled_in_its_own_latents(
         labels=torch.arange(3),
         clip=False,
     )
-    assert new.autoencoder.decode(drawn).shape == (3, 3, 16, 16)
+    assert drawn.shape == (3, 4, 4, 4)
+    assert new.autoencoder.decode(drawn).shape == (3, 1, 8, 8)

@@ -7,7 +7,7 @@ import pytest
 
 from models import load_model
 from tests.training.data import write_idx
-from tests.training.distillation.support import student_run, teacher
+from tests.training.distillation.support import latent_teacher, student_run, teacher
 from training.__main__ import main
 from training.distillation.levels import Levels, descend
 
@@ -56,3 +56,20 @@ def test_what_was_found_stands_in_the_manifest(
     assert distances[str(list(consistency.levels[1]))] == min(distances.values())
     assert main(["distill", "levels", str(teacher(tmp_path)), *given]) == 2
     assert "is no consistency model" in capsys.readouterr().err
+
+
+def test_a_model_of_latents_is_judged_by_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torchmetrics")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_idx(tmp_path / "data", train=200, test=120)
+    given, few = ["--data", str(tmp_path / "data")], str(tmp_path / "models" / "few")
+    line = ["distill", "consistency", str(latent_teacher(tmp_path)), *given, "--steps", "1"]
+    line += ["--name", "few", "--out", str(tmp_path / "models")]
+    assert main([*line, "--set=distill.levels=[[], [2.0]]", "--set=train.batch_size=8"]) == 0
+    search = ["distill", "levels", few, *given, "--images", "100"]
+    assert main(search) == 0
+    assert ", noted in" in capsys.readouterr().out
+    assert main([*search, "--extractor", "eyes"]) == 2
+    assert "'eyes' is not one of classifier, efficientnet" in capsys.readouterr().err
