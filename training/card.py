@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.companions import called
+from models.companions import AUTOENCODER, called
 from models.manifest import Manifest, step_name
 
 CARD = "README.md"
@@ -201,14 +201,15 @@ def _encoders(manifest: Manifest) -> list[str]:
             f"Reads {manifest.text.tokens} tokens of a caption as states of the text encoder "
             f"`{called(config['text']['encoder'])}`."
         )
-    if manifest.latent and config.get("latent"):
+    if manifest.latent:
+        named = config.get("latent") or {"autoencoder": AUTOENCODER}  # a student names none
         height, width = manifest.network.size
         found, how_well = manifest.training.get("reconstruction"), ""
         if found:
             how_well = f" (PSNR {found['psnr']:.1f} dB on {found['pictures']} unseen pictures)"
         lines.append(
             f"Draws latents of {width}x{height}, which the autoencoder "
-            f"`{called(config['latent']['autoencoder'])}` decodes{how_well}."
+            f"`{called(named['autoencoder'])}` decodes{how_well}."
         )
     return lines
 

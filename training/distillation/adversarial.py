@@ -21,7 +21,7 @@ from training.distillation.teacher import TaughtObjective, Teacher
 from training.encoding.inputs import Inputs
 from training.run.objective import Draws, Forward, Noised, step_seed
 
-_JITTER = 0.1  # standard deviation, of pixels in [-1, 1]
+_JITTER = 0.1  # standard deviation, of pixels in [-1, 1] or latents of unit variance
 
 
 @dataclass(frozen=True)

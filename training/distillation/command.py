@@ -22,7 +22,7 @@ from training.distillation.teacher import TaughtObjective, Teacher
 from training.encoding.inputs import prepare_as
 from training.errors import TrainingError
 from training.judging.drawing import add_guidance
-from training.judging.features import add_extractors
+from training.judging.features import KNOWN
 from training.pictures.data import Pictures, has_grown
 from training.pictures.mixture import Asked
 from training.run.attention import use_plain_attention
@@ -47,13 +47,13 @@ _HELP = {
     "guidance": "one evaluation a guided step instead of two",
     "consistency": "one to four evaluations a picture",
     "adversarial": "better pictures from a consistency model",
-    "discriminative": "better pictures from any other model",
+    "discriminative": "better pictures from a diffusion model",
 }
 
 
 def add_parser(subparsers: Any) -> None:
     """Add `distill` to the command line; argparse has no public type for ``subparsers``."""
-    distill = subparsers.add_parser("distill", help="fewer evaluations from a trained model")
+    distill = subparsers.add_parser("distill", help="better or cheaper pictures of a model")
     methods = distill.add_subparsers(required=True, metavar="METHOD")
     for method in get_args(Method):
         parser = methods.add_parser(method, help=_HELP[method])
@@ -94,13 +94,17 @@ def add_parser(subparsers: Any) -> None:
     levels.add_argument("model", type=Path, help="a consistency model's folder or a step's")
     levels.add_argument("--data", **_DATA)
     levels.add_argument("--images", type=int, default=2000, help="to draw each time")
-    add_extractors(levels)
+    levels.add_argument(
+        "--extractor",
+        metavar="NAME[=FILE]",
+        help=f"{KNOWN} (default: classifier, efficientnet without classes)",
+    )
     levels.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
     levels.set_defaults(run=find)
 
 
 def teach(arguments: argparse.Namespace) -> None:
-    """Train a student of MODEL, or MODEL itself with a critic, and publish its checkpoints."""
+    """Train a student of MODEL, or MODEL itself, and publish its checkpoints."""
     folder, method = resolve(arguments.model), arguments.method
     manifest, parent = read_manifest(folder), parent_of(arguments)
     overrides = list(arguments.set)
@@ -115,8 +119,16 @@ def teach(arguments: argparse.Namespace) -> None:
     run = with_sources(run, asked)
 
     def lesson(data: Pictures, device: torch.device) -> Lesson:
+        if bool(manifest.classes) != bool(data.classes):
+            raise TrainingError(
+                f"{manifest.version} has classes, and the pictures have none: put them into a "
+                "folder that is named after their class"
+                if manifest.classes
+                else f"{manifest.version} knows no classes, and the pictures are in folders of "
+                "classes: put them all into one"
+            )
         new = [name for name in data.classes if name not in manifest.classes]
-        if manifest.classes and new:
+        if new:
             raise TrainingError(
                 f"{manifest.version} has no class for {', '.join(new)}, and a student has its "
                 "teacher's: leave these pictures out, or train the teacher on with them first"
@@ -151,13 +163,14 @@ def student(
     }
     if method in ("adversarial", "discriminative"):  # the model itself is trained on
         facts |= Parent(model).facts()
+    objective = _OBJECTIVES[method](run, teacher, inputs, device=device)
     return Lesson(
         shape=replace(manifest.network, dropout=0.0),
-        objective=_OBJECTIVES[method](run, teacher, inputs, device=device),
+        objective=objective,
         inputs=inputs,
         weights={name: value.clone() for name, value in model.network.state_dict().items()},
         distilled=distilled_by(method, manifest, run),
-        facts=facts,
+        facts={**facts, **objective.facts},
     )
 
 

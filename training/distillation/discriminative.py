@@ -41,8 +41,14 @@ class DiscriminativeObjective(TaughtObjective):
         self._discrimination = run.distill
         self._before = teacher.model.network
         self._drawings = drawings(
-            teacher, inputs.labels, run.distill.drawings, bf16=run.train.bf16, device=device
+            teacher,
+            inputs,
+            run.distill.drawings,
+            unlabelled=run.train.label_dropout,
+            bf16=run.train.bf16,
+            device=device,
         )
+        self.facts = {"drawings": self._drawings.key}
 
     def draw(self, step: int) -> Comparisons:
         """A step's random numbers, and which drawings it sees."""
@@ -78,9 +84,7 @@ class DiscriminativeObjective(TaughtObjective):
         return (output.float() - wanted).square().sum(dim=(1, 2, 3))
 
     def _noised_drawings(self, real: Noised, draws: Comparisons, rows: slice) -> Noised:
-        """The drawings beside these rows, with their noise and where they have no class."""
+        """The drawings beside these rows, with their noise, as of what they were drawn as."""
         x_0, labels = self._drawings.rows(draws.drawn[rows])
-        if labels is not None and self._null_class is not None:
-            labels = torch.where(draws.unlabelled[rows], self._null_class, labels)
         x_t = real.alpha * x_0 + real.sigma * real.noise
-        return replace(real, x_0=x_0, x_t=x_t, labels=labels if self._classes else None)
+        return replace(real, x_0=x_0, x_t=x_t, labels=labels)

@@ -16,11 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.arithmetic import in_bfloat16
+from models.arithmetic import computes_bfloat16, in_bfloat16
 from models.checkpoint import WEIGHTS
 from models.sample import draw, to_uint8
-from training.distillation.options import plain_sampler
+from training.distillation.options import plain_drawing
 from training.distillation.teacher import Teacher
+from training.encoding.inputs import Inputs
 from training.errors import TrainingError
 from training.judging.drawing import class_turns
 from training.pictures.cache import cache_folder, fresh_folder
@@ -35,11 +36,13 @@ class Drawings:
     """A teacher's pictures, not guided: (N, C, H, W) as a network's inputs are, and (N,) classes.
 
     Attributes:
-        labels: None where the teacher has no classes.
+        labels: what each was drawn as, the null class among them; None: the teacher has no classes.
+        key: a digest of all that they depend on.
     """
 
     images: npt.NDArray[Any]
     labels: npt.NDArray[np.int64] | None
+    key: str
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,25 +58,32 @@ class Drawings:
 
 def drawings(
     teacher: Teacher,
-    real_labels: npt.NDArray[np.int64],
+    inputs: Inputs,
     count: int,
     *,
+    unlabelled: float,
     bf16: bool,
     device: torch.device,
 ) -> Drawings:
     """Pictures of the teacher, by its default sampler and steps, drawn now if none are cached.
 
     Args:
-        real_labels: classes have their shares.
+        inputs: the real ones: classes have their shares.
+        unlabelled: share that is drawn as of the null class, where the teacher has one.
         bf16: multiply in bfloat16, where the device computes in it.
 
     Raises:
         TrainingError: they cannot be kept.
     """
     manifest = teacher.model.manifest
-    labels = class_turns(real_labels, count) if manifest.classes else None
-    sampler, steps = plain_sampler(manifest), manifest.defaults.steps
-    text = f"{_VERSION} {manifest.files[WEIGHTS].sha256} {sampler} {steps} {count} {bf16}"
+    labels = None
+    if manifest.classes:
+        labels = class_turns(inputs.labels, count, weights=inputs.weights)
+        if manifest.null_class is not None:
+            labels[count - round(unlabelled * count) :] = manifest.null_class
+    bf16 = bf16 and computes_bfloat16(device)
+    text = f"{_VERSION} {manifest.files[WEIGHTS].sha256} {manifest.diffusion} {count} {bf16}"
+    text += f" {plain_drawing(manifest)} {manifest.latent is None}"
     asked = b"" if labels is None else labels.tobytes()
     key = hashlib.sha256(text.encode() + asked).hexdigest()[:24]
     parent = cache_folder() / "drawings"
@@ -83,7 +93,7 @@ def drawings(
             _say(f"drawing {count} pictures by {manifest.version} (once, cached in {parent})")
             with fresh_folder(parent, key) as fresh, in_bfloat16(device, wanted=bf16):
                 np.save(fresh / "drawn.npy", _draw(teacher, labels, count))
-        return Drawings(np.load(parent / key / "drawn.npy", mmap_mode="r"), labels)
+        return Drawings(np.load(parent / key / "drawn.npy", mmap_mode="r"), labels, key)
     except OSError as error:
         raise TrainingError(
             f"the drawings cannot be kept in {parent}: {error}; free some space, or set "
@@ -94,7 +104,7 @@ def drawings(
 def _draw(teacher: Teacher, labels: npt.NDArray[np.int64] | None, count: int) -> npt.NDArray[Any]:
     model = teacher.model
     manifest = model.manifest
-    table = manifest.build_table(plain_sampler(manifest), manifest.defaults.steps)
+    table = manifest.build_table(*plain_drawing(manifest))
     parts: list[npt.NDArray[Any]] = []
     began = time.monotonic()
     for rows in torch.split(torch.arange(count), _BATCH):

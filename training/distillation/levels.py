@@ -43,7 +43,7 @@ def find(arguments: argparse.Namespace) -> None:
         images=arguments.images,
         by_class=bool(model.manifest.classes),
         metrics=["distances"],
-        extractors=arguments.extractor,
+        extractors=[arguments.extractor] if arguments.extractor else [],
         device=device,
         say=lambda _text: None,
     )

@@ -246,21 +246,23 @@ def load_distillation(
 def _publish_as(method: Method, teacher: Manifest, publish: dict[str, Any]) -> None:
     """Fill in how the student is drawn from: as the teacher, where it can be."""
     defaults = teacher.defaults
-    if method != "consistency":
-        publish.setdefault("steps", defaults.steps)
     if method == "guidance":
         publish.setdefault("sampler", defaults.sampler)
+    if method in ("guidance", "adversarial"):
+        publish.setdefault("steps", defaults.steps)
     if method == "discriminative":
-        publish.setdefault("sampler", plain_sampler(teacher))
+        sampler, steps = plain_drawing(teacher)
+        publish.setdefault("sampler", sampler)
+        publish.setdefault("steps", steps)
         publish.setdefault("guidance_scale", defaults.guidance_scale)
         publish.setdefault("guidance_interval", list(defaults.guidance_interval))
     publish.setdefault("guidance_scale", 1.0)
 
 
-def plain_sampler(model: Manifest) -> AnySampler:
-    """The model's default sampler, or one in its place that came by no distillation."""
-    own = model.defaults.sampler
-    return own if own in SAMPLERS else "dpmpp_2m"
+def plain_drawing(model: Manifest) -> tuple[AnySampler, int]:
+    """The model's default sampler and steps, or those in the place of a learned table's."""
+    sampler, steps = model.defaults.sampler, model.defaults.steps
+    return (sampler, steps) if sampler in SAMPLERS else ("dpmpp_2m", 20)
 
 
 def _guide(distill: dict[str, Any], teacher: Manifest) -> None:
@@ -283,7 +285,7 @@ def distilled_by(method: Method, teacher: Manifest, run: Distillation) -> Distil
     if method == "adversarial":
         return teacher.distilled
     if method == "discriminative":  # tables were learned for the weights before
-        return Distilled(guidance=teacher.distilled.guidance)
+        return Distilled()
     assert isinstance(run.distill, Gaps)
     return Distilled(guidance=guidance, consistency=run.distill.consistency())
 
@@ -330,7 +332,9 @@ def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> 
         _require_plain(run.train)
     if method != "adversarial" and teacher.distilled.consistency is not None:
         raise TrainingError(f"{name} is a consistency model already; give the one it came from")
-    if teacher.distilled.guidance is not None and (method == "guidance" or scale != 1):
+    if teacher.distilled.guidance is not None and (
+        method in ("guidance", "discriminative") or scale != 1
+    ):
         raise TrainingError(
             f"the weights of {name} hold guidance of {teacher.distilled.guidance.scale:g} already; "
             "give the model it came from"
@@ -340,8 +344,11 @@ def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> 
             f"{name} at guidance {scale:g} takes one evaluation a step already; give another "
             "--guidance-scale, or a model with classes"
         )
-    if teacher.classes and teacher.null_class is None and needs_null_class(scale):
-        raise TrainingError(f"guidance {scale:g} needs a null class, which {name} lacks; use 1")
+    for guided in (scale, run.publish.guidance_scale):
+        if teacher.null_class is None and needs_null_class(guided):
+            raise TrainingError(
+                f"guidance {guided:g} needs a null class, which {name} lacks; use 1"
+            )
     if method in ("consistency", "adversarial") and teacher.diffusion.prediction != "v":
         raise TrainingError(
             f"{name} predicts {teacher.diffusion.prediction}, and only v gives good estimates at "
@@ -353,6 +360,6 @@ def _require_plain(train: Train) -> None:
     for key in ("uncertainty", "min_snr_gamma", "compile"):
         if value := getattr(train, key):
             raise TrainingError(
-                f"train.{key} = {value} is for networks that learn without being told apart from "
-                "pictures; leave it out"
+                f"train.{key} = {value} does not go with learning from real and drawn pictures "
+                "side by side; leave it out"
             )

@@ -3,7 +3,9 @@
 Shapes: B rows of (C, H, W); alpha and sigma are (B, 1, 1, 1).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +57,13 @@ class Teacher:
 
 
 class TaughtObjective(Objective):
-    """An objective that a teacher has a part in; classes are the teacher's."""
+    """An objective that a teacher has a part in; classes are the teacher's.
+
+    Attributes:
+        facts: what else the weights depend on; a resumed run has the same.
+    """
+
+    facts: Mapping[str, Any] = {}
 
     def __init__(
         self, run: Distillation, teacher: Teacher, inputs: Inputs, *, device: torch.device

@@ -78,11 +78,11 @@ def encoded(
     """
     digests = [file_sha256(folder / name) for name in (CONFIG, AUTOENCODER_WEIGHTS)]
     text = f"{_VERSION} {data.fingerprint} {flip} {' '.join(digests)}"
-    if scale is not None:
-        text += f" {scale}"
-    key = hashlib.sha256(text.encode()).hexdigest()[:24]
     parent = cache_folder() / "latents"
+    key = _key(text)
     try:
+        if scale is not None and _scale(parent / key) != scale:
+            key = _key(f"{text} {scale}")
         if not (parent / key).is_dir():
             parent.mkdir(parents=True, exist_ok=True)
             say(f"encoding {len(data)} pictures (once, cached in {parent})")
@@ -104,6 +104,16 @@ def encoded(
         preview=tuple(facts["preview"]),
     )
     return Latents(values, latent)
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _scale(folder: Path) -> float | None:
+    """What the latents in the cache are multiplied by; None: there are none."""
+    facts = folder / "facts.json"
+    return float(json.loads(facts.read_bytes())["scale"]) if facts.is_file() else None
 
 
 def _encode_all(

@@ -11,7 +11,7 @@ import torch
 from models.checkpoint import MANIFEST, load_model, read_manifest, resolve
 from training.devices import pick_device
 from training.judging.drawing import add_settings, asked_settings
-from training.judging.features import add_extractors
+from training.judging.features import KNOWN
 from training.judging.figures import table
 from training.judging.history import note
 from training.judging.judge import DEFAULT_IMAGES, METRICS, appoint_judge, default_metrics
@@ -45,7 +45,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--metrics", nargs="+", choices=METRICS, help="default: all that the data allows"
     )
-    add_extractors(parser)
+    parser.add_argument(
+        "--extractor",
+        action="append",
+        default=[],
+        metavar="NAME[=FILE]",
+        help=f"{KNOWN}; may be given several times (default: classifier, efficientnet without "
+        "classes)",
+    )
     add_settings(parser)
     parser.add_argument("--dtype", choices=_DTYPES, default="fp32", help="to draw in")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")

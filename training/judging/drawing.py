@@ -110,13 +110,19 @@ def _states(encoder: TextEncoder, labels: npt.NDArray[np.int64], captions: Seque
     return states[torch.from_numpy(rows)]
 
 
-def class_turns(real_labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+def class_turns(
+    real_labels: npt.NDArray[np.int64],
+    count: int,
+    *,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.int64]:
     """(count,) classes in turn, each as often as its share of ``real_labels`` asks.
 
     Equal shares give 0, 1, ... over and over. Else each class gets its share rounded down, and the
     largest remainders one more; a class's turns lie evenly over the whole.
     """
-    shares = np.bincount(real_labels) / len(real_labels) * count
+    totals = np.bincount(real_labels, weights)
+    shares = totals / totals.sum() * count
     turns = np.floor(shares).astype(np.int64)
     largest = np.argsort(turns - shares, kind="stable")
     turns[largest[: count - turns.sum()]] += 1

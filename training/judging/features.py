@@ -10,7 +10,6 @@ weights are read without running what may be pickled in them.
 Shapes: pictures (N, C, H, W) uint8; features (N, D) float32.
 """
 
-import argparse
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from training.judging.inception import InceptionV3
 
 CLASSIFIER = "classifier"
 _FROM_FILE = ("inception", "dinov2")
-_KNOWN = ", ".join([CLASSIFIER, "efficientnet", *(f"{name}=FILE" for name in _FROM_FILE)])
+KNOWN = ", ".join([CLASSIFIER, "efficientnet", *(f"{name}=FILE" for name in _FROM_FILE)])
 _BATCH = 64
 _EFFICIENTNET_SIDE = 128  # more costs minutes, and what is judged here has 28 to 64 pixels
 _IMAGENET_MEAN, _IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -58,18 +57,6 @@ class Extractor:
         )
 
 
-def add_extractors(parser: argparse.ArgumentParser) -> None:
-    """Which features to compare by, on a command line."""
-    parser.add_argument(
-        "--extractor",
-        action="append",
-        default=[],
-        metavar="NAME[=FILE]",
-        help=f"{_KNOWN}; may be given several times (default: classifier, efficientnet without "
-        "classes)",
-    )
-
-
 def of_classifier(classifier: Classifier) -> Extractor:
     """The data set's own classifier, before its last layer."""
     device = next(classifier.parameters()).device
@@ -94,7 +81,7 @@ def open_extractor(wanted: str, *, device: torch.device) -> Extractor:
             f"extractor {key} needs a file of weights, which no package holds: --extractor "
             f"{key}=FILE; docs/quality.md says which"
         )
-    raise TrainingError(f"--extractor {wanted!r} is not one of {_KNOWN}")
+    raise TrainingError(f"--extractor {wanted!r} is not one of {KNOWN}")
 
 
 def _efficientnet(device: torch.device) -> Extractor:

@@ -211,7 +211,10 @@ def test_a_weight_below_zero_is_refused(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.uncertainty=true", "train.uncertainty = True is for networks that learn without"),
+        (
+            "train.uncertainty=true",
+            "train.uncertainty = True does not go with learning from real and drawn",
+        ),
         ("train.min_snr_gamma=5", "train.min_snr_gamma = 5"),
         ("train.compile=true", "train.compile = True"),
         ("distill.guidance_scale=2", "guidance_scale"),
