@@ -66,7 +66,7 @@ _DEFAULTS: dict[Method, dict[str, dict[str, Any]]] = {
     "discriminative": {
         "train": {
             "steps": 800,
-            "batch_size": 32,
+            "batch_size": 64,
             "learning_rate": 1e-4,
             "final_learning_rate": 5e-6,
             "warmup_steps": 50,
@@ -244,8 +244,10 @@ def load_distillation(
 
 
 def _publish_as(method: Method, teacher: Manifest, publish: dict[str, Any]) -> None:
-    """Fill in how the student is drawn from: as the teacher, where it can be."""
+    """Fill in how the student is drawn from, as the teacher where it can be; and its licence."""
     defaults = teacher.defaults
+    published = teacher.training.get("config", {}).get("publish", {})
+    publish.setdefault("license", str(published.get("license", "unknown")))
     if method == "guidance":
         publish.setdefault("sampler", defaults.sampler)
     if method in ("guidance", "adversarial"):

@@ -182,11 +182,13 @@ def test_a_learned_table_does_not_go_along(tmp_path: Path) -> None:
     table = LearnedTable(guidance_scale=1.5, t=(90.0,), a=(0.0,), b=(1.0,), c=(0.0,))
     defaults = replace(manifest.defaults, sampler="learned", steps=1)
     learned = replace(manifest, distilled=Distilled(tables=(table,)), defaults=defaults)
+    learned.training["config"]["publish"]["license"] = "other"
     write_manifest(folder, learned)
     run = better(tmp_path)
     run.run(until=1)
     run.close()
     told = published(run).manifest
+    assert told.training["config"]["publish"]["license"] == "other"  # as the teacher's
     assert told.distilled == Distilled()  # it was learned for other weights
     assert told.defaults == replace(defaults, sampler="dpmpp_2m", steps=20)
     with pytest.raises(TrainingError, match="sampler learned is not among"):
