@@ -93,7 +93,9 @@ def add_parser(subparsers: Any) -> None:
     levels = methods.add_parser("levels", help="a consistency model's levels, found by drawing")
     levels.add_argument("model", type=Path, help="a consistency model's folder or a step's")
     levels.add_argument("--data", **_DATA)
-    levels.add_argument("--images", type=int, default=2000, help="to draw each time")
+    levels.add_argument(
+        "--images", type=int, help="to draw each time (default: 2000, or as many as are unseen)"
+    )
     levels.add_argument(
         "--extractor",
         metavar="NAME[=FILE]",

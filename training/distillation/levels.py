@@ -23,6 +23,7 @@ from training.pictures.source import SPLITS
 Levels = tuple[float, ...]
 _FACTOR = 1.4
 _DIGITS = 3
+_MOST_IMAGES = 2000
 
 
 def find(arguments: argparse.Namespace) -> None:
@@ -37,10 +38,11 @@ def find(arguments: argparse.Namespace) -> None:
         )
     asked = [Asked.parse(text) for text in arguments.data]
     train, test = (load_alike(asked, model.manifest, split=split) for split in SPLITS)
+    most = min(_MOST_IMAGES, len(train), len(test))
     judge = appoint_judge(
         train,
         test,
-        images=arguments.images,
+        images=most if arguments.images is None else arguments.images,
         by_class=bool(model.manifest.classes),
         metrics=["distances"],
         extractors=[arguments.extractor] if arguments.extractor else [],

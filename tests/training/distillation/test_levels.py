@@ -68,7 +68,7 @@ def test_a_model_of_latents_is_judged_by_its_pictures(
     line = ["distill", "consistency", str(latent_teacher(tmp_path)), *given, "--steps", "1"]
     line += ["--name", "few", "--out", str(tmp_path / "models")]
     assert main([*line, "--set=distill.levels=[[], [2.0]]", "--set=train.batch_size=8"]) == 0
-    search = ["distill", "levels", few, *given, "--images", "100"]
+    search = ["distill", "levels", few, *given]
     assert main(search) == 0
     assert ", noted in" in capsys.readouterr().out
     assert main([*search, "--extractor", "eyes"]) == 2
