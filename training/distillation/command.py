@@ -17,7 +17,13 @@ from training.distillation.discriminative import DiscriminativeObjective
 from training.distillation.guidance import GuidanceObjective
 from training.distillation.learn import learn
 from training.distillation.levels import find
-from training.distillation.options import Distillation, Method, distilled_by, load_distillation
+from training.distillation.options import (
+    ON_ITSELF,
+    Distillation,
+    Method,
+    distilled_by,
+    load_distillation,
+)
 from training.distillation.teacher import TaughtObjective, Teacher
 from training.encoding.inputs import prepare_as
 from training.errors import TrainingError
@@ -57,8 +63,7 @@ def add_parser(subparsers: Any) -> None:
     methods = distill.add_subparsers(required=True, metavar="METHOD")
     for method in get_args(Method):
         parser = methods.add_parser(method, help=_HELP[method])
-        itself = method in ("adversarial", "discriminative")  # it is the model that is trained on
-        what = _HELP[method].partition("from ")[2] if itself else "the teacher"
+        what = ON_ITSELF.get(method, "the teacher")
         parser.add_argument("model", type=Path, help=f"{what}: a model's folder or a step's")
         parser.add_argument("--data", **_DATA)
         parser.add_argument("--name", required=True, help="the new model's name")
@@ -68,7 +73,7 @@ def add_parser(subparsers: Any) -> None:
         parser.add_argument("--until", type=int, help="stop after this step, resumable")
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ...")
         parser.add_argument("--resume", action="store_true", help="continue the newest checkpoint")
-        if itself:
+        if method in ON_ITSELF:
             parser.set_defaults(guidance_scale=None, init_from=None)
         else:
             parser.add_argument("--guidance-scale", type=float, help="default: the teacher's")
@@ -163,7 +168,7 @@ def student(
         "teacher": teacher.identity,
         "distilled": run.learned(method, manifest),
     }
-    if method in ("adversarial", "discriminative"):  # the model itself is trained on
+    if method in ON_ITSELF:
         facts |= Parent(model).facts()
     objective = _OBJECTIVES[method](run, teacher, inputs, device=device)
     return Lesson(

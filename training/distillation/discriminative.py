@@ -9,13 +9,13 @@ samplers, guided or not. No other network is needed.
 Shapes: B rows of (C, H, W).
 """
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.prediction import target
 from training.distillation.drawings import drawings
 from training.distillation.options import Discrimination, Distillation
 from training.distillation.teacher import TaughtObjective, Teacher
@@ -67,21 +67,20 @@ class DiscriminativeObjective(TaughtObjective):
         assert isinstance(draws, Comparisons)
         real = self.noised(pixels, labels, draws, rows)
         drawn = self._noised_drawings(real, draws, rows)
-        with torch.no_grad():
-            before = torch.cat([self.square(self._before, part) for part in (real, drawn)])
-        now = torch.cat([self.square(forward, part) for part in (real, drawn)])
-        less_likely_real, less_likely_drawn = (self._discrimination.beta * (now - before)).chunk(2)
-        mistaken = F.softplus(less_likely_real)
-        mistaken = mistaken + self._discrimination.drawn_weight * F.softplus(-less_likely_drawn)
+        taken_for_drawn = F.softplus(self.less_likely(forward, real))
+        taken_for_real = F.softplus(-self.less_likely(forward, drawn))
+        mistaken = taken_for_drawn + self._discrimination.drawn_weight * taken_for_real
         return mistaken.sum() / self._run.train.batch_size
 
-    def square(self, forward: Forward, noised: Noised) -> Tensor:
-        """Each row's squared error, summed over the picture, (B,)."""
-        with self.autocast():
-            output = forward(noised.x_t, noised.t, noised.labels)
-        prediction = self._run.diffusion.prediction
-        wanted = target(prediction, noised.x_0, noised.noise, noised.alpha, noised.sigma)
-        return (output.float() - wanted).square().sum(dim=(1, 2, 3))
+    def less_likely(self, forward: Forward, noised: Noised) -> Tensor:
+        """How much less likely each row has become, as a logarithm, (B,).
+
+        It is beta times what the squared error over the whole picture has risen by.
+        """
+        with torch.no_grad():
+            before = self.errors(self._before, noised)
+        change = self.errors(forward, noised) - before
+        return self._discrimination.beta * math.prod(self._shape) * change
 
     def _noised_drawings(self, real: Noised, draws: Comparisons, rows: slice) -> Noised:
         """The drawings beside these rows, with their noise, as of what they were drawn as."""

@@ -21,6 +21,11 @@ from training.sections import Data, Publish, Train
 
 Method = Literal["guidance", "consistency", "adversarial", "discriminative"]
 
+# What a model is that is trained on itself, instead of being another's teacher.
+ON_ITSELF: dict[Method, str] = {
+    "adversarial": "a consistency model",
+    "discriminative": "a diffusion model",
+}
 _DEFAULTS: dict[Method, dict[str, dict[str, Any]]] = {
     "guidance": {
         "train": {
@@ -171,8 +176,8 @@ class Discrimination:
     drawn_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.drawings < 1:
-            raise TrainingError(f"distill.drawings = {self.drawings} is below 1")
+        if not 1 <= self.drawings <= 1_000_000:
+            raise TrainingError(f"distill.drawings = {self.drawings} is not in 1 ... 1000000")
         for name in ("beta", "drawn_weight"):
             if (value := getattr(self, name)) <= 0:
                 raise TrainingError(f"distill.{name} = {value} is not above 0")
@@ -228,7 +233,7 @@ def load_distillation(
     raw = _with_defaults(_DEFAULTS[method], read_toml(path, overrides))
     raw.setdefault("distill", {})
     _publish_as(method, teacher, raw["publish"])
-    if method in ("guidance", "consistency"):
+    if method not in ON_ITSELF:
         _guide(raw["distill"], teacher)
     kinds = {"train": Train, "publish": Publish, "distill": _KINDS[method]}
     sections = build_sections(path or "the command line", raw, kinds)
@@ -330,7 +335,7 @@ def _require_teachable(method: Method, teacher: Manifest, run: Distillation) -> 
             f"{name} is no consistency model, and a critic can only improve one; make one of it "
             "with distill consistency, or train it on with distill discriminative"
         )
-    if method in ("adversarial", "discriminative"):
+    if method in ON_ITSELF:
         _require_plain(run.train)
     if method != "adversarial" and teacher.distilled.consistency is not None:
         raise TrainingError(f"{name} is a consistency model already; give the one it came from")

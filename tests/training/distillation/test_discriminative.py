@@ -146,9 +146,9 @@ def test_it_learns_to_tell_real_pictures_from_its_own(tmp_path: Path) -> None:
             real = objective(run).noised(pixels, labels, draws, ROWS)
             drawn = objective(run)._noised_drawings(real, draws, ROWS)
             for name, part in (("real", real), ("drawn", drawn)):
-                errors = [objective(run).square(one, part).sum() for one in (network, before)]
+                errors = [objective(run).errors(one, part).sum() for one in (network, before)]
                 changed[name] = changed.get(name, 0.0) + float(errors[0] - errors[1])
-    odds = 0.05 * (changed["drawn"] - changed["real"]) / (8 * 16)
+    odds = 0.05 * 64 * (changed["drawn"] - changed["real"]) / (8 * 16)
     assert float(F.sigmoid(torch.tensor(odds))) > 0.55
 
 
@@ -255,7 +255,8 @@ def test_classes_and_pictures_without_any_do_not_go_together(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("distill.drawings=0", "distill.drawings = 0 is below 1"),
+        ("distill.drawings=0", "distill.drawings = 0 is not in 1 ... 1000000"),
+        ("distill.drawings=1000001", "distill.drawings = 1000001 is not in 1 ... 1000000"),
         ("distill.beta=0", "distill.beta = 0 is not above 0"),
         ("distill.drawn_weight=-1", "distill.drawn_weight = -1 is not above 0"),
         ("distill.guidance_scale=2.0", "unknown field 'guidance_scale'"),
